@@ -1,1 +1,24 @@
-//! Placeholder until its first module lands.
+//! IMAP4rev1 and IMAP4rev2 as knowledge: grammar, session, view of a mailbox, responses.
+//!
+//! Law: RFC 9051, RFC 3501 and the extensions each module names.
+//! Does not know: sockets, files, clocks, randomness, the store.
+//! Fails with: one fault type per module. No input makes it panic.
+//!
+//! Octets become a [`Command`] in [`Reader`]; [`Session`] says what it means now as a [`Step`]; the service
+//! carries the step out and writes with [`response`]; [`View`] keeps sequence numbers true meanwhile.
+
+pub mod command;
+mod date;
+pub mod limits;
+mod parse;
+mod pattern;
+mod reader;
+mod seqset;
+mod utf7;
+
+pub use command::{Command, Tag};
+pub use date::{Date, encode_date_time, parse_date_time};
+pub use parse::{Dialect, Fault, parse, parse_sasl_line, parse_seq_set};
+pub use pattern::Pattern;
+pub use reader::{Event, Reader};
+pub use seqset::{OutOfRange, SeqNumber, SeqSet};

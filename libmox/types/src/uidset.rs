@@ -6,6 +6,9 @@ use crate::Uid;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Ranges that are worked in one by one; more are merged in a pass.
+const FEW: usize = 4;
+
 /// Ascending, disjoint, non-adjacent inclusive ranges.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UidSet(Vec<(u32, u32)>);
@@ -44,6 +47,95 @@ impl UidSet {
             until += 1;
         }
         self.0.splice(at..until, [(new_low, new_high)]);
+    }
+
+    /// Adds all of another set. Costs the sum of both where it is not simply more at the end.
+    pub fn extend(&mut self, other: &Self) {
+        let after = other.0.first().is_none_or(|first| self.0.last().is_none_or(|last| first.0 > last.0));
+        if after || other.0.len() < FEW {
+            other.ranges().for_each(|(low, high)| self.insert_range(low, high));
+            return;
+        }
+        let mut all = [std::mem::take(&mut self.0), other.0.clone()].concat();
+        all.sort_unstable();
+        all.into_iter().for_each(|(low, high)| self.insert_range(Uid(low), Uid(high)));
+    }
+
+    /// Takes out an inclusive range.
+    pub fn remove_range(&mut self, low: Uid, high: Uid) {
+        if low > high {
+            return;
+        }
+        let at = self.0.partition_point(|&(_, end)| end < low.0);
+        let until = self.0.partition_point(|&(start, _)| start <= high.0);
+        if at >= until {
+            return;
+        }
+        // What sticks out on either side stays.
+        let before = (self.0[at].0 < low.0).then(|| (self.0[at].0, low.0 - 1));
+        let after = (self.0[until - 1].1 > high.0).then(|| (high.0 + 1, self.0[until - 1].1));
+        self.0.splice(at..until, before.into_iter().chain(after));
+    }
+
+    /// Takes out all of another set. Costs the sum of both.
+    pub fn subtract(&mut self, other: &Self) {
+        if other.0.len() < FEW {
+            other.ranges().for_each(|(low, high)| self.remove_range(low, high));
+            return;
+        }
+        let mut left = Vec::with_capacity(self.0.len());
+        let mut holes = other.0.iter().peekable();
+        'ranges: for &(mut low, high) in &self.0 {
+            while let Some(&&(hole_low, hole_high)) = holes.peek() {
+                if hole_high < low {
+                    holes.next();
+                    continue;
+                }
+                if hole_low > high {
+                    break;
+                }
+                if hole_low > low {
+                    left.push((low, hole_low - 1));
+                }
+                if hole_high >= high {
+                    continue 'ranges;
+                }
+                low = hole_high + 1;
+            }
+            left.push((low, high));
+        }
+        self.0 = left;
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut both = Vec::new();
+        while let (Some(&&(a_low, a_high)), Some(&&(b_low, b_high))) = (a.peek(), b.peek()) {
+            let (low, high) = (a_low.max(b_low), a_high.min(b_high));
+            if low <= high {
+                both.push((low, high));
+            }
+            if a_high < b_high {
+                a.next()
+            } else {
+                b.next()
+            };
+        }
+        Self(both)
+    }
+
+    /// The highest one in.
+    #[must_use]
+    pub fn last(&self) -> Option<Uid> {
+        self.last_range().map(|(_, high)| high)
+    }
+
+    /// The highest range.
+    #[must_use]
+    pub fn last_range(&self) -> Option<(Uid, Uid)> {
+        self.0.last().map(|&(low, high)| (Uid(low), Uid(high)))
     }
 
     /// Whether it is in.
@@ -128,5 +220,39 @@ mod tests {
         }
         assert_eq!(set(&[(1, u32::MAX), (5, 6)]).to_string(), format!("1:{}", u32::MAX));
         assert_eq!(set(&[(1, 2), (4, 5), (3, 3)]).to_string(), "1:5");
+    }
+
+    #[test]
+    fn sets_agree_with_plain_ones() {
+        let mut seed = 5_u32;
+        let mut next = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 16) % 24 + 1
+        };
+        for _ in 0..3000 {
+            let mut sets = [const { UidSet::new() }; 2];
+            let mut plain = [[false; 26]; 2];
+            for (set, plain) in sets.iter_mut().zip(&mut plain) {
+                for _ in 0..next() % 9 {
+                    let (a, b) = (next(), next());
+                    set.insert_range(Uid(a), Uid(b));
+                    (a.min(b)..=a.max(b)).for_each(|n| plain[n as usize] = true);
+                }
+            }
+            let [mut a, b] = sets;
+            let listed = |want: &dyn Fn(usize) -> bool| (1..26).filter(|&n| want(n)).collect::<Vec<_>>();
+            let got = |set: &UidSet| set.iter().map(|uid| uid.0 as usize).collect::<Vec<_>>();
+            assert_eq!(got(&a.intersection(&b)), listed(&|n| plain[0][n] && plain[1][n]));
+            let mut union = a.clone();
+            union.extend(&b);
+            assert_eq!(got(&union), listed(&|n| plain[0][n] || plain[1][n]));
+            assert_eq!(union.last().map(|uid| uid.0 as usize), listed(&|n| plain[0][n] || plain[1][n]).pop());
+            a.subtract(&b);
+            assert_eq!(got(&a), listed(&|n| plain[0][n] && !plain[1][n]));
+        }
+        let mut all = UidSet::all();
+        all.remove_range(Uid(u32::MAX), Uid(u32::MAX));
+        all.remove_range(Uid(1), Uid(1));
+        assert_eq!(all.to_string(), format!("2:{}", u32::MAX - 1));
     }
 }

@@ -1,0 +1,55 @@
+//! What one peer may cost, by name.
+//!
+//! The reader enforces sizes and counts, the session enforces states, the driver enforces the waits.
+
+use std::time::Duration;
+
+/// Octets of a command outside its literals, line ends included. RFC 7162 §4 asks for 8192 at least.
+pub const LINE: usize = 16 * 1024;
+/// Octets of one literal that is no message. Rows IM-03, TR-03.
+pub const LITERAL: u64 = 100 * 1024;
+/// Literals in one command.
+pub const LITERALS: u32 = 1_000;
+/// Octets of all literals of one command together.
+pub const LITERALS_TOTAL: u64 = 1024 * 1024;
+/// Octets of one literal before login: user names and passwords are short.
+pub const LITERAL_BEFORE_LOGIN: u64 = 8 * 1024;
+/// Octets of all literals of one command before login.
+pub const LITERALS_TOTAL_BEFORE_LOGIN: u64 = 16 * 1024;
+/// Octets of a refused command that are read and thrown away before the connection is given up.
+pub const SKIP: u64 = 1024 * 1024;
+/// Octets in a tag.
+pub const TAG: usize = 1_000;
+/// Nested search keys; the parser and whoever walks the key recurse this deep at most.
+pub const SEARCH_DEPTH: u32 = 50;
+/// Search keys in one command.
+pub const SEARCH_KEYS: u32 = 1_000;
+/// Levels in a body part number; no message has more (RFC 9051 sets none, the message parser does).
+pub const PART_DEPTH: usize = 100;
+/// Octets of a list pattern once decoded.
+pub const PATTERN: usize = 1_000;
+/// Patterns in one LIST.
+pub const PATTERNS: usize = 100;
+/// Messages in one APPEND. RFC 3502 names no limit; each holds a staged file until the last arrived.
+pub const APPEND_MESSAGES: u32 = 100;
+/// Octets of one appended message unless the service says otherwise.
+pub const APPEND_MESSAGE: u64 = 100 * 1024 * 1024;
+/// Pairs in ID. RFC 2971 §3.3.
+pub const ID_PAIRS: usize = 30;
+/// Octets of a field name in ID. RFC 2971 §3.3.
+pub const ID_FIELD: usize = 30;
+/// Octets of a value in ID. RFC 2971 §3.3.
+pub const ID_VALUE: usize = 1024;
+/// Faults in a row before a connection that never logged in is closed.
+pub const FAULTS_BEFORE_LOGIN: u32 = 10;
+/// Faults in a row before a signed-in connection is closed.
+pub const FAULTS: u32 = 100;
+/// Failed logins before the connection is closed.
+pub const LOGIN_FAILURES: u32 = 10;
+
+/// Silence allowed before login. Row IM-02.
+pub const WAIT_BEFORE_LOGIN: Duration = Duration::from_secs(30);
+/// Silence allowed after login. RFC 9051 §5.4: at least 30 minutes.
+pub const WAIT: Duration = Duration::from_secs(30 * 60);
+/// How long a peer may refuse to take what we write.
+pub const WRITE_WAIT: Duration = Duration::from_secs(5 * 60);

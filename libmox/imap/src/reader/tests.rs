@@ -1,0 +1,270 @@
+use super::*;
+use crate::command::{FlagList, Secret};
+
+/// Everything a reader says, with octets of messages joined, so that it does not depend on the cuts.
+fn script(reader: &mut Reader, wire: &[u8], cut: usize) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for chunk in wire.chunks(cut.max(1)) {
+        let mut input = chunk;
+        loop {
+            match reader.read(&mut input) {
+                Event::More => {
+                    assert!(input.is_empty(), "asks for more with octets left");
+                    break;
+                }
+                Event::Octets(octets) => {
+                    let text = String::from_utf8_lossy(octets).into_owned();
+                    match said.last_mut() {
+                        Some(last) if last.starts_with("octets ") => last.push_str(&text),
+                        _ => said.push(format!("octets {text}")),
+                    }
+                }
+                Event::Message(tag, mailbox, message) => {
+                    said.push(format!(
+                        "message {} {:?} {}",
+                        tag.as_str(),
+                        mailbox.map(|m| m.to_string()),
+                        message.size
+                    ));
+                    reader.accept();
+                }
+                Event::MessageEnd => said.push("end".into()),
+                Event::AppendEnd(tag) => said.push(format!("append {}", tag.as_str())),
+                Event::Continue => said.push("continue".into()),
+                Event::Command(tag, command) => {
+                    if command == Command::Idle {
+                        reader.expect_line();
+                    }
+                    said.push(format!("{} {command:?}", tag.as_str()));
+                }
+                Event::Fault(tag, fault) => {
+                    said.push(format!("{:?} {fault:?}", tag.map(|t| t.as_str().to_string())));
+                }
+                Event::Line(line) => said.push(format!("line {}", String::from_utf8_lossy(&line))),
+                Event::Bye(text) => {
+                    said.push(format!("bye {text}"));
+                    return said;
+                }
+            }
+        }
+    }
+    said
+}
+
+#[track_caller]
+fn says(wire: &str, want: &[&str]) {
+    for cut in [usize::MAX, 1, 2, 3, 7] {
+        let mut reader = Reader::new();
+        reader.signed_in();
+        assert_eq!(script(&mut reader, wire.as_bytes(), cut), want, "{wire:?} in pieces of {cut}");
+        assert!(reader.held.capacity() == 0 || !reader.is_clean(), "an idle reader holds memory");
+    }
+}
+
+#[test]
+fn commands_and_literals() {
+    says("a NOOP\r\nb CHECK\n", &["a Noop", "b Check"]);
+    says("a DELETE {3}\r\nx y\r\nb NOOP\r\n", &["continue", "a Delete(MailboxName(\"x y\"))", "b Noop"]);
+    says("a DELETE {3+}\r\nx y\r\n", &["a Delete(MailboxName(\"x y\"))"]);
+    says("a LOGIN {1+}\r\n{ {1+}\r\n}\r\n", &["a Login { user: \"{\", password: Secret }"]);
+    says("a LOGIN \"{1}\" {0+}\r\n\r\n", &["a Login { user: \"{1}\", password: Secret }"]);
+    says(
+        "\r\nnonsense\r\n",
+        &[
+            "None Syntax(\"a command starts with a tag and a space\")",
+            "None Syntax(\"a command starts with a tag and a space\")",
+        ],
+    );
+    says("a IDLE\r\nDONE\r\nb NOOP\r\n", &["a Idle", "line DONE", "b Noop"]);
+    says("a DELETE {1\r\nb NOOP\r\n", &["Some(\"a\") Syntax(\"bad literal\")", "b Noop"]);
+}
+
+#[test]
+fn messages_pass_through() {
+    says(
+        "a APPEND x {5}\r\nhello\r\nb NOOP\r\n",
+        &["message a Some(\"x\") 5", "octets hello", "end", "append a", "b Noop"],
+    );
+    says(
+        "a APPEND {1+}\r\nx (\\Seen) {2+}\r\n\r\n {3}\r\na\nb {0+}\r\n\r\n",
+        &[
+            "message a Some(\"x\") 2",
+            "octets \r\n",
+            "end",
+            "message a None 3",
+            "octets a\nb",
+            "end",
+            "message a None 0",
+            "end",
+            "append a",
+        ],
+    );
+    says(
+        "a APPEND x UTF8 (~{2+}\r\nhi)\r\nb NOOP\r\n",
+        &["message a Some(\"x\") 2", "octets hi", "end", "append a", "b Noop"],
+    );
+    says(
+        "a APPEND x {2+}\r\nhi junk\r\nb NOOP\r\n",
+        &[
+            "message a Some(\"x\") 2",
+            "octets hi",
+            "end",
+            "Some(\"a\") Syntax(\"message literal expected\")",
+            "b Noop",
+        ],
+    );
+    says(
+        "a APPEND x {1+}\r\nh {1+}junk\r\nb NOOP\r\n",
+        &[
+            "message a Some(\"x\") 1",
+            "octets h",
+            "end",
+            "Some(\"a\") Syntax(\"message literal expected\")",
+            "b Noop",
+        ],
+    );
+    // A fault before the message: its octets go nowhere, nor do those of the ones behind.
+    says("a APPEND & {4+}\r\nb NO OK {2+}\r\n\r\n\r\nc NOOP\r\n", &["Some(\"a\") MailboxSpelling", "c Noop"]);
+    says("a APPEND & {4}\r\nc NOOP\r\n", &["Some(\"a\") MailboxSpelling", "c Noop"]);
+    says("a APPEND x\r\n", &["Some(\"a\") UnknownCommand"]);
+}
+
+#[test]
+fn limits_hold() {
+    // TR-03
+    says(
+        &format!("a DELETE {{{}}}\r\nb NOOP\r\n", 101 * 1024),
+        &["Some(\"a\") TooBig(\"literal too large\")", "b Noop"],
+    );
+    says(
+        &format!("a DELETE {{{}+}}\r\n{}\r\nb NOOP\r\n", 101 * 1024, "x".repeat(101 * 1024)),
+        &["Some(\"a\") TooBig(\"literal too large\")", "b Noop"],
+    );
+    says(
+        &format!("a LIST \"\" ({}x)\r\nb NOOP\r\n", "{0+}\r\n ".repeat(1001)),
+        &["Some(\"a\") TooBig(\"too many literals\")", "b Noop"],
+    );
+    let large = format!("{{{}+}}\r\n{} ", 100 * 1024, "x".repeat(100 * 1024));
+    says(
+        &format!("a LIST \"\" ({}x)\r\nb NOOP\r\n", large.repeat(11)),
+        &["Some(\"a\") TooBig(\"literals too large together\")", "b Noop"],
+    );
+    says(
+        &format!("a {}\r\nb NOOP\r\n", "x".repeat(20_000)),
+        &["Some(\"a\") TooBig(\"command line too long\")", "b Noop"],
+    );
+    says(
+        &format!("a X{}{{3+}}\r\nq x\r\nb NOOP\r\n", "x".repeat(20_000)),
+        &["Some(\"a\") TooBig(\"command line too long\")", "b Noop"],
+    );
+    says(&"x".repeat(2_000_000), &["None TooBig(\"command line too long\")", "bye command line too long"]);
+    says("a DELETE {9000000000+}\r\n", &["bye literal too large"]);
+    says("a APPEND x {9000000000}\r\nb NOOP\r\n", &["Some(\"a\") TooBig(\"message too large\")", "b Noop"]);
+    let exact = format!("a DELETE \"{}\"\r\n", "x".repeat(limits::LINE - 13));
+    assert_eq!(exact.len(), limits::LINE);
+    says(&exact, &["Some(\"a\") Mailbox(TooLong)"]);
+}
+
+#[test]
+fn strangers_have_less_room() {
+    let wire = format!("a LOGIN {{{}}}\r\n", limits::LITERAL_BEFORE_LOGIN + 1);
+    let said = script(&mut Reader::new(), wire.as_bytes(), 100);
+    assert_eq!(said, ["Some(\"a\") TooBig(\"literal too large\")"]);
+}
+
+#[test]
+fn a_refused_message_leaves_the_next_command() {
+    for (wire, refused_at) in
+        [("a APPEND x {5+}\r\nhello {3+}\r\nabc\r\nb NOOP\r\n", 0), ("a APPEND x {5}\r\nb NOOP\r\n", 0)]
+    {
+        let mut reader = Reader::new();
+        reader.signed_in();
+        let mut input = wire.as_bytes();
+        let mut commands = Vec::new();
+        let mut messages = 0;
+        loop {
+            match reader.read(&mut input) {
+                Event::Message(..) if messages == refused_at => reader.refuse(),
+                Event::Message(..) => messages += 1,
+                Event::More => break,
+                event => commands.push(format!("{event:?}")),
+            }
+        }
+        assert_eq!(commands, ["Command(Tag(b), Noop)"], "{wire:?}");
+    }
+    let mut reader = Reader::new();
+    let mut input: &[u8] = b"a APPEND x {5+}\r\nhello {3+}\r\nabc\r\nb NOOP\r\n";
+    assert!(matches!(reader.read(&mut input), Event::Message(..)));
+    reader.accept();
+    assert_eq!(reader.read(&mut input), Event::Octets(b"hello"));
+    reader.abandon();
+    assert_eq!(reader.read(&mut input), Event::Command(Tag("b".into()), Command::Noop));
+}
+
+#[test]
+fn random_octets_never_panic_and_cuts_do_not_matter() {
+    let words: &[&[u8]] = &[
+        b"a ",
+        b"b1 ",
+        b"APPEND ",
+        b"LOGIN ",
+        b"x ",
+        b"{3}\r\n",
+        b"{4+}\r\n",
+        b"~{2+}\r\n",
+        b"\r\n",
+        b"\"",
+        b"\\",
+        b"(",
+        b")",
+        b"SEARCH ",
+        b"FETCH ",
+        b"1:* ",
+        b"BODY[",
+        b"]",
+        b"NOT ",
+        b"UID ",
+        b"STORE ",
+        b"FLAGS ",
+        b"\xff",
+        b"\0",
+        b"IDLE",
+        b"LIST ",
+        b"RETURN ",
+        b"\n",
+        b"\r",
+        b"&",
+        b"UTF8 (",
+        b"<0.1>",
+        b"%",
+        b"*",
+        b"SELECT ",
+        b"INBOX",
+        b" ",
+    ];
+    let mut seed = 11_u32;
+    let mut next = |bound: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % bound
+    };
+    for round in 0..20_000 {
+        let mut wire: Vec<u8> = Vec::new();
+        for _ in 0..next(20) {
+            wire.extend_from_slice(words[next(words.len())]);
+        }
+        let whole = script(&mut Reader::new(), &wire, usize::MAX);
+        for cut in [1, 2 + next(9)] {
+            assert_eq!(script(&mut Reader::new(), &wire, cut), whole, "round {round} {wire:?}");
+        }
+    }
+}
+
+#[test]
+fn types_are_what_they_say() {
+    let mut reader = Reader::new();
+    let mut input: &[u8] = b"t APPEND INBOX {1}\r\n";
+    let Event::Message(tag, mailbox, message) = reader.read(&mut input) else { panic!("a message") };
+    assert_eq!((tag.as_str(), mailbox), ("t", Some(MailboxName::inbox())));
+    assert_eq!((message.flags, message.sync), (FlagList::default(), Sync::Synchronising));
+    assert_eq!(format!("{:?}", Secret("hidden".into())), "Secret");
+}
