@@ -46,7 +46,7 @@ impl Bus {
             "<type>system</type><listen>{}</listen><auth>EXTERNAL</auth><servicedir>{}</servicedir>\
              <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"false\"/><allow own=\"*\"/>\
              <allow receive_type=\"method_call\"/></policy>\
-             <limit name=\"service_start_timeout\">20000</limit></busconfig>\n",
+             <limit name=\"service_start_timeout\">20000</limit></busconfig>",
             place.bus,
             folder.display()
         );
