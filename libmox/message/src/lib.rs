@@ -1,1 +1,24 @@
-//! Placeholder until its first module lands.
+//! Messages: what they are made of, what they say, and writing the ones we write ourselves.
+//!
+//! Law: RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532, RFC 3464.
+//! Does not know: sockets, files, clocks, randomness; time and unique names come in as arguments.
+//! Fails with: nothing when reading mail. [`structure::StructureFault`] for stored bytes.
+
+pub mod address;
+pub mod date;
+pub mod dsn;
+pub mod facts;
+pub mod limits;
+pub mod params;
+pub mod parser;
+mod preview;
+pub mod received;
+pub mod structure;
+pub mod subject;
+pub mod transfer;
+pub mod words;
+pub mod write;
+
+pub use facts::{Facts, Flaws};
+pub use parser::{Parser, parse};
+pub use structure::{Envelope, Part, Structure, StructureFault};

@@ -1,1 +1,101 @@
-//! Placeholder until its first module lands.
+//! The data plane of `mox-verify`: facts of a connection and one message in, verdicts and parsed facts out.
+//!
+//! Law: RFC 7208 (SPF), 6376 (DKIM), 7489 and 9989 (DMARC), 8617 (ARC), 8601 (how results are written).
+//! Does not know: what is done about a verdict.
+//! Fails with: [`VerifyFault`] inside [`libmox_ipc::CallError`].
+
+use libmox_ipc::Contract;
+use libmox_store::{Facts, Verdict};
+use libmox_types::{ByteCount, Cid, Host, ReversePath, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// The client of `mox-verify`.
+pub type Verifier = libmox_ipc::Client<VerifyContract>;
+/// Why a call has no reply.
+pub type VerifyError = libmox_ipc::CallError<VerifyFault>;
+
+/// `FileDescriptorName=` of its socket.
+pub const SOCKET: &str = "verify";
+/// Octets of a message sent inline; larger ones are a read-only descriptor.
+pub const INLINE_OCTETS: usize = 64 * 1024;
+
+/// The contract of `mox-verify`.
+#[derive(Debug)]
+pub struct VerifyContract;
+
+impl Contract for VerifyContract {
+    const NAME: &'static str = "mox-verify";
+    const VERSION: u32 = 1;
+    type Request = Request;
+    type Reply = Reply;
+    type Item = ();
+    type Fault = VerifyFault;
+    fn forbidden() -> VerifyFault {
+        VerifyFault::Invalid("not a verb".into())
+    }
+}
+
+/// Why there is no verdict. A check that cannot be made is a verdict ("temperror"), not a fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum VerifyFault {
+    /// The message cannot be read.
+    #[error("message cannot be read: {0}")]
+    Unreadable(String),
+    /// A value that cannot be.
+    #[error("invalid request: {0}")]
+    Invalid(String),
+}
+
+/// Checks one message. With one descriptor, open for reading, unless `inline`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verify {
+    /// The connection.
+    pub cid: Cid,
+    /// Now.
+    pub now: Timestamp,
+    /// Who sent it.
+    pub remote_ip: IpAddr,
+    /// EHLO.
+    pub helo: Option<Host>,
+    /// MAIL FROM.
+    pub mail_from: ReversePath,
+    /// Small messages.
+    pub inline: Option<serde_bytes::ByteBuf>,
+    /// Octets of the message.
+    pub size: ByteCount,
+}
+
+/// Reply to [`Verify`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// For the store.
+    pub facts: Facts,
+    /// What SMTP decides on.
+    pub shape: Shape,
+    /// For the store and for policy.
+    pub verdict: Verdict,
+    /// `Authentication-Results` and `Received-SPF` fields, CRLF lines, with the DNSSEC status of the lookups
+    /// (row SR-23); ready for the prefix.
+    pub headers: String,
+    /// DMARC asks to refuse it and it did not pass.
+    pub dmarc_refuses: bool,
+}
+
+/// What a receiver must know of the bytes of a message.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Some header, of any part, is not ASCII (row SR-21).
+    pub utf8_headers: bool,
+    /// The body has octets above 127.
+    pub eight_bit: bool,
+    /// `Received` fields, against loops.
+    pub received: u32,
+    /// There is an empty line after the header section.
+    pub separator: bool,
+}
+
+libmox_ipc::verbs! {
+    VerifyContract;
+    Verify => Verified,
+}

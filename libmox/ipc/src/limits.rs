@@ -1,0 +1,20 @@
+//! What one connection may ask of us.
+
+use std::time::Duration;
+
+/// Octets of one frame's payload. A small message body rides inline; anything larger travels as a descriptor.
+pub const FRAME_OCTETS: usize = 1 << 20;
+/// Descriptors with one frame.
+pub const FRAME_DESCRIPTORS: usize = 4;
+/// Calls of one connection being worked on at once; further frames wait in the socket.
+pub const CALLS_IN_FLIGHT: usize = 1024;
+/// Stream items on their way before the receiver must take some.
+pub const WINDOW: u32 = 16;
+/// Frames waiting to be written on one connection.
+pub const WRITE_QUEUE: usize = 1024;
+/// Until the other side has greeted: long enough for a service to be started by its socket.
+pub const HELLO_WAIT: Duration = Duration::from_secs(20);
+/// Attempts to reach a service that is being restarted.
+pub const CONNECT_ATTEMPTS: u32 = 6;
+/// Pause after the first failed attempt; doubles each time.
+pub const CONNECT_PAUSE: Duration = Duration::from_millis(20);

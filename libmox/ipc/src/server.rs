@@ -1,0 +1,267 @@
+//! The answering side of one connection.
+
+use crate::client::write_loop;
+use crate::frame::{FrameFault, FrameReader, Kind, Outgoing};
+use crate::limits::{CALLS_IN_FLIGHT, HELLO_WAIT, WINDOW, WRITE_QUEUE};
+use crate::{Contract, Hello};
+use std::collections::HashMap;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Who answers the requests of a contract.
+pub trait Service: Send + Sync + 'static {
+    /// What is spoken.
+    type Contract: Contract;
+    /// What is kept for one connection; dropped when it ends, with everything it held.
+    type Peer: Send + Sync + 'static;
+
+    /// Whether this peer may use this verb at all. If not it is told so, and dropped.
+    fn may(&self, peer: &Self::Peer, request: &<Self::Contract as Contract>::Request) -> Result<(), Refusal>;
+
+    /// Answers one request. Runs beside the connection's other requests.
+    fn call(
+        self: Arc<Self>,
+        peer: Arc<Self::Peer>,
+        request: <Self::Contract as Contract>::Request,
+        descriptors: Vec<OwnedFd>,
+        answer: Answer<Self::Contract>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// A verb that is not this role's; carries the verb's name for the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal(pub &'static str);
+
+/// Why a connection ended other than by the peer closing it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFault {
+    /// No or a wrong greeting.
+    #[error("peer greeted wrongly")]
+    Greeting,
+    /// It used a verb of another role.
+    #[error("peer {service} used the verb {verb} which is not its own")]
+    Role {
+        /// Who it said it was.
+        service: String,
+        /// What it asked for.
+        verb: &'static str,
+    },
+    /// A frame that cannot be read.
+    #[error("bad frame")]
+    Frame(#[from] FrameFault),
+}
+
+type Credits = Arc<Mutex<HashMap<u64, Arc<Semaphore>>>>;
+
+/// The one chance to answer a request. Dropped unused it leaves the caller waiting only until the connection ends,
+/// so a handler answers on every path.
+pub struct Answer<C: Contract> {
+    id: u64,
+    out: mpsc::Sender<Outgoing>,
+    credits: Credits,
+    marker: std::marker::PhantomData<fn(C)>,
+}
+
+impl<C: Contract> std::fmt::Debug for Answer<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer(#{})", self.id)
+    }
+}
+
+impl<C: Contract> Answer<C> {
+    /// A reply or a fault.
+    pub async fn reply(self, outcome: Result<C::Reply, C::Fault>) {
+        self.reply_with(outcome, Vec::new()).await;
+    }
+
+    /// The same with descriptors.
+    pub async fn reply_with(self, outcome: Result<C::Reply, C::Fault>, descriptors: Vec<OwnedFd>) {
+        send::<C>(&self.out, self.id, &outcome.map(Some), descriptors).await;
+    }
+
+    /// Starts a stream.
+    #[must_use]
+    pub fn stream(self) -> StreamOut<C> {
+        let credit = Arc::new(Semaphore::new(WINDOW as usize));
+        self.credits.lock().unwrap_or_else(PoisonError::into_inner).insert(self.id, Arc::clone(&credit));
+        StreamOut { answer: self, credit, ended: false }
+    }
+}
+
+async fn send<C: Contract>(
+    out: &mpsc::Sender<Outgoing>,
+    id: u64,
+    outcome: &Result<Option<C::Reply>, C::Fault>,
+    descriptors: Vec<OwnedFd>,
+) {
+    match Outgoing::new(Kind::Reply, id, outcome, descriptors) {
+        Ok(frame) => drop(out.send(frame).await),
+        // Too large to send: the caller must not wait for ever.
+        Err(fault) => {
+            tracing::error!(%fault, "reply cannot be encoded");
+            if let Ok(frame) =
+                Outgoing::new(Kind::Reply, id, &Ok::<Option<C::Reply>, C::Fault>(None), Vec::new())
+            {
+                drop(out.send(frame).await);
+            }
+        }
+    }
+}
+
+/// The sending end of a stream.
+pub struct StreamOut<C: Contract> {
+    answer: Answer<C>,
+    credit: Arc<Semaphore>,
+    ended: bool,
+}
+
+impl<C: Contract> std::fmt::Debug for StreamOut<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StreamOut(#{})", self.answer.id)
+    }
+}
+
+/// The receiver is gone or no longer wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stream is no longer wanted")]
+pub struct Unwanted;
+
+impl<C: Contract> StreamOut<C> {
+    /// Waits for the window and sends one item.
+    pub async fn send(&mut self, item: &C::Item) -> Result<(), Unwanted> {
+        self.credit.acquire().await.map_err(|_| Unwanted)?.forget();
+        let frame = Outgoing::new(Kind::Item, self.answer.id, item, Vec::new()).map_err(|fault| {
+            tracing::error!(%fault, "stream item cannot be encoded");
+            Unwanted
+        })?;
+        self.answer.out.send(frame).await.map_err(|_| Unwanted)
+    }
+
+    /// Ends well or with a fault.
+    pub async fn end(mut self, outcome: Result<(), C::Fault>) {
+        self.ended = true;
+        send::<C>(&self.answer.out, self.answer.id, &outcome.map(|()| None), Vec::new()).await;
+    }
+
+    /// Waits until nobody wants this stream any more.
+    pub async fn unwanted(&self) {
+        // A closed semaphore refuses at once; an open one never has this many permits.
+        let _ = self.credit.acquire_many(u32::MAX >> 4).await;
+    }
+}
+
+impl<C: Contract> Drop for StreamOut<C> {
+    fn drop(&mut self) {
+        self.answer.credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.answer.id);
+        if !self.ended
+            && let Ok(frame) = Outgoing::new(
+                Kind::Reply,
+                self.answer.id,
+                &Ok::<Option<C::Reply>, C::Fault>(None),
+                Vec::new(),
+            )
+        {
+            let _ = self.answer.out.try_send(frame);
+        }
+    }
+}
+
+/// Serves one connection until it ends. Requests still running then are dropped at their next await, except what
+/// they have handed to others (a commit under way completes).
+pub async fn serve<S: Service>(
+    service: Arc<S>,
+    peer: S::Peer,
+    stream: UnixStream,
+    name: &str,
+) -> Result<(), ServeFault> {
+    let stream = Arc::new(stream);
+    let mut reader = FrameReader::default();
+    let theirs: Hello = {
+        let first = tokio::time::timeout(HELLO_WAIT, reader.next(&stream))
+            .await
+            .map_err(|_| ServeFault::Greeting)??;
+        let Some(first) = first else { return Ok(()) };
+        if first.header.kind != Kind::Hello {
+            return Err(ServeFault::Greeting);
+        }
+        postcard::from_bytes(first.payload).map_err(|_| ServeFault::Greeting)?
+    };
+    let (out, queue) = mpsc::channel(WRITE_QUEUE);
+    let ours =
+        Hello { contract: S::Contract::NAME.into(), version: S::Contract::VERSION, service: name.into() };
+    let greeting = Outgoing::new(Kind::Hello, 0, &ours, Vec::new())?;
+    // The queue is empty and its reader starts next: this cannot wait.
+    let _ = out.send(greeting).await;
+    let writer = tokio::spawn(write_loop(Arc::clone(&stream), queue));
+    let outcome = if theirs.contract == ours.contract && theirs.version == ours.version {
+        read_calls(&service, peer, &stream, &mut reader, &out, &theirs.service).await
+    } else {
+        Err(ServeFault::Greeting)
+    };
+    drop(out);
+    // Replies still queued may leave; a peer that no longer reads does not hold us.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), writer).await;
+    outcome
+}
+
+async fn read_calls<S: Service>(
+    service: &Arc<S>,
+    peer: S::Peer,
+    stream: &Arc<UnixStream>,
+    reader: &mut FrameReader,
+    out: &mpsc::Sender<Outgoing>,
+    name: &str,
+) -> Result<(), ServeFault> {
+    let peer = Arc::new(peer);
+    let credits: Credits = Arc::default();
+    let in_flight = Arc::new(Semaphore::new(CALLS_IN_FLIGHT));
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        while tasks.try_join_next().is_some() {}
+        let Some(frame) = reader.next(stream).await? else { return Ok(()) };
+        let id = frame.header.id;
+        match frame.header.kind {
+            Kind::Call => {
+                let request: <S::Contract as Contract>::Request =
+                    postcard::from_bytes(frame.payload).map_err(FrameFault::Payload)?;
+                let descriptors = frame.descriptors;
+                if let Err(Refusal(verb)) = service.may(&peer, &request) {
+                    send::<S::Contract>(out, id, &Err(S::Contract::forbidden()), Vec::new()).await;
+                    return Err(ServeFault::Role { service: name.to_owned(), verb });
+                }
+                // The semaphore is never closed.
+                let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return Ok(()) };
+                let answer = Answer {
+                    id,
+                    out: out.clone(),
+                    credits: Arc::clone(&credits),
+                    marker: std::marker::PhantomData,
+                };
+                let (service, peer) = (Arc::clone(service), Arc::clone(&peer));
+                tasks.spawn(async move {
+                    service.call(peer, request, descriptors, answer).await;
+                    drop(permit);
+                });
+            }
+            Kind::Credit => {
+                let more: u32 = postcard::from_bytes(frame.payload).map_err(FrameFault::Payload)?;
+                let credits = credits.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(credit) = credits.get(&id) {
+                    if more > WINDOW || credit.available_permits() + more as usize > WINDOW as usize {
+                        return Err(FrameFault::Malformed.into());
+                    }
+                    credit.add_permits(more as usize);
+                }
+            }
+            Kind::Cancel => {
+                if let Some(credit) = credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+                    credit.close();
+                }
+            }
+            _ => return Err(FrameFault::Malformed.into()),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The list of verbs. It grows at the end only.
+
+use crate::{
+    AccountList, AccountRemove, AccountSetPassword, AccountState, Append, BodyId, ChangeEvents, Changed,
+    Check, CheckRecipient, CheckSender, Checkpoint, Content, Copy, Deliver, Delivered, Due, Expunge,
+    Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal, LoginOutcome, LoginPassword, Mailbox,
+    MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes,
+    MessageList, MessageOpen, MessageRecord, Ping, Placed, QueueAdd, QueueAttempt, QueueDrop, QueueDue,
+    QueueEntry, QueueHold, QueueKick, QueueList, QueueOpen, QueueResult, QueueWatch, Quota, QuotaState,
+    RecipientStatus, Reload, Reloaded, ScramChallenge, ScramFinish, ScramStart, SignOut, SnapshotMessage,
+    Stage, Status, StoreStatus, Unstage, Watch,
+};
+use libmox_ipc::Contract;
+use libmox_types::QueueId;
+use serde::{Deserialize, Serialize};
+
+/// The store's contract.
+#[derive(Debug)]
+pub struct StoreContract;
+
+impl Contract for StoreContract {
+    const NAME: &'static str = "mox-store";
+    const VERSION: u32 = 1;
+    type Request = Request;
+    type Reply = Reply;
+    type Item = Item;
+    type Fault = Fault;
+    fn forbidden() -> Fault {
+        Fault::Forbidden
+    }
+}
+
+/// What a stream of the store carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    /// Of [`MessageList`].
+    Messages(Vec<MessageRecord>),
+    /// Of [`Watch`]: part of the mailbox, ascending.
+    Snapshot(Vec<SnapshotMessage>),
+    /// Of [`Watch`]: the mailbox itself at that instant (none if none was asked for), and the last change it contains.
+    SnapshotEnd(Option<Box<Mailbox>>, u64),
+    /// Of [`Watch`]: what happened after.
+    Events(Vec<ChangeEvents>),
+    /// Of [`QueueWatch`].
+    QueueChanged,
+}
+
+libmox_ipc::verbs! {
+    StoreContract;
+    Ping => (),
+    Stage => BodyId,
+    Unstage => (),
+    CheckRecipient => RecipientStatus,
+    Deliver => Vec<Delivered>,
+    LoginPassword => LoginOutcome,
+    ScramStart => ScramChallenge,
+    ScramFinish => LoginOutcome,
+    LoginLocal => LoginOutcome,
+    SignOut => (),
+    CheckSender => bool,
+    QueueAdd => Vec<QueueId>,
+    MailboxList => Mailboxes,
+    MailboxCreate => Changed,
+    MailboxDelete => Changed,
+    MailboxRename => Changed,
+    MailboxSubscribe => Changed,
+    MailboxStatus => Mailbox,
+    Watch => (),
+    MessageList => (),
+    MessageOpen => Content,
+    FlagsChange => FlagsChanged,
+    Append => Placed,
+    Copy => Placed,
+    Expunge => Expunged,
+    Quota => QuotaState,
+    QueueDue => Due,
+    QueueAttempt => Vec<QueueId>,
+    QueueOpen => Content,
+    QueueResult => (),
+    QueueWatch => (),
+    QueueList => Vec<QueueEntry>,
+    QueueKick => u32,
+    QueueDrop => u32,
+    QueueHold => u32,
+    Status => StoreStatus,
+    Reload => Reloaded,
+    AccountList => Vec<AccountState>,
+    AccountSetPassword => (),
+    AccountRemove => (),
+    Check => Vec<String>,
+    Checkpoint => (),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Role;
+
+    /// Postcard names a variant by its place. These places are for ever.
+    #[test]
+    fn golden_places_of_verbs() {
+        let places = [
+            (postcard::to_allocvec(&Request::Ping(Ping)), 0u8),
+            (postcard::to_allocvec(&Request::SignOut(SignOut(crate::SessionId(1)))), 9),
+            (postcard::to_allocvec(&Request::QueueWatch(QueueWatch)), 30),
+            (postcard::to_allocvec(&Request::Checkpoint(Checkpoint)), 41),
+        ];
+        for (bytes, place) in places {
+            assert_eq!(bytes.unwrap()[0], place);
+        }
+        assert_eq!(postcard::to_allocvec(&Fault::Internal).unwrap(), [17]);
+        assert_eq!(postcard::to_allocvec(&Item::QueueChanged).unwrap(), [4]);
+    }
+
+    #[test]
+    fn no_role_but_imap_reads_mail() {
+        let open =
+            Request::MessageOpen(MessageOpen { session: crate::SessionId(1), id: libmox_types::MsgId(1) });
+        for (role, _) in Role::ALL {
+            assert_eq!(role.may(&open), role == Role::Imap, "{role:?}");
+            assert_eq!(Role::of_socket(role.socket()), Some(role));
+        }
+    }
+}
