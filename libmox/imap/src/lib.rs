@@ -15,8 +15,10 @@ mod parse;
 mod pattern;
 mod reader;
 pub mod response;
+pub mod section;
 mod seqset;
 mod session;
+pub mod structure;
 mod utf7;
 mod view;
 
