@@ -1,1 +1,22 @@
-//! Placeholder until its first module lands.
+//! The doors of a service to the world: sockets from systemd, configuration, clock, DNS, TLS, journal, bus, life cycle.
+//!
+//! A `main.rs` is [`run`] with the name of the service and its `serve` function. Nothing here knows about mail.
+//!
+//! Does not know: any protocol, the store.
+//! Fails with: `anyhow` towards `main`, typed faults elsewhere.
+
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod dns;
+pub mod journal;
+pub mod life;
+pub mod net;
+pub mod paths;
+pub mod sockets;
+pub mod tls;
+pub mod wire;
+
+mod run;
+
+pub use run::{Context, run};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Parsed by `libmox-message` in the service that received the message.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// `libmox_message::Structure`, as bytes the store does not read. At most [`STRUCTURE_OCTETS`].
+    /// `libmox_message::Structure` of the file without prefix, as bytes the store does not read. At most [`STRUCTURE_OCTETS`].
     #[serde(with = "serde_bytes")]
     pub structure: Vec<u8>,
     /// Message-ID without brackets, lower case; empty if there is none.
@@ -25,6 +25,30 @@ pub struct Facts {
     pub automatic: bool,
     /// A List-Id is there.
     pub list: bool,
+}
+
+impl From<&libmox_message::Facts> for Facts {
+    fn from(found: &libmox_message::Facts) -> Self {
+        let mut structure = found.structure.to_bytes();
+        if structure.len() > STRUCTURE_OCTETS {
+            structure = Vec::new();
+        }
+        let mut references: Vec<String> =
+            found.references.iter().chain(&found.in_reply_to).cloned().collect();
+        // The nearest are last; the oldest of too many go.
+        references.drain(..references.len().saturating_sub(REFERENCES));
+        Self {
+            structure,
+            message_id: found.message_id.clone().unwrap_or_default(),
+            references,
+            base_subject: found.base_subject.clone(),
+            date: found.date,
+            from: found.from.iter().find_map(libmox_message::address::Mailbox::address),
+            preview: found.preview.clone(),
+            automatic: found.auto_submitted || found.delivery_report,
+            list: found.list_id,
+        }
+    }
 }
 
 /// Octets of [`Facts::structure`]; a larger one is dropped by the producer and parsed again when needed.

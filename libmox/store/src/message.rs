@@ -50,9 +50,10 @@ pub struct MessageRecord {
     pub received: Timestamp,
     /// When it came into this mailbox; none for records older than the field.
     pub saved: Option<Timestamp>,
-    /// Octets of the prefix: offsets of `structure` count from the start of the prefix.
+    /// Octets of the prefix. Offsets of `structure` count from the start of the file behind it:
+    /// `Structure::shift_by_prefix` makes them count from the start of the message.
     pub prefix: u32,
-    /// `libmox_message::Structure` bytes of prefix and file together, if wanted.
+    /// `libmox_message::Structure` bytes of the file, if wanted; empty if none are known.
     #[serde(with = "serde_bytes")]
     pub structure: Vec<u8>,
     /// Preview text, if wanted.

@@ -95,6 +95,17 @@ pub struct Shape {
     pub separator: bool,
 }
 
+impl From<&libmox_message::Facts> for Shape {
+    fn from(found: &libmox_message::Facts) -> Self {
+        Self {
+            utf8_headers: found.flaws.header_non_ascii,
+            eight_bit: found.flaws.body_8bit,
+            received: found.received,
+            separator: found.has_separator,
+        }
+    }
+}
+
 libmox_ipc::verbs! {
     VerifyContract;
     Verify => Verified,

@@ -1,0 +1,201 @@
+//! The control plane: a name on the bus, `org.libmox.Service1` on every service, and who may call what.
+//!
+//! Mail never waits for the bus: connecting is tried in the background for as long as the service lives.
+
+use crate::run::Context;
+use std::collections::HashMap;
+use std::time::Duration;
+use zbus::message::Header;
+
+use zbus::{Connection, ObjectServer, Variant, fdo};
+
+/// Path of every object of ours.
+pub const PATH: &str = "/org/libmox";
+/// Until a bus that is away is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Adds a service's own interfaces to its object server.
+pub type AddInterfaces = Box<
+    dyn Fn(&ObjectServer) -> std::pin::Pin<Box<dyn Future<Output = zbus::Result<()>> + Send + '_>>
+        + Send
+        + Sync,
+>;
+
+/// What a service offers on the bus.
+pub struct Offer {
+    /// `org.libmox.Smtp1`
+    pub name: &'static str,
+    /// Interfaces besides `Service1`.
+    pub interfaces: Option<AddInterfaces>,
+}
+
+impl std::fmt::Debug for Offer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Offer({})", self.name)
+    }
+}
+
+impl Offer {
+    /// Only `Service1`.
+    #[must_use]
+    pub fn named(name: &'static str) -> Self {
+        Self { name, interfaces: None }
+    }
+}
+
+/// Connects to the system bus, or to the private one named in `DBUS_SYSTEM_BUS_ADDRESS`.
+pub async fn connect() -> zbus::Result<Connection> {
+    zbus::connection::Builder::system().build().await
+}
+
+/// Keeps the service on the bus until it ends.
+pub(crate) async fn keep(context: Context, offer: Offer) {
+    let mut told = false;
+    loop {
+        match serve(&context, &offer).await {
+            Ok(connection) => {
+                told = false;
+                // Ends when the bus goes away.
+                let mut stream = zbus::MessageStream::from(&connection);
+                while futures_next(&mut stream).await {}
+                tracing::warn!("bus connection lost");
+            }
+            Err(error) if !told => {
+                told = true;
+                tracing::info!(%error, "no bus; mail goes on, control waits");
+            }
+            Err(error) => tracing::debug!(%error, "still no bus"),
+        }
+        tokio::select! {
+            () = context.life.stopping() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+async fn futures_next(stream: &mut zbus::MessageStream) -> bool {
+    std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(stream), cx))
+        .await
+        .is_some_and(|m| m.is_ok())
+}
+
+async fn serve(context: &Context, offer: &Offer) -> zbus::Result<Connection> {
+    let connection = connect().await?;
+    let server = connection.object_server();
+    server.at(PATH, Service { context: context.clone(), started: crate::clock::now().0 }).await?;
+    if let Some(add) = &offer.interfaces {
+        add(server).await?;
+    }
+    connection.request_name(offer.name).await?;
+    Ok(connection)
+}
+
+struct Service {
+    context: Context,
+    started: i64,
+}
+
+#[zbus::interface(name = "org.libmox.Service1")]
+impl Service {
+    /// Reads `mox.toml` again.
+    async fn reload(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(connection, &header, actions::MANAGE_SERVICES).await?;
+        self.context.reload().map_err(|mistakes| fdo::Error::InvalidArgs(mistakes.to_string()))
+    }
+
+    /// Stops; the next connection starts the service again.
+    async fn stop(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(connection, &header, actions::MANAGE_SERVICES).await?;
+        self.context.life.stop();
+        Ok(())
+    }
+
+    /// Another log level until the service ends.
+    async fn set_log_level(
+        &self,
+        level: &str,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(connection, &header, actions::MANAGE_SERVICES).await?;
+        self.context.journal.set_level(level).map_err(|error| fdo::Error::InvalidArgs(error.to_string()))
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn name(&self) -> &str {
+        self.context.name
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn state(&self) -> &str {
+        if self.context.life.is_stopping() { "stopping" } else { "running" }
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn started(&self) -> i64 {
+        self.started
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn connections(&self) -> u32 {
+        u32::try_from(self.context.life.at_hand()).unwrap_or(u32::MAX)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn log_level(&self) -> String {
+        self.context.journal.level()
+    }
+}
+
+/// polkit actions.
+pub mod actions {
+    /// Reload, stop, log level.
+    pub const MANAGE_SERVICES: &str = "org.libmox.manage-services";
+    /// Lists and states.
+    pub const READ_STATUS: &str = "org.libmox.read-status";
+    /// Kick, hold, drop.
+    pub const MANAGE_QUEUE: &str = "org.libmox.manage-queue";
+    /// Accounts, addresses, passwords.
+    pub const MANAGE_ACCOUNTS: &str = "org.libmox.manage-accounts";
+    /// Domains.
+    pub const MANAGE_DOMAINS: &str = "org.libmox.manage-domains";
+}
+
+/// Lets root and our own user pass; everybody else must be allowed by polkit.
+pub async fn authorize(connection: &Connection, header: &Header<'_>, action: &str) -> fdo::Result<()> {
+    let sender = header.sender().ok_or_else(|| fdo::Error::AccessDenied("caller is unknown".into()))?;
+    let bus = fdo::DBusProxy::new(connection).await?;
+    let uid = bus.get_connection_unix_user(sender.clone().into()).await?;
+    if uid == 0 || uid == rustix::process::getuid().as_raw() {
+        return Ok(());
+    }
+    let subject = ("system-bus-name", HashMap::from([("name", Variant::from(sender.as_str()))]));
+    // 1: polkit may ask the person for a password.
+    let arguments = (subject, action, HashMap::<&str, &str>::new(), 1u32, "");
+    let reply = connection
+        .call_method(
+            Some("org.freedesktop.PolicyKit1"),
+            "/org/freedesktop/PolicyKit1/Authority",
+            Some("org.freedesktop.PolicyKit1.Authority"),
+            "CheckAuthorization",
+            &arguments,
+        )
+        .await
+        .map_err(|error| fdo::Error::AccessDenied(format!("polkit cannot be asked: {error}")))?;
+    let (allowed, _, _): (bool, bool, HashMap<String, String>) =
+        reply.body().deserialize().map_err(|error| fdo::Error::AccessDenied(error.to_string()))?;
+    if allowed { Ok(()) } else { Err(fdo::Error::AccessDenied(format!("{action} is not allowed"))) }
+}

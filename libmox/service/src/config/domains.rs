@@ -1,0 +1,217 @@
+//! `domains.toml`: domains, accounts and their addresses; read by the store, written by `mox-admin`.
+
+use super::reader::{Mistakes, read_file};
+use super::statics::account_name;
+use libmox_types::{Address, Domain, MailboxName};
+use std::collections::{BTreeMap, HashMap};
+
+/// The checked content of `domains.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Domains {
+    /// By name.
+    pub domains: BTreeMap<Domain, DomainConfig>,
+    /// By name.
+    pub accounts: BTreeMap<String, AccountConfig>,
+    /// Folded address to account name; made from the two above.
+    by_address: HashMap<(Domain, String), String>,
+    /// Domain to the account that takes everything else in it.
+    catchall: HashMap<Domain, String>,
+}
+
+/// `[domains."example.org"]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainConfig {
+    /// Takes and sends nothing for now (row SR-26).
+    pub disabled: bool,
+    /// What separates the deciding part of a local part from the rest (row SR-11).
+    pub separators: Vec<String>,
+    /// `Jane` and `jane` are two people.
+    pub case_sensitive: bool,
+}
+
+/// `[accounts.jane]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountConfig {
+    /// The first is what the account sends as.
+    pub addresses: Vec<Address>,
+    /// Whole domains (`@example.org`).
+    pub catchall: Vec<Domain>,
+    /// For people.
+    pub full_name: String,
+    /// Nobody may sign in, with the text to show.
+    pub login_disabled: Option<String>,
+    /// Octets of mail.
+    pub quota: Option<u64>,
+    /// Where mail arrives.
+    pub mailbox: Option<MailboxName>,
+}
+
+/// Characters of [`AccountConfig::login_disabled`]. Row CF-10.
+const DISABLED_TEXT: usize = 255;
+
+impl Domains {
+    /// Reads the file's text.
+    pub fn parse(text: &str) -> Result<Self, Mistakes> {
+        read_file(text, |root| {
+            let mut all = Self::default();
+            root.each("domains", |name, s| {
+                let config = DomainConfig {
+                    disabled: s.yes_no("disabled", false),
+                    separators: s.texts("localpart-catchall-separators", separator).unwrap_or_default(),
+                    case_sensitive: s.yes_no("localpart-case-sensitive", false),
+                };
+                match Domain::parse(name) {
+                    Ok(domain) => drop(all.domains.insert(domain, config)),
+                    Err(error) => s.mistake(format!("domains.{name}: {error}")),
+                }
+            });
+            root.each("accounts", |name, s| {
+                let mut account = AccountConfig {
+                    full_name: s.text("full-name", |t| Ok::<_, String>(t.to_owned())).unwrap_or_default(),
+                    login_disabled: s.text("login-disabled", disabled_text),
+                    quota: s.optional_bytes("quota", 1 << 20..=u64::MAX >> 1),
+                    mailbox: s.text("mailbox", MailboxName::parse),
+                    ..AccountConfig::default()
+                };
+                for entry in s.texts("addresses", entry).unwrap_or_default() {
+                    if let Err(what) = all.claim(name, &entry) {
+                        s.mistake(format!("accounts.{name}.addresses: {what}"));
+                    }
+                    match entry {
+                        Entry::Address(address) => account.addresses.push(address),
+                        Entry::Catchall(domain) => account.catchall.push(domain),
+                    }
+                }
+                match account_name(name) {
+                    Ok(name) => drop(all.accounts.insert(name, account)),
+                    Err(error) => s.mistake(format!("accounts.{name}: {error}")),
+                }
+            });
+            all
+        })
+    }
+
+    /// Notes that an account takes mail for an entry; somebody else's is a mistake.
+    fn claim(&mut self, account: &str, entry: &Entry) -> Result<(), String> {
+        match entry {
+            Entry::Catchall(domain) => {
+                self.domains.get(domain).ok_or_else(|| format!("@{domain}: no such domain in [domains]"))?;
+                if let Some(other) = self.catchall.insert(domain.clone(), account.to_owned()) {
+                    return Err(format!("@{domain} belongs to account {other} already"));
+                }
+            }
+            Entry::Address(address) => {
+                let config = self
+                    .domains
+                    .get(&address.domain)
+                    .ok_or_else(|| format!("{address}: no such domain in [domains]"))?;
+                let key = (address.domain.clone(), config.fold(address.local.as_str()));
+                if let Some(other) = self.by_address.insert(key, account.to_owned()) {
+                    return Err(format!("{address} belongs to account {other} already"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The account that takes mail for an address, if any; the domain must be ours.
+    #[must_use]
+    pub fn account_of(&self, address: &Address) -> Option<&str> {
+        let config = self.domains.get(&address.domain)?;
+        let folded = config.fold(address.local.as_str());
+        self.by_address
+            .get(&(address.domain.clone(), folded))
+            .or_else(|| self.catchall.get(&address.domain))
+            .map(String::as_str)
+    }
+}
+
+impl DomainConfig {
+    /// The deciding part of a local part: before the first separator, case folded unless case matters.
+    #[must_use]
+    pub fn fold(&self, local: &str) -> String {
+        let cut = self.separators.iter().filter_map(|s| local.find(s.as_str())).filter(|at| *at > 0).min();
+        let deciding = &local[..cut.unwrap_or(local.len())];
+        if self.case_sensitive { deciding.to_owned() } else { deciding.to_lowercase() }
+    }
+}
+
+enum Entry {
+    Address(Address),
+    Catchall(Domain),
+}
+
+fn entry(text: &str) -> Result<Entry, String> {
+    match text.strip_prefix('@') {
+        Some(domain) => Domain::parse(domain).map(Entry::Catchall).map_err(|e| e.to_string()),
+        None => Address::parse(text).map(Entry::Address).map_err(|e| e.to_string()),
+    }
+}
+
+fn separator(text: &str) -> Result<String, &'static str> {
+    if text.is_empty()
+        || text.len() > 8
+        || text.chars().any(|c| c.is_alphanumeric() || c == '@' || c.is_control())
+    {
+        return Err("one or a few punctuation characters are wanted, such as \"+\"");
+    }
+    Ok(text.to_owned())
+}
+
+/// Row AU-12: shown by SMTP and IMAP, so plain ASCII.
+fn disabled_text(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > DISABLED_TEXT || !text.bytes().all(|b| (b' '..0x7f).contains(&b)) {
+        return Err(format!("1 to {DISABLED_TEXT} printable ASCII characters are wanted"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+[domains."example.org"]
+localpart-catchall-separators = ["+", "--"]
+[domains."bücher.example"]
+localpart-case-sensitive = true
+[accounts.jane]
+addresses = ["jane@example.org", "Jane@bücher.example"]
+[accounts.all]
+addresses = ["@example.org"]
+quota = "1GiB"
+"#;
+
+    #[test]
+    fn an_address_finds_its_account() {
+        let domains = Domains::parse(FILE).unwrap();
+        for (address, account) in [
+            ("jane@example.org", Some("jane")),
+            ("JANE+lists@example.org", Some("jane")),
+            ("jane--x@EXAMPLE.org", Some("jane")),
+            ("+odd@example.org", Some("all")),
+            ("other@example.org", Some("all")),
+            ("Jane@xn--bcher-kva.example", Some("jane")),
+            ("jane@xn--bcher-kva.example", None),
+            ("jane@example.net", None),
+        ] {
+            assert_eq!(domains.account_of(&Address::parse(address).unwrap()), account, "{address}");
+        }
+    }
+
+    #[test]
+    fn cross_references_are_checked_with_lines() {
+        let text = "[domains.\"a.example\"]\n[accounts.x]\naddresses = [\"x@a.example\", \"x@b.example\"]\n\
+                    [accounts.y]\naddresses = [\"X@a.example\"]\nlogin-disabled = \"é\"\n[accounts.\"a@b\"]\n";
+        let lines = Domains::parse(text).unwrap_err().in_file("d").lines();
+        assert_eq!(
+            lines,
+            [
+                "d:2: accounts.x.addresses: x@b.example: no such domain in [domains]",
+                "d:4: accounts.y.addresses: X@a.example belongs to account x already",
+                "d:6: accounts.y.login-disabled: 1 to 255 printable ASCII characters are wanted",
+                "d:7: accounts.a@b: an account name is letters, digits, \"-\", \"_\" and \".\"; it is no address",
+            ]
+        );
+    }
+}

@@ -1,0 +1,362 @@
+//! Every key of both files in words, for `mox config describe` and the man pages. A test compares it with the readers.
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyDoc {
+    /// File it stands in.
+    pub file: &'static str,
+    /// Full name; `*` stands for a name of your choice.
+    pub key: &'static str,
+    /// Default, as written in the file; empty if there is none.
+    pub default: &'static str,
+    /// An allowed value other than the default, for examples and tests.
+    pub example: &'static str,
+    /// What it does, with unit and limits.
+    pub what: &'static str,
+    /// The option of the reference server, where there is one.
+    pub reference: &'static str,
+}
+
+const fn key(
+    file: &'static str,
+    key: &'static str,
+    default: &'static str,
+    example: &'static str,
+    reference: &'static str,
+    what: &'static str,
+) -> KeyDoc {
+    KeyDoc { file, key, default, example, what, reference }
+}
+
+const S: &str = "mox.toml";
+const D: &str = "domains.toml";
+
+/// All keys in the order of the files.
+pub const KEYS: &[KeyDoc] = &[
+    key(
+        S,
+        "hostname",
+        "",
+        "\"mail.example.org\"",
+        "Hostname",
+        "Name of this host in greetings, EHLO and Received headers; MX records point here. Default: the machine's name.",
+    ),
+    key(
+        S,
+        "postmaster",
+        "",
+        "\"jane\"",
+        "Postmaster.Account",
+        "Account that receives mail for postmaster at every domain, and mail of this machine's users such as root.",
+    ),
+    key(
+        S,
+        "service.idle-exit",
+        "\"60s\"",
+        "\"5m\"",
+        "",
+        "A service without connections and work exits after this time; systemd starts it again on the next connection. 50ms to 1d.",
+    ),
+    key(S, "service.store-idle-exit", "\"10m\"", "\"1h\"", "", "The same for the store. 50ms to 1d."),
+    key(
+        S,
+        "service.stop-grace",
+        "\"10s\"",
+        "\"30s\"",
+        "",
+        "Time that connections and work at hand get when a service stops. 0s to 300s.",
+    ),
+    key(
+        S,
+        "dns.servers",
+        "[]",
+        "[\"127.0.0.1:53\"]",
+        "",
+        "Name servers instead of those of /etc/resolv.conf; port 53 unless given. DNSSEC is validated here, not there.",
+    ),
+    key(
+        S,
+        "dns.trust-anchor",
+        "",
+        "\"/etc/mox/root.key\"",
+        "",
+        "File with DNSKEY records to trust instead of the root keys built in; for private DNS trees.",
+    ),
+    key(S, "dns.timeout", "\"5s\"", "\"2s\"", "", "Time for one query. 100ms to 60s."),
+    key(
+        S,
+        "tls.certificate",
+        "",
+        "\"/etc/mox/tls/chain.pem\"",
+        "TLS.KeyCerts.CertFile",
+        "PEM file with the certificate chain, leaf first. Without it mox-keys issues certificates from an authority of its own, which mail servers accept and people's programs do not.",
+    ),
+    key(
+        S,
+        "tls.key",
+        "",
+        "\"/etc/mox/tls/key.pem\"",
+        "TLS.KeyCerts.KeyFile",
+        "PEM file with its private key (PKCS #8). Read by systemd for mox-keys only (LoadCredential).",
+    ),
+    key(
+        S,
+        "smtp.max-message-size",
+        "\"100MiB\"",
+        "\"25MiB\"",
+        "SMTPMaxMessageSize",
+        "Largest message accepted from other servers. 64KiB to 4GiB.",
+    ),
+    key(S, "smtp.starttls", "true", "false", "SMTP.NoSTARTTLS", "Offer STARTTLS on port 25."),
+    key(
+        S,
+        "smtp.verify",
+        "true",
+        "false",
+        "",
+        "Check SPF, DKIM, DMARC and reverse DNS of incoming mail. Switch off only to measure.",
+    ),
+    key(
+        S,
+        "smtp.max-connections",
+        "1000",
+        "500",
+        "",
+        "Connections at once on port 25; further ones get 421. 1 to 100000.",
+    ),
+    key(
+        S,
+        "smtp.max-connections-per-ip",
+        "30",
+        "100",
+        "",
+        "Of them from one IPv4 address or IPv6 /64. 1 to 100000.",
+    ),
+    key(
+        S,
+        "smtp.dmarc-reject",
+        "true",
+        "false",
+        "",
+        "Refuse mail that fails DMARC where the policy of its domain is reject or quarantine (550 5.7.26).",
+    ),
+    key(
+        S,
+        "submission.max-message-size",
+        "\"100MiB\"",
+        "\"25MiB\"",
+        "SMTPMaxMessageSize",
+        "Largest message accepted from people. 64KiB to 4GiB.",
+    ),
+    key(
+        S,
+        "submission.max-connections",
+        "1000",
+        "500",
+        "",
+        "Connections at once on ports 465 and 587. 1 to 100000.",
+    ),
+    key(
+        S,
+        "submission.allow-plaintext-login",
+        "false",
+        "true",
+        "Submission.NoRequireSTARTTLS",
+        "Allow AUTH without TLS on port 587. Only for private networks.",
+    ),
+    key(
+        S,
+        "imap.max-connections",
+        "10000",
+        "500",
+        "",
+        "Connections at once on ports 143 and 993. 1 to 1000000.",
+    ),
+    key(
+        S,
+        "imap.allow-plaintext-login",
+        "false",
+        "true",
+        "IMAP.NoRequireSTARTTLS",
+        "Allow LOGIN without TLS on port 143. Only for private networks.",
+    ),
+    key(
+        S,
+        "imap.max-message-size",
+        "\"100MiB\"",
+        "\"1GiB\"",
+        "",
+        "Largest message of an APPEND. 64KiB to 4GiB.",
+    ),
+    key(S, "queue.port", "25", "1025", "", "Port of other mail servers; other than 25 only for tests."),
+    key(S, "queue.max-attempts", "8", "12", "", "Attempts until a message fails for good. 1 to 100."),
+    key(
+        S,
+        "queue.first-retry",
+        "\"450s\"",
+        "\"60s\"",
+        "",
+        "Wait before the second attempt; doubles with each. 100ms to 1d.",
+    ),
+    key(
+        S,
+        "queue.max-deliveries",
+        "10",
+        "50",
+        "",
+        "Deliveries at once, one for each recipient domain. 1 to 1000.",
+    ),
+    key(
+        S,
+        "queue.local-target",
+        "",
+        "\"127.0.0.1:1025\"",
+        "",
+        "Deliver everything to this address instead of looking up MX hosts; mox localserve sets it.",
+    ),
+    key(S, "store.cache", "\"64MiB\"", "\"256MiB\"", "", "Memory for the index. 1MiB to 16GiB."),
+    key(
+        S,
+        "store.quota",
+        "",
+        "\"10GiB\"",
+        "QuotaMessageSize",
+        "Mail an account may hold unless it has a quota of its own. From 1MiB. Default: no limit.",
+    ),
+    key(
+        S,
+        "store.login-failures-per-minute",
+        "10",
+        "100",
+        "",
+        "Failed logins from one IPv4 address or IPv6 /64 a minute, over all protocols; more are refused unseen. 1 to 1000000.",
+    ),
+    key(
+        D,
+        "domains.*.disabled",
+        "false",
+        "true",
+        "Disabled",
+        "Refuse mail for the domain and from it with a temporary error, keep everything else.",
+    ),
+    key(
+        D,
+        "domains.*.localpart-catchall-separators",
+        "[]",
+        "[\"+\"]",
+        "LocalpartCatchallSeparators",
+        "What follows one of these in a local part does not matter for delivery: jane+list is jane.",
+    ),
+    key(
+        D,
+        "domains.*.localpart-case-sensitive",
+        "false",
+        "true",
+        "LocalpartCaseSensitive",
+        "Tell Jane from jane.",
+    ),
+    key(
+        D,
+        "accounts.*.addresses",
+        "[]",
+        "[\"jane@example.org\", \"@example.org\"]",
+        "Destinations",
+        "Addresses that deliver to the account, which may also send from them; \"@domain\" takes what nobody else does. The first is the one it sends as by default.",
+    ),
+    key(D, "accounts.*.full-name", "\"\"", "\"Jane Doe\"", "FullName", "Name of the person."),
+    key(
+        D,
+        "accounts.*.login-disabled",
+        "",
+        "\"closed, please call\"",
+        "LoginDisabled",
+        "Nobody may sign in; this text is shown after the right password. Mail is still delivered. Printable ASCII, at most 255 characters.",
+    ),
+    key(D, "accounts.*.quota", "", "\"5GiB\"", "QuotaMessageSize", "Mail the account may hold. From 1MiB."),
+    key(
+        D,
+        "accounts.*.mailbox",
+        "\"Inbox\"",
+        "\"Archive/New\"",
+        "Destinations.Mailbox",
+        "Mailbox where mail arrives; created when missing.",
+    ),
+];
+
+/// All keys as a commented text for people.
+#[must_use]
+pub fn describe() -> String {
+    let mut text = String::new();
+    for doc in KEYS {
+        text.push_str(&format!("# {}: {}\n", doc.file, doc.key));
+        text.push_str(&format!("#   {}\n", doc.what));
+        if !doc.default.is_empty() {
+            text.push_str(&format!("#   Default: {}\n", doc.default));
+        }
+        text.push_str(&format!("#   Example: {}\n", doc.example));
+        if !doc.reference.is_empty() {
+            text.push_str(&format!("#   In mox (Go): {}\n", doc.reference));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Domains, Static};
+
+    /// Each documented key is accepted with its example, and nothing is documented that is not read.
+    #[test]
+    fn every_documented_key_is_read() {
+        for doc in KEYS {
+            let name = if doc.key.starts_with("domains") { "\"example.org\"" } else { "jane" };
+            let full = doc.key.replace('*', name);
+            let domain = if doc.key.starts_with("accounts") { "[domains.\"example.org\"]\n" } else { "" };
+            for value in [doc.example, doc.default] {
+                if value.is_empty() {
+                    continue;
+                }
+                let pair = match full.as_str() {
+                    "tls.key" => "tls.certificate = \"/c\"\n",
+                    "tls.certificate" => "tls.key = \"/k\"\n",
+                    _ => "",
+                };
+                let text = format!("{pair}{full} = {value}\n");
+                let outcome = if doc.file == S {
+                    Static::parse(&text).map(|_| ())
+                } else {
+                    let (table, last) = full.rsplit_once('.').unwrap();
+                    Domains::parse(&format!("{domain}[{table}]\n{last} = {value}\n")).map(|_| ())
+                };
+                assert_eq!(outcome.map_err(|m| m.lines()), Ok(()), "{text}");
+            }
+        }
+    }
+
+    /// Each key the readers take is documented: the names in their sources are compared with the table.
+    #[test]
+    fn every_key_that_is_read_is_documented() {
+        for (file, source) in [(S, include_str!("statics.rs")), (D, include_str!("domains.rs"))] {
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            for call in [
+                "s.text(",
+                "s.texts(",
+                "s.yes_no(",
+                "s.number(",
+                "s.duration(",
+                "s.bytes(",
+                "s.optional_bytes(",
+                "root.text(",
+            ] {
+                for at in source.match_indices(call) {
+                    let name = source[at.0 + call.len()..].split('"').nth(1).unwrap();
+                    let known =
+                        KEYS.iter().any(|doc| doc.file == file && doc.key.rsplit('.').next() == Some(name));
+                    assert!(known, "{name} of {file} is not documented");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! `mox.toml`: what every service reads at start and at reload.
+
+use super::reader::{Mistakes, Section, read_file};
+use libmox_types::{Address, Domain};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The checked content of `mox.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Static {
+    /// The name in greetings, EHLO and Received.
+    pub hostname: Domain,
+    /// The account that gets mail for postmaster and for local users such as root.
+    pub postmaster: Option<String>,
+    /// How processes live.
+    pub service: ServiceConfig,
+    /// Resolver.
+    pub dns: DnsConfig,
+    /// Certificates.
+    pub tls: Certificates,
+    /// Port 25.
+    pub smtp: SmtpConfig,
+    /// Ports 465 and 587.
+    pub submission: SubmissionConfig,
+    /// Ports 143 and 993.
+    pub imap: ImapConfig,
+    /// Outgoing mail.
+    pub queue: QueueConfig,
+    /// The store.
+    pub store: StoreConfig,
+}
+
+/// `[service]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// A service without work leaves after this.
+    pub idle_exit: Duration,
+    /// The same for the store.
+    pub store_idle_exit: Duration,
+    /// Connections and work at hand get this long at a stop.
+    pub stop_grace: Duration,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsConfig {
+    /// Instead of `/etc/resolv.conf`.
+    pub servers: Vec<SocketAddr>,
+    /// DNSKEY records of the root, instead of the built-in ones.
+    pub trust_anchor: Option<PathBuf>,
+    /// One query.
+    pub timeout: Duration,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificates {
+    /// An own authority; nobody trusts it unless told.
+    Own,
+    /// PEM files, given to `mox-keys` as credentials `tls-certificate` and `tls-key`.
+    Files {
+        /// Chain, leaf first.
+        certificate: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+}
+
+/// `[smtp]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmtpConfig {
+    /// Largest message.
+    pub max_message_size: u64,
+    /// Offer STARTTLS.
+    pub starttls: bool,
+    /// Ask `mox-verify`. Off only for tests and load measurements.
+    pub verify: bool,
+    /// Connections at once.
+    pub max_connections: u64,
+    /// Connections at once from one address class (/32, /64).
+    pub max_connections_per_ip: u64,
+    /// Refuse mail whose DMARC policy says so.
+    pub dmarc_reject: bool,
+}
+
+/// `[submission]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmissionConfig {
+    /// Largest message.
+    pub max_message_size: u64,
+    /// Connections at once.
+    pub max_connections: u64,
+    /// AUTH without TLS on port 587. Never on a public address.
+    pub allow_plaintext_login: bool,
+}
+
+/// `[imap]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImapConfig {
+    /// Connections at once.
+    pub max_connections: u64,
+    /// LOGIN without TLS on port 143. Never on a public address.
+    pub allow_plaintext_login: bool,
+    /// Largest message of an APPEND.
+    pub max_message_size: u64,
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Port of MX hosts; other than 25 for tests.
+    pub port: u16,
+    /// Attempts until a message fails.
+    pub max_attempts: u64,
+    /// Wait before the second attempt; doubles each time.
+    pub first_retry: Duration,
+    /// Deliveries at once.
+    pub max_deliveries: u64,
+    /// Deliver everything to this address and port instead of MX hosts; for localserve.
+    pub local_target: Option<SocketAddr>,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Cache of the index.
+    pub cache: u64,
+    /// Quota of an account without one of its own.
+    pub quota: Option<u64>,
+    /// Failed logins of one address class a minute.
+    pub login_failures_per_minute: u64,
+}
+
+impl Static {
+    /// Reads the file's text; an empty one gives the defaults.
+    pub fn parse(text: &str) -> Result<Self, Mistakes> {
+        read_file(text, build)
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn build(root: &mut Section<'_>) -> Static {
+    // Never ends in the message of a checked configuration: "localhost" is a domain.
+    let hostname = root.text("hostname", Domain::parse).unwrap_or_else(local_name);
+    let postmaster = root.text("postmaster", account_name);
+    Static {
+        hostname,
+        postmaster,
+        service: root.section("service", |s| ServiceConfig {
+            idle_exit: s.duration("idle-exit", seconds(60), Duration::from_millis(50)..=seconds(86_400)),
+            store_idle_exit: s.duration(
+                "store-idle-exit",
+                seconds(600),
+                Duration::from_millis(50)..=seconds(86_400),
+            ),
+            stop_grace: s.duration("stop-grace", seconds(10), seconds(0)..=seconds(300)),
+        }),
+        dns: root.section("dns", |s| DnsConfig {
+            servers: s.texts("servers", socket_address).unwrap_or_default(),
+            trust_anchor: s.text("trust-anchor", absolute_path),
+            timeout: s.duration("timeout", seconds(5), Duration::from_millis(100)..=seconds(60)),
+        }),
+        tls: root.section("tls", certificates),
+        smtp: root.section("smtp", |s| SmtpConfig {
+            max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
+            starttls: s.yes_no("starttls", true),
+            verify: s.yes_no("verify", true),
+            max_connections: s.number("max-connections", 1_000, 1..=100_000),
+            max_connections_per_ip: s.number("max-connections-per-ip", 30, 1..=100_000),
+            dmarc_reject: s.yes_no("dmarc-reject", true),
+        }),
+        submission: root.section("submission", |s| SubmissionConfig {
+            max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
+            max_connections: s.number("max-connections", 1_000, 1..=100_000),
+            allow_plaintext_login: s.yes_no("allow-plaintext-login", false),
+        }),
+        imap: root.section("imap", |s| ImapConfig {
+            max_connections: s.number("max-connections", 10_000, 1..=1_000_000),
+            allow_plaintext_login: s.yes_no("allow-plaintext-login", false),
+            max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
+        }),
+        queue: root.section("queue", |s| QueueConfig {
+            port: u16::try_from(s.number("port", 25, 1..=65_535)).unwrap_or(25),
+            max_attempts: s.number("max-attempts", 8, 1..=100),
+            first_retry: s.duration(
+                "first-retry",
+                seconds(450),
+                Duration::from_millis(100)..=seconds(86_400),
+            ),
+            max_deliveries: s.number("max-deliveries", 10, 1..=1_000),
+            local_target: s.text("local-target", socket_address),
+        }),
+        store: root.section("store", |s| StoreConfig {
+            cache: s.bytes("cache", 64 * MIB, MIB..=16_384 * MIB),
+            quota: s.optional_bytes("quota", MIB..=u64::MAX >> 1),
+            login_failures_per_minute: s.number("login-failures-per-minute", 10, 1..=1_000_000),
+        }),
+    }
+}
+
+/// The kernel's name for this machine where it is a domain, else `localhost`.
+fn local_name() -> Domain {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // "localhost" is a domain by the test of that module.
+    #[expect(clippy::unwrap_used, reason = "a constant that parses")]
+    Domain::parse(&name).or_else(|_| Domain::parse("localhost")).unwrap()
+}
+
+fn certificates(s: &mut Section<'_>) -> Certificates {
+    let certificate = s.text("certificate", absolute_path);
+    let key = s.text("key", absolute_path);
+    match (certificate, key) {
+        (None, None) => Certificates::Own,
+        (Some(certificate), Some(key)) => Certificates::Files { certificate, key },
+        _ => {
+            s.mistake("tls: certificate and key belong together");
+            Certificates::Own
+        }
+    }
+}
+
+fn absolute_path(text: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("an absolute path is wanted") }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)))
+        .map_err(|_| "an address like \"192.0.2.1:53\" is wanted")
+}
+
+/// Row DF-08: an account is named by a short word, never by an address.
+pub(super) fn account_name(text: &str) -> Result<String, &'static str> {
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 64 || !text.chars().all(fine) || text.starts_with('.') {
+        return Err("an account name is letters, digits, \"-\", \"_\" and \".\"; it is no address");
+    }
+    if Address::parse(text).is_ok() {
+        return Err("an account name is no address");
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = Static::parse("").unwrap();
+        assert_eq!(config.queue.max_attempts, 8);
+        assert_eq!(config.tls, Certificates::Own);
+        assert!(config.smtp.verify);
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let text = "hostname = \"a b\"\n[tls]\nkey = \"/k\"\n[smtp]\nverify = 1\nmax-message-size = \"1KiB\"\nport = 2\n";
+        let lines = Static::parse(text).unwrap_err().in_file("mox.toml").lines();
+        assert_eq!(lines.len(), 5, "{lines:?}");
+        assert!(lines[0].starts_with("mox.toml:1: hostname: "));
+        assert!(lines[1].starts_with("mox.toml:2: tls: certificate and key"));
+        assert!(lines[2].starts_with("mox.toml:5: smtp.verify: "));
+        assert!(lines[3].starts_with("mox.toml:6: smtp.max-message-size: 1024 bytes is not between"));
+        assert!(lines[4].starts_with("mox.toml:7: unknown key smtp.port"));
+    }
+}

@@ -1,0 +1,166 @@
+//! From `main` to `serve` and out again.
+
+use crate::config::{self, Static};
+use crate::journal::Journal;
+use crate::life::Life;
+use crate::sockets::Sockets;
+use crate::{bus, paths};
+use sd_notify::NotifyState;
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a service is given.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// `mox-smtp`
+    pub name: &'static str,
+    /// Its life.
+    pub life: Life,
+    /// Its log level.
+    pub journal: Journal,
+    config: Arc<RwLock<Arc<Static>>>,
+    sockets: Arc<std::sync::Mutex<Sockets>>,
+}
+
+impl Context {
+    /// By hand, for tests.
+    #[must_use]
+    pub fn new(name: &'static str, config: Arc<Static>, sockets: Sockets) -> Self {
+        Self {
+            name,
+            life: Life::default(),
+            journal: Journal::none(),
+            config: Arc::new(RwLock::new(config)),
+            sockets: Arc::new(std::sync::Mutex::new(sockets)),
+        }
+    }
+
+    /// The configuration in force now.
+    #[must_use]
+    pub fn config(&self) -> Arc<Static> {
+        Arc::clone(&self.config.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The sockets; the first caller gets them.
+    #[must_use]
+    pub fn take_sockets(&self) -> Sockets {
+        std::mem::take(&mut *self.sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The service can be used.
+    pub fn ready(&self) {
+        notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+        tracing::debug!("ready");
+    }
+
+    /// Reads `mox.toml` again; a bad one changes nothing.
+    pub fn reload(&self) -> Result<(), config::Mistakes> {
+        let fresh = config::load_static(&paths::config())?;
+        *self.config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        self.life.reloaded();
+        Ok(())
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "service manager cannot be told");
+    }
+}
+
+/// Runs a service: journal, configuration, sockets, signals, watchdog, idle exit; then `serve` until it returns.
+pub fn run<F, Fut>(name: &'static str, bus: bus::Offer, idle: fn(&Static) -> Duration, serve: F) -> ExitCode
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let journal = Journal::start(name);
+    let outcome = start(name, journal, bus, idle, serve);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(
+                message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a001",
+                mox_reason = format!("{error:#}"),
+                "{name} cannot run: {error:#}"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start<F, Fut>(
+    name: &'static str,
+    journal: Journal,
+    bus: bus::Offer,
+    idle: fn(&Static) -> Duration,
+    serve: F,
+) -> anyhow::Result<()>
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    // Before any thread: the sockets are taken from the environment.
+    let sockets = Sockets::take()?;
+    let config = config::load_static(&paths::config()).map_err(|m| anyhow::anyhow!("configuration: {m}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name(name)
+        .build()?;
+    runtime.block_on(async {
+        let mut context = Context::new(name, config, sockets);
+        context.journal = journal;
+        tokio::spawn(signals(context.clone()));
+        tokio::spawn(watchdog());
+        let life = context.life.clone();
+        let idle_time = idle(&context.config());
+        tokio::spawn(async move { life.leave_when_idle(idle_time).await });
+        let on_bus = tokio::spawn(bus::keep(context.clone(), bus));
+        let outcome = serve(context.clone()).await;
+        notify(&[NotifyState::Stopping]);
+        let grace = context.config().service.stop_grace;
+        if !context.life.drained(grace).await {
+            tracing::warn!(left = context.life.at_hand(), "stopping with work at hand");
+        }
+        on_bus.abort();
+        outcome
+    })
+}
+
+async fn signals(context: Context) {
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        tracing::error!("signals cannot be handled");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+            _ = hup.recv() => {
+                notify(&[NotifyState::Reloading]);
+                match context.reload() {
+                    Ok(()) => tracing::info!("configuration read again"),
+                    Err(mistakes) => tracing::error!(mox_reason = %mistakes, "configuration kept as it was: {mistakes}"),
+                }
+                notify(&[NotifyState::Ready]);
+            }
+        }
+    }
+    context.life.stop();
+}
+
+/// Tells systemd that the runtime still turns, twice in each watchdog period.
+async fn watchdog() {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    let mut tick = tokio::time::interval(period / 2);
+    loop {
+        tick.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}

@@ -1,0 +1,293 @@
+//! One connection as bytes: what came in and was not used yet, what waits to go out, with deadlines. Knows no protocol.
+//!
+//! Fails with: [`WireFault`].
+
+use crate::tls::{Tls, TlsFacts, TlsFault};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
+
+/// Octets read at once.
+const READ: usize = 16 * 1024;
+/// Octets kept allocated for an idle connection in either direction.
+const KEEP: usize = 1024;
+/// A handshake takes no longer.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(30);
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+pub enum WireFault {
+    /// The peer closed it.
+    #[error("connection closed by peer")]
+    Closed,
+    /// Nothing came, or nothing could be sent, for too long.
+    #[error("timed out")]
+    Timeout,
+    /// The network.
+    #[error("io error")]
+    Io(#[from] io::Error),
+    /// Bytes were waiting when TLS was to start: somebody may have injected them (RFC 3207 §6, RFC 9051 §11).
+    #[error("bytes before the TLS handshake")]
+    Injected,
+    /// The handshake.
+    #[error("TLS")]
+    Tls(#[from] TlsFault),
+}
+
+enum Io {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+    /// While one becomes another.
+    Gone,
+}
+
+/// A connection.
+pub struct Wire {
+    io: Io,
+    input: Vec<u8>,
+    used: usize,
+    output: Vec<u8>,
+    tls: Option<TlsFacts>,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Wire({} in, {} out, tls {})",
+            self.input.len() - self.used,
+            self.output.len(),
+            self.tls.is_some()
+        )
+    }
+}
+
+impl From<TcpStream> for Wire {
+    fn from(stream: TcpStream) -> Self {
+        Self::new(Io::Tcp(stream))
+    }
+}
+
+impl From<UnixStream> for Wire {
+    fn from(stream: UnixStream) -> Self {
+        Self::new(Io::Unix(stream))
+    }
+}
+
+impl Wire {
+    fn new(io: Io) -> Self {
+        Self { io, input: Vec::new(), used: 0, output: Vec::new(), tls: None }
+    }
+
+    /// What came in and was not used yet.
+    #[must_use]
+    pub fn buffered(&self) -> &[u8] {
+        &self.input[self.used..]
+    }
+
+    /// The first `n` buffered bytes are used up.
+    pub fn consume(&mut self, n: usize) {
+        self.used = (self.used + n).min(self.input.len());
+        if self.used == self.input.len() {
+            self.input.clear();
+            self.used = 0;
+        }
+    }
+
+    /// Reads some more behind what is buffered. The caller bounds what it lets pile up.
+    pub async fn fill(&mut self, wait: Duration) -> Result<usize, WireFault> {
+        if self.used > 0 {
+            self.input.drain(..self.used);
+            self.used = 0;
+        }
+        let reading = self.io.read_some(&mut self.input);
+        match tokio::time::timeout(wait, reading).await {
+            Ok(Ok(0)) => Err(WireFault::Closed),
+            Ok(Ok(n)) => Ok(n),
+            Ok(Err(error)) if is_end(&error) => Err(WireFault::Closed),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(WireFault::Timeout),
+        }
+    }
+
+    /// Where replies are written to; they leave at [`Self::flush`].
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Sends what waits.
+    pub async fn flush(&mut self, wait: Duration) -> Result<(), WireFault> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let sending = async {
+            self.io.write_all(&self.output).await?;
+            self.io.flush().await
+        };
+        let outcome = tokio::time::timeout(wait, sending).await;
+        self.output.clear();
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if is_end(&error) => Err(WireFault::Closed),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(WireFault::Timeout),
+        }
+    }
+
+    /// Gives memory back before a long wait.
+    pub fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        if self.output.capacity() > KEEP {
+            self.output = Vec::new();
+        }
+    }
+
+    /// What is known of the TLS layer, if there is one.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
+    /// Starts TLS. Buffered plaintext ends the connection: it was not protected, and must not be read as if it were.
+    pub async fn start_tls(&mut self, tls: &Tls) -> Result<(), WireFault> {
+        if !self.buffered().is_empty() {
+            return Err(WireFault::Injected);
+        }
+        self.input = Vec::new();
+        match std::mem::replace(&mut self.io, Io::Gone) {
+            Io::Tcp(stream) => {
+                let (stream, facts) = tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream))
+                    .await
+                    .map_err(|_| WireFault::Timeout)??;
+                self.io = Io::Tls(Box::new(stream));
+                self.tls = Some(facts);
+                Ok(())
+            }
+            other => {
+                self.io = other;
+                Err(io::Error::from(io::ErrorKind::Unsupported).into())
+            }
+        }
+    }
+
+    /// Says goodbye: sends what waits, ends TLS and the connection. Failing is no matter, nobody listens any more.
+    pub async fn close(&mut self, wait: Duration) {
+        let _ = self.flush(wait).await;
+        let _ = tokio::time::timeout(wait, self.io.shutdown()).await;
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::UnexpectedEof | K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted | K::NotConnected
+    )
+}
+
+impl Io {
+    /// Waits without a buffer; takes one only when there is something, so that an idle connection holds none.
+    async fn read_some(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Io::Tcp(stream) => loop {
+                stream.readable().await?;
+                into.reserve(READ);
+                match stream.try_read_buf(into) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => into.shrink_to(KEEP),
+                    other => return other,
+                }
+            },
+            Io::Unix(stream) => loop {
+                stream.readable().await?;
+                into.reserve(READ);
+                match stream.try_read_buf(into) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => into.shrink_to(KEEP),
+                    other => return other,
+                }
+            },
+            Io::Tls(stream) => {
+                // One byte on the stack until a record is there: rustls holds the rest.
+                let mut first = [0];
+                if stream.read(&mut first).await? == 0 {
+                    return Ok(0);
+                }
+                into.reserve(READ);
+                into.push(first[0]);
+                let mut more = 1;
+                // The rest of what is decrypted already; never waits.
+                loop {
+                    let space = into.capacity() - into.len();
+                    if space == 0 {
+                        return Ok(more);
+                    }
+                    let start = into.len();
+                    into.resize(start + space, 0);
+                    let mut buffer = ReadBuf::new(&mut into[start..]);
+                    let polled = std::future::poll_fn(|cx| {
+                        Poll::Ready(match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                            Poll::Ready(outcome) => Some(outcome),
+                            Poll::Pending => None,
+                        })
+                    })
+                    .await;
+                    let filled = buffer.filled().len();
+                    into.truncate(start + filled);
+                    more += filled;
+                    match polled {
+                        Some(Ok(())) if filled > 0 => {}
+                        // An end or an error shows itself at the next read.
+                        _ => return Ok(more),
+                    }
+                }
+            }
+            Io::Gone => Ok(0),
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Io::Tls(s) => Pin::new(s).poll_read(cx, buf),
+            Io::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            Io::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Io::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Io::Tls(s) => Pin::new(s).poll_write(cx, buf),
+            Io::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            Io::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Tcp(s) => Pin::new(s).poll_flush(cx),
+            Io::Tls(s) => Pin::new(s).poll_flush(cx),
+            Io::Unix(s) => Pin::new(s).poll_flush(cx),
+            Io::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Io::Tls(s) => Pin::new(s).poll_shutdown(cx),
+            Io::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Io::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
