@@ -424,6 +424,8 @@ pub enum SearchKey {
     Uid(SeqSet),
     /// These sequence numbers.
     Seq(SeqSet),
+    /// Uids the session made of a set; never read from the wire.
+    Among(UidSet),
     /// RFC 7162 §3.1.5.
     ModSeq(ModSeq),
     /// Not.

@@ -10,11 +10,17 @@
 pub mod command;
 mod date;
 pub mod limits;
+pub mod list;
 mod parse;
 mod pattern;
 mod reader;
+pub mod response;
+pub mod section;
 mod seqset;
+mod session;
+pub mod structure;
 mod utf7;
+mod view;
 
 pub use command::{Command, Tag};
 pub use date::{Date, encode_date_time, parse_date_time};
@@ -22,3 +28,5 @@ pub use parse::{Dialect, Fault, parse, parse_sasl_line, parse_seq_set};
 pub use pattern::Pattern;
 pub use reader::{Event, Reader};
 pub use seqset::{OutOfRange, SeqNumber, SeqSet};
+pub use session::{Ask, Enabled, Offers, Opened, Selected, Session, Step};
+pub use view::{Expunges, Told, View};

@@ -160,7 +160,7 @@ mod tests {
                 })
                 .collect()
         };
-        for round in 0..20_000_u32 {
+        for round in 0..6_000_u32 {
             let (p, n) = (pick(b"ab/*%", round % 9), pick(b"ab/", round / 9 % 9));
             assert_eq!(Pattern::new(&p).matches(&n), plain(p.as_bytes(), n.as_bytes()), "{p:?} {n:?}");
         }

@@ -11,7 +11,7 @@ mod list;
 mod search;
 
 pub(crate) use append::{AppendHead, append_continues, append_head};
-pub(crate) use lex::{Cursor, LiteralHeader, is_astring_char, literal_header};
+pub(crate) use lex::{Cursor, is_astring_char, literal_header};
 
 use crate::command::{
     Access, By, Command, FlagChange, FlagList, Resync, Secret, SelectParams, StatusItem, StatusItems, Tag,

@@ -11,6 +11,7 @@ fn name(text: &str) -> MailboxName {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "tables read better without borrows")]
 fn reads(text: &str, want: Result<Command, Fault>) {
     let (tag, got) = parse(format!("a1 {text}").as_bytes(), Dialect::Utf7);
     assert_eq!(tag.unwrap().as_str(), "a1");

