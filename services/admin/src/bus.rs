@@ -237,6 +237,21 @@ impl AdminInterface {
         Ok(())
     }
 
+    /// Makes the DKIM keys of a domain that stands in the file already.
+    async fn domain_keys(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_DOMAINS).await?;
+        let name = domain(name)?;
+        if !Admin::domains()?.domains.contains_key(&name) {
+            return Err(AdminError::NotFound(format!("domain {name}")).into());
+        }
+        Ok(self.0.make_dkim(&name).await?)
+    }
+
     async fn domain_remove(
         &self,
         name: &str,
