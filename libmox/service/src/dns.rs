@@ -5,7 +5,8 @@
 use crate::config::DnsConfig;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::dnssec::TrustAnchors;
+use hickory_resolver::proto::dnssec::{Proof, TrustAnchors};
+use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::{Resolver, TokioResolver};
 use std::sync::Arc;
 
@@ -57,4 +58,19 @@ pub fn resolver(config: &DnsConfig) -> Result<TokioResolver, DnsFault> {
     options.cache_size = CACHE;
     options.edns0 = true;
     builder.build().map_err(|error| DnsFault::System(error.to_string()))
+}
+
+/// Whether DNSSEC proves the answer to a question, be it records or their absence. A lookup that fails is not proven.
+pub async fn is_secure(resolver: &TokioResolver, name: &str, kind: RecordType) -> bool {
+    use hickory_resolver::net::{DnsError, NetError};
+    let name = if name.ends_with('.') { name.to_owned() } else { format!("{name}.") };
+    match resolver.lookup(name, kind).await {
+        Ok(lookup) => {
+            !lookup.answers().is_empty() && lookup.answers().iter().all(|r| r.proof == Proof::Secure)
+        }
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+            none.soa.is_some_and(|soa| soa.proof == Proof::Secure)
+        }
+        Err(_) => false,
+    }
 }

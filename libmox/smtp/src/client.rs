@@ -1,0 +1,655 @@
+//! Delivering to another server: what to send, what its answers mean for each recipient.
+//!
+//! | stage | waits for | goes to |
+//! |---|---|---|
+//! | Greeting | 220 | Hello |
+//! | Hello | 250 to EHLO (or HELO) | StartTls, Ready |
+//! | StartTls | 220, then [`Client::on_tls`] | Hello again |
+//! | Ready | [`Client::begin`] | Envelope |
+//! | Envelope | replies to what was sent | Body, or the end of the transaction |
+//! | Body | [`Client::on_sent`], then the last reply | Ready |
+//!
+//! Law: RFC 5321 §4.3, RFC 2920 (pipelining), RFC 3207, RFC 6531 §3.4, RFC 8689 §4, RFC 9422.
+//! Does not know: sockets, DNS, certificates, when to try again.
+//! Fails with: [`Failure`], for good or for now.
+
+use crate::limits;
+use crate::reply::Answer;
+use libmox_types::{Address, Domain, ReversePath};
+use std::collections::VecDeque;
+
+/// What the driver does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send these bytes (none: just go on), read a reply, [`Client::on_reply`].
+    Exchange(Vec<u8>),
+    /// Do the handshake, then [`Client::on_tls`].
+    StartTls,
+    /// Greeted: [`Client::begin`], or [`Client::quit`].
+    Ready,
+    /// Send the message through [`crate::data::Encoder`], then [`Client::on_sent`].
+    Body,
+    /// The transaction is over: every recipient has its result. [`Client::begin`] another, or [`Client::quit`].
+    Finished(Vec<Outcome>),
+    /// The connection is of no use any more.
+    Failed(Failure),
+}
+
+/// What became of one recipient, in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server has it.
+    Delivered(Answer),
+    /// No.
+    Refused(Failure),
+    /// Not offered to the server: it takes fewer recipients at once (RFC 9422; 452 as RFC 5321 §4.5.3.1.10 has it).
+    NotTried,
+}
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// No use to try again.
+    pub permanent: bool,
+    /// RFC 3463.
+    pub status: String,
+    /// In words, for the journal.
+    pub text: String,
+    /// What the server said, if it was the server (TR-31).
+    pub answer: Option<Answer>,
+}
+
+impl Failure {
+    fn of(answer: &Answer) -> Self {
+        Self {
+            permanent: answer.is_permanent(),
+            // A positive answer where none fits is no status of a failure.
+            status: if answer.is_positive() { "4.5.0".into() } else { answer.status() },
+            text: answer.to_string(),
+            answer: Some(answer.clone()),
+        }
+    }
+
+    /// Our own verdict.
+    #[must_use]
+    pub fn local(permanent: bool, status: &str, text: &str) -> Self {
+        Self { permanent, status: status.into(), text: text.into(), answer: None }
+    }
+}
+
+/// What to do about STARTTLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsWish {
+    /// Not even if offered: it failed before.
+    Never,
+    /// If offered. RFC 7435.
+    Opportunistic,
+    /// Or not at all.
+    Required,
+    /// It is on from the start.
+    On,
+}
+
+/// What a server can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// RFC 2920.
+    pub pipelining: bool,
+    /// RFC 3207.
+    pub starttls: bool,
+    /// RFC 6152.
+    pub eight_bit: bool,
+    /// RFC 6531.
+    pub smtputf8: bool,
+    /// RFC 8689.
+    pub requiretls: bool,
+    /// RFC 1870: announced, and its limit if there is one.
+    pub size: Option<Option<u64>>,
+    /// RFC 9422.
+    pub rcpt_max: Option<usize>,
+    /// RFC 3461.
+    pub dsn: bool,
+    /// RFC 4954: names of mechanisms.
+    pub auth: Vec<String>,
+}
+
+impl Extensions {
+    fn read(lines: &[String]) -> Self {
+        let mut out = Self::default();
+        for line in lines.iter().skip(1) {
+            let mut words = line.split([' ', '=']).filter(|word| !word.is_empty());
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => out.pipelining = true,
+                "STARTTLS" => out.starttls = true,
+                "8BITMIME" => out.eight_bit = true,
+                "SMTPUTF8" => out.smtputf8 = true,
+                "REQUIRETLS" => out.requiretls = true,
+                "DSN" => out.dsn = true,
+                // RFC 1870 §4: 0 is no limit.
+                "SIZE" => out.size = Some(words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0)),
+                "AUTH" => out.auth.extend(words.map(str::to_ascii_uppercase)),
+                "LIMITS" => {
+                    let value = line.split_whitespace().find_map(|word| word.strip_prefix("RCPTMAX="));
+                    out.rcpt_max = value.and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+}
+
+/// A message for some recipients.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// MAIL FROM.
+    pub from: ReversePath,
+    /// At least one.
+    pub recipients: Vec<Address>,
+    /// Octets, for SIZE.
+    pub size: u64,
+    /// Needs RFC 6531.
+    pub smtputf8: bool,
+    /// Has octets above 127 in a body.
+    pub eight_bit: bool,
+    /// RFC 8689.
+    pub requiretls: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    Handshake,
+    Ready,
+    Envelope,
+    Body,
+    Quit,
+    Over,
+}
+
+/// A command that was sent and waits for its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Mail,
+    Rcpt(usize),
+    Data,
+    Rset,
+    End,
+}
+
+/// The conversation.
+#[derive(Debug)]
+pub struct Client {
+    hello: String,
+    tls: TlsWish,
+    stage: Stage,
+    extensions: Extensions,
+    extended: bool,
+    sent: VecDeque<Sent>,
+    /// Of the transaction.
+    commands: VecDeque<(Sent, String)>,
+    outcomes: Vec<Option<Outcome>>,
+    accepted: Vec<usize>,
+    mail_failure: Option<Failure>,
+    /// The server may still hold a transaction that came to nothing.
+    dirty: bool,
+}
+
+impl Client {
+    /// After connecting; first call is [`Self::on_reply`] with the greeting.
+    #[must_use]
+    pub fn new(hello: &Domain, tls: TlsWish) -> Self {
+        Self {
+            hello: hello.ascii().to_string(),
+            tls,
+            stage: Stage::Greeting,
+            extensions: Extensions::default(),
+            extended: false,
+            sent: VecDeque::new(),
+            commands: VecDeque::new(),
+            outcomes: Vec::new(),
+            accepted: Vec::new(),
+            mail_failure: None,
+            dirty: false,
+        }
+    }
+
+    /// What the server can do, once it was greeted.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// A reply came.
+    pub fn on_reply(&mut self, answer: &Answer) -> Action {
+        // RFC 5321 §3.8: at any time.
+        if answer.code == 421 {
+            return self.fail(Failure::of(answer));
+        }
+        match self.stage {
+            Stage::Greeting if answer.code == 220 => self.ehlo(),
+            Stage::Ehlo if answer.code == 250 => {
+                self.extensions = Extensions::read(&answer.lines);
+                self.extended = true;
+                self.greeted()
+            }
+            Stage::Ehlo if answer.is_permanent() => {
+                self.stage = Stage::Helo;
+                Action::Exchange(format!("HELO {}\r\n", self.hello).into_bytes())
+            }
+            Stage::Helo if answer.code == 250 => {
+                self.extensions = Extensions::default();
+                self.extended = false;
+                self.greeted()
+            }
+            Stage::StartTls if answer.code == 220 => {
+                self.stage = Stage::Handshake;
+                Action::StartTls
+            }
+            Stage::StartTls if self.tls == TlsWish::Opportunistic => {
+                self.stage = Stage::Ready;
+                Action::Ready
+            }
+            Stage::Envelope | Stage::Body => self.envelope_reply(answer),
+            Stage::Quit => {
+                self.stage = Stage::Over;
+                Action::Failed(Failure::local(false, "4.4.2", "connection closed"))
+            }
+            _ => self.fail(Failure::of(answer)),
+        }
+    }
+
+    fn ehlo(&mut self) -> Action {
+        self.stage = Stage::Ehlo;
+        Action::Exchange(format!("EHLO {}\r\n", self.hello).into_bytes())
+    }
+
+    fn greeted(&mut self) -> Action {
+        match self.tls {
+            TlsWish::Opportunistic | TlsWish::Required if self.extensions.starttls => {
+                self.stage = Stage::StartTls;
+                Action::Exchange(b"STARTTLS\r\n".to_vec())
+            }
+            TlsWish::Required => {
+                self.fail(Failure::local(false, "4.7.10", "STARTTLS is required and not offered"))
+            }
+            _ => {
+                self.stage = Stage::Ready;
+                Action::Ready
+            }
+        }
+    }
+
+    /// The handshake succeeded. If it did not, this connection is lost; another one may go without.
+    pub fn on_tls(&mut self) -> Action {
+        self.tls = TlsWish::On;
+        self.extensions = Extensions::default();
+        self.ehlo()
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&mut self, transaction: &Transaction) -> Action {
+        let count = transaction.recipients.len();
+        self.outcomes = vec![None; count];
+        self.accepted.clear();
+        self.mail_failure = None;
+        if self.stage != Stage::Ready {
+            return self.fail(Failure::local(false, "4.5.0", "out of order"));
+        }
+        if let Some(failure) = self.cannot_take(transaction) {
+            return Action::Finished(vec![Outcome::Refused(failure); count]);
+        }
+        let most = self.extensions.rcpt_max.unwrap_or(count);
+        let reset = std::mem::take(&mut self.dirty).then(|| (Sent::Rset, "RSET\r\n".into()));
+        self.commands = reset
+            .into_iter()
+            .chain(std::iter::once((Sent::Mail, self.mail_command(transaction))))
+            .chain(transaction.recipients.iter().take(most).enumerate().map(|(at, recipient)| {
+                (Sent::Rcpt(at), format!("RCPT TO:<{}>\r\n", recipient.for_wire(transaction.smtputf8)))
+            }))
+            .chain(std::iter::once((Sent::Data, "DATA\r\n".into())))
+            .collect();
+        self.stage = Stage::Envelope;
+        self.flight()
+    }
+
+    fn cannot_take(&self, transaction: &Transaction) -> Option<Failure> {
+        let extensions = &self.extensions;
+        if transaction.smtputf8 && !extensions.smtputf8 {
+            // RFC 6531 §3.5.
+            return Some(Failure::local(true, "5.6.7", "the server does not take SMTPUTF8"));
+        }
+        if transaction.requiretls && (self.tls != TlsWish::On || !extensions.requiretls) {
+            // RFC 8689 §4.2.2.
+            return Some(Failure::local(true, "5.7.30", "the server does not take REQUIRETLS"));
+        }
+        match extensions.size {
+            Some(Some(most)) if transaction.size > most => {
+                Some(Failure::local(true, "5.3.4", "larger than the server takes"))
+            }
+            _ => None,
+        }
+    }
+
+    fn mail_command(&self, transaction: &Transaction) -> String {
+        let path = transaction.from.address().map(|a| a.for_wire(transaction.smtputf8)).unwrap_or_default();
+        let mut line = format!("MAIL FROM:<{path}>");
+        if self.extensions.size.is_some() {
+            line.push_str(&format!(" SIZE={}", transaction.size));
+        }
+        // Row QU-24: where it is not offered, the bytes go all the same, as they do everywhere.
+        if transaction.eight_bit && self.extensions.eight_bit {
+            line.push_str(" BODY=8BITMIME");
+        }
+        if transaction.smtputf8 {
+            line.push_str(" SMTPUTF8");
+        }
+        if transaction.requiretls {
+            line.push_str(" REQUIRETLS");
+        }
+        line.push_str("\r\n");
+        line
+    }
+
+    /// Sends the next commands: one, or with pipelining a bounded number. DATA is the last of its flight.
+    fn flight(&mut self) -> Action {
+        let most = if self.extensions.pipelining { limits::FLIGHT } else { 1 };
+        let mut bytes = Vec::new();
+        while self.sent.len() < most
+            && let Some((sent, line)) = self.commands.pop_front()
+        {
+            bytes.extend_from_slice(line.as_bytes());
+            self.sent.push_back(sent);
+        }
+        Action::Exchange(bytes)
+    }
+
+    fn envelope_reply(&mut self, answer: &Answer) -> Action {
+        match self.sent.pop_front() {
+            Some(Sent::Mail) if !answer.is_positive() => self.mail_failure = Some(Failure::of(answer)),
+            Some(Sent::Mail | Sent::Rset) => {}
+            Some(Sent::Rcpt(at)) => {
+                let outcome = match (&self.mail_failure, answer.code) {
+                    (Some(failure), _) => Some(Outcome::Refused(failure.clone())),
+                    (None, 200..=299) => {
+                        self.accepted.push(at);
+                        None
+                    }
+                    // Too many at once, not too many for ever; the first one was not too many.
+                    (None, 452 | 552) if !self.accepted.is_empty() => Some(Outcome::NotTried),
+                    (None, _) => Some(Outcome::Refused(Failure::of(answer))),
+                };
+                if let Some(slot) = self.outcomes.get_mut(at) {
+                    *slot = outcome;
+                }
+            }
+            Some(Sent::Data) => return self.data_reply(answer),
+            Some(Sent::End) => {
+                let outcome = if answer.is_positive() && answer.code < 300 {
+                    Outcome::Delivered(answer.clone())
+                } else {
+                    Outcome::Refused(Failure::of(answer))
+                };
+                return self.finished(&outcome);
+            }
+            None => return self.fail(Failure::of(answer)),
+        }
+        if !self.sent.is_empty() {
+            return Action::Exchange(Vec::new());
+        }
+        // Between flights: no use to go on without a sender or any recipient.
+        let only_data = self.commands.front().is_some_and(|(sent, _)| *sent == Sent::Data);
+        if self.mail_failure.is_some() || (only_data && self.accepted.is_empty()) {
+            self.commands.clear();
+        }
+        if self.commands.is_empty() {
+            return self.give_up();
+        }
+        self.flight()
+    }
+
+    fn data_reply(&mut self, answer: &Answer) -> Action {
+        if answer.code == 354 {
+            self.stage = Stage::Body;
+            if self.accepted.is_empty() {
+                // RFC 2920 §3.1: it went ahead although it refused everybody; an empty message ends it.
+                self.sent.push_back(Sent::End);
+                return Action::Exchange(b".\r\n".to_vec());
+            }
+            return Action::Body;
+        }
+        let failure = Failure::of(answer);
+        for at in std::mem::take(&mut self.accepted) {
+            if let Some(slot) = self.outcomes.get_mut(at) {
+                *slot = Some(Outcome::Refused(failure.clone()));
+            }
+        }
+        self.give_up()
+    }
+
+    /// The message and its end were sent; a reply is awaited.
+    pub fn on_sent(&mut self) -> Action {
+        self.sent.push_back(Sent::End);
+        Action::Exchange(Vec::new())
+    }
+
+    /// No message goes: the transaction is taken back before another begins.
+    fn give_up(&mut self) -> Action {
+        self.sent.clear();
+        self.commands.clear();
+        self.dirty = true;
+        let failure = self.mail_failure.clone();
+        let outcome = failure.map_or(Outcome::NotTried, Outcome::Refused);
+        self.finished(&outcome)
+    }
+
+    fn finished(&mut self, outcome: &Outcome) -> Action {
+        self.stage = Stage::Ready;
+        let accepted = std::mem::take(&mut self.accepted);
+        let outcomes = std::mem::take(&mut self.outcomes)
+            .into_iter()
+            .enumerate()
+            .map(|(at, slot)| match slot {
+                Some(outcome) => outcome,
+                None if accepted.contains(&at) || self.mail_failure.is_some() => outcome.clone(),
+                None => Outcome::NotTried,
+            })
+            .collect();
+        Action::Finished(outcomes)
+    }
+
+    /// Says goodbye; the reply need not be waited for.
+    pub fn quit(&mut self) -> Vec<u8> {
+        self.stage = Stage::Quit;
+        b"QUIT\r\n".to_vec()
+    }
+
+    fn fail(&mut self, failure: Failure) -> Action {
+        self.stage = Stage::Over;
+        Action::Failed(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply;
+
+    fn transaction(recipients: &[&str]) -> Transaction {
+        Transaction {
+            from: ReversePath::Address("me@s.example".parse().unwrap()),
+            recipients: recipients.iter().map(|r| r.parse().unwrap()).collect(),
+            size: 100,
+            smtputf8: false,
+            eight_bit: true,
+            requiretls: false,
+        }
+    }
+
+    fn answer(text: &str) -> Answer {
+        reply::parse(format!("{text}\r\n").as_bytes()).unwrap().unwrap().1
+    }
+
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "the rows of the table read better")]
+    fn sends(action: Action, want: &str) {
+        assert_eq!(action, Action::Exchange(want.as_bytes().to_vec()));
+    }
+
+    fn greeted(ehlo: &str) -> Client {
+        let mut client = Client::new(&Domain::parse("me.example").unwrap(), TlsWish::Opportunistic);
+        sends(client.on_reply(&answer("220 hi")), "EHLO me.example\r\n");
+        assert_eq!(client.on_reply(&answer(ehlo)), Action::Ready);
+        client
+    }
+
+    fn short(outcomes: Vec<Outcome>) -> Vec<String> {
+        outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                Outcome::Delivered(answer) => format!("ok {}", answer.code),
+                Outcome::Refused(failure) => {
+                    format!("{} {}", if failure.permanent { "no" } else { "later" }, failure.status)
+                }
+                Outcome::NotTried => "not tried".into(),
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn ends(action: Action, want: &[&str]) {
+        match action {
+            Action::Finished(outcomes) => assert_eq!(short(outcomes), want),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pipelined_with_a_result_for_each() {
+        let mut client = greeted("250-x\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250 8BITMIME");
+        sends(
+            client.begin(&transaction(&["a@x.example", "b@x.example", "c@x.example"])),
+            "MAIL FROM:<me@s.example> SIZE=100 BODY=8BITMIME\r\nRCPT TO:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nRCPT TO:<c@x.example>\r\nDATA\r\n",
+        );
+        for text in ["250 ok", "250 ok", "550 5.1.1 no", "452 4.5.3 enough"] {
+            sends(client.on_reply(&answer(text)), "");
+        }
+        assert_eq!(client.on_reply(&answer("354 go")), Action::Body);
+        sends(client.on_sent(), "");
+        ends(client.on_reply(&answer("250 2.0.0 kept")), &["ok 250", "no 5.1.1", "not tried"]);
+        assert!(
+            matches!(client.begin(&transaction(&["c@x.example"])), Action::Exchange(bytes) if bytes.starts_with(b"MAIL"))
+        );
+    }
+
+    #[test]
+    fn one_at_a_time_without_pipelining() {
+        let mut client = greeted("250 x");
+        sends(client.begin(&transaction(&["a@x.example"])), "MAIL FROM:<me@s.example>\r\n");
+        sends(client.on_reply(&answer("250")), "RCPT TO:<a@x.example>\r\n");
+        ends(client.on_reply(&answer("451 4.3.0 later")), &["later 4.3.0"]);
+        // The server may still hold the transaction.
+        sends(client.begin(&transaction(&["a@x.example"])), "RSET\r\n");
+        sends(client.on_reply(&answer("250")), "MAIL FROM:<me@s.example>\r\n");
+        ends(client.on_reply(&answer("553 5.1.7 you?")), &["no 5.1.7"]);
+    }
+
+    #[test]
+    fn a_server_that_goes_ahead_with_nobody() {
+        // RFC 2920 §3.1
+        let mut client = greeted("250-x\r\n250 PIPELINING");
+        client.begin(&transaction(&["a@x.example"]));
+        client.on_reply(&answer("250"));
+        client.on_reply(&answer("550 5.1.1 no"));
+        sends(client.on_reply(&answer("354 go")), ".\r\n");
+        ends(client.on_reply(&answer("554 nothing")), &["no 5.1.1"]);
+        client.begin(&transaction(&["a@x.example", "b@x.example"]));
+        client.on_reply(&answer("451 4.1.8 sender"));
+        client.on_reply(&answer("503 what"));
+        client.on_reply(&answer("503 what"));
+        ends(client.on_reply(&answer("503 what")), &["later 4.1.8", "later 4.1.8"]);
+    }
+
+    #[test]
+    fn data_and_its_end_may_be_refused() {
+        let mut client = greeted("250-x\r\n250 PIPELINING");
+        client.begin(&transaction(&["a@x.example"]));
+        client.on_reply(&answer("250"));
+        client.on_reply(&answer("250"));
+        ends(client.on_reply(&answer("451 4.3.0 no")), &["later 4.3.0"]);
+        client.begin(&transaction(&["a@x.example"]));
+        for _ in 0..3 {
+            client.on_reply(&answer("250"));
+        }
+        assert_eq!(client.on_reply(&answer("354")), Action::Body);
+        client.on_sent();
+        ends(client.on_reply(&answer("554 5.7.1 spam")), &["no 5.7.1"]);
+    }
+
+    #[test]
+    fn tls_comes_first() {
+        let mut client = Client::new(&Domain::parse("me.example").unwrap(), TlsWish::Required);
+        client.on_reply(&answer("220 hi"));
+        sends(client.on_reply(&answer("250-x\r\n250 STARTTLS")), "STARTTLS\r\n");
+        assert_eq!(client.on_reply(&answer("220 go")), Action::StartTls);
+        sends(client.on_tls(), "EHLO me.example\r\n");
+        assert_eq!(client.on_reply(&answer("250-x\r\n250 REQUIRETLS")), Action::Ready);
+        let wants = Transaction { requiretls: true, ..transaction(&["a@x.example"]) };
+        assert!(
+            matches!(client.begin(&wants), Action::Exchange(bytes) if bytes.ends_with(b" REQUIRETLS\r\n"))
+        );
+
+        let mut client = Client::new(&Domain::parse("me.example").unwrap(), TlsWish::Required);
+        client.on_reply(&answer("220 hi"));
+        assert!(matches!(
+            client.on_reply(&answer("250 x")),
+            Action::Failed(Failure { permanent: false, .. })
+        ));
+        let mut client = Client::new(&Domain::parse("me.example").unwrap(), TlsWish::Opportunistic);
+        client.on_reply(&answer("220 hi"));
+        client.on_reply(&answer("250-x\r\n250 STARTTLS"));
+        assert_eq!(client.on_reply(&answer("454 no TLS today")), Action::Ready);
+    }
+
+    #[test]
+    fn what_the_server_cannot_take() {
+        let mut client = greeted("250-x\r\n250-LIMITS RCPTMAX=1\r\n250-PIPELINING\r\n250 SIZE 50");
+        ends(client.begin(&transaction(&["a@x.example"])), &["no 5.3.4"]);
+        let needs = Transaction { smtputf8: true, size: 1, ..transaction(&["\u{e9}@x.example"]) };
+        ends(client.begin(&needs), &["no 5.6.7"]);
+        let secret = Transaction { requiretls: true, size: 1, ..transaction(&["a@x.example"]) };
+        ends(client.begin(&secret), &["no 5.7.30"]);
+        let two = Transaction { size: 1, ..transaction(&["a@x.example", "b@x.example"]) };
+        sends(client.begin(&two), "MAIL FROM:<me@s.example> SIZE=1\r\nRCPT TO:<a@x.example>\r\nDATA\r\n");
+        client.on_reply(&answer("250"));
+        client.on_reply(&answer("250"));
+        client.on_reply(&answer("354"));
+        client.on_sent();
+        ends(client.on_reply(&answer("250")), &["ok 250", "not tried"]);
+    }
+
+    #[test]
+    fn servers_that_are_none() {
+        let fails = |replies: &[&str], permanent: bool| {
+            let mut client = Client::new(&Domain::parse("me.example").unwrap(), TlsWish::Never);
+            let mut last = Action::Ready;
+            for text in replies {
+                last = client.on_reply(&answer(text));
+            }
+            assert!(matches!(&last, Action::Failed(failure) if failure.permanent == permanent), "{last:?}");
+        };
+        fails(&["554 go away"], true);
+        fails(&["421 busy"], false);
+        fails(&["250 what"], false);
+        fails(&["220 hi", "500 what", "500 what"], true);
+        fails(&["220 hi", "450 later"], false);
+        let mut client = Client::new(&Domain::parse("me.example").unwrap(), TlsWish::Opportunistic);
+        client.on_reply(&answer("220 hi"));
+        sends(client.on_reply(&answer("502 what")), "HELO me.example\r\n");
+        assert_eq!(client.on_reply(&answer("250 x")), Action::Ready);
+    }
+}

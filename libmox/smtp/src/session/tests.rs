@@ -1,0 +1,298 @@
+//! Conversations without a runtime: lines and answers in, replies out.
+
+use super::*;
+use crate::data::Flaws;
+
+fn settings(kind: Kind, tls: TlsOffer) -> Settings {
+    Settings {
+        kind,
+        hostname: Domain::parse("mx.example").unwrap(),
+        message_octets: 1000,
+        recipients: 3,
+        tls,
+        requiretls: true,
+        mechanisms: vec![Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain],
+        cid: Cid(1),
+    }
+}
+
+fn exchange() -> Session {
+    Session::new(settings(Kind::Exchange, TlsOffer::Optional), false)
+}
+
+/// A script: each line and what the step says: the code, `?sender`, `?rcpt`, `auth`, `body`, `tls`, `close 221`.
+/// Questions are answered yes.
+#[track_caller]
+fn talk(session: &mut Session, script: &[(&str, &str)]) {
+    for (line, want) in script {
+        let mut step = session.on_line(line.as_bytes(), Timestamp(1_000_000_000));
+        let mut got = String::new();
+        while let Step::Ask(question) = step {
+            got.push_str(match question {
+                Question::Sender(_) => "?sender ",
+                Question::Recipient(_) => "?rcpt ",
+                Question::Message => "?message ",
+            });
+            step = session.on_answer(Answer::Accept);
+        }
+        got.push_str(&match &step {
+            Step::Reply(reply) => reply.code().to_string(),
+            Step::Close(reply) => format!("close {}", reply.code()),
+            Step::Body(reply) => format!("body {}", reply.code()),
+            Step::StartTls(_) => "tls".into(),
+            Step::Auth(mechanism, _) => format!("auth {mechanism}"),
+            Step::Ask(_) => String::new(),
+        });
+        assert_eq!(got, *want, "{line}: {step:?}");
+    }
+}
+
+fn ehlo_lines(session: &mut Session) -> String {
+    match session.on_line(b"EHLO c.example", Timestamp(0)) {
+        Step::Reply(reply) => reply.text(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn accepted() -> Reply {
+    Reply::new(250, "2.0.0", "kept")
+}
+
+#[test]
+fn a_transaction_from_hello_to_quit() {
+    let mut session = exchange();
+    assert_eq!(session.greeting().text(), "mx.example ESMTP ready");
+    talk(
+        &mut session,
+        &[
+            ("EHLO c.example", "250"),
+            ("MAIL FROM:<a@b> SIZE=10", "250"),
+            ("RCPT TO:<c@mx.example>", "?rcpt 250"),
+            ("RCPT TO:<d@mx.example>", "?rcpt 250"),
+            ("DATA", "body 354"),
+        ],
+    );
+    assert_eq!(session.on_body(Body::Complete), Step::Ask(Question::Message));
+    assert_eq!(session.transaction().unwrap().recipients.len(), 2);
+    assert_eq!(session.on_answer(Answer::Message(accepted())), Step::Reply(accepted()));
+    assert_eq!(session.transaction(), None);
+    talk(&mut session, &[("MAIL FROM:<>", "250"), ("RSET", "250"), ("DATA", "503"), ("QUIT", "close 221")]);
+}
+
+#[test]
+fn commands_out_of_order() {
+    talk(
+        &mut exchange(),
+        &[
+            ("MAIL FROM:<a@b>", "503"),
+            ("RCPT TO:<a@b>", "503"),
+            ("DATA", "503"),
+            ("NOOP", "250"),
+            ("VRFY x", "252"),
+            ("HELP", "214"),
+            ("HELO c.example", "250"),
+            ("RCPT TO:<a@b>", "503"),
+            ("MAIL FROM:<a@b>", "250"),
+            ("MAIL FROM:<a@b>", "503"),
+            ("DATA", "554"),
+            ("EHLO c.example", "250"),
+            ("RCPT TO:<a@b>", "503"),
+            ("AUTH PLAIN", "502"),
+            ("EHLO [nonsense", "501"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_announced() {
+    let mut session = exchange();
+    let lines = ehlo_lines(&mut session);
+    for word in [
+        "PIPELINING",
+        "SIZE 1000",
+        "STARTTLS",
+        "ENHANCEDSTATUSCODES",
+        "8BITMIME",
+        "LIMITS RCPTMAX=3",
+        "SMTPUTF8",
+    ] {
+        assert!(lines.contains(word), "{word} in {lines}");
+    }
+    assert!(!lines.contains("REQUIRETLS") && !lines.contains("AUTH"));
+    talk(&mut session, &[("STARTTLS", "tls")]);
+    session.on_tls(vec![]);
+    talk(&mut session, &[("MAIL FROM:<a@b>", "503")]);
+    let lines = ehlo_lines(&mut session);
+    assert!(lines.contains("REQUIRETLS") && !lines.contains("STARTTLS"));
+    talk(&mut session, &[("STARTTLS", "503"), ("MAIL FROM:<a@b> REQUIRETLS", "250")]);
+    // TR-08, row SR-04.
+    let mut bare = Session::new(settings(Kind::Exchange, TlsOffer::None), false);
+    assert!(!ehlo_lines(&mut bare).contains("STARTTLS"));
+    talk(&mut bare, &[("STARTTLS", "503"), ("NOOP", "250")]);
+}
+
+#[test]
+fn parameters_that_are_refused() {
+    talk(
+        &mut exchange(),
+        &[
+            ("EHLO c.example", "250"),
+            ("MAIL FROM:<a@b> SIZE=1001", "552"),
+            ("MAIL FROM:<a@b> REQUIRETLS", "523"),
+            ("MAIL FROM:<a@b> HOLDFOR=1", "555"),
+            ("MAIL FROM:<a@b> RET=FULL", "555"),
+            ("MAIL FROM:<a@b> X=1", "555"),
+            ("MAIL FROM:<\u{e9}@b>", "550"),
+            ("MAIL FROM:<a@b>", "250"),
+            ("RCPT TO:<\u{e9}@b>", "553"),
+            ("RCPT TO:<a@b> NOTIFY=NEVER", "555"),
+        ],
+    );
+    let mut without = settings(Kind::Exchange, TlsOffer::Optional);
+    without.requiretls = false;
+    talk(
+        &mut Session::new(without, true),
+        &[("EHLO c.example", "250"), ("MAIL FROM:<a@b> REQUIRETLS", "555")],
+    );
+    talk(
+        &mut Session::new(settings(Kind::Exchange, TlsOffer::Required), false),
+        &[("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "530")],
+    );
+}
+
+#[test]
+fn recipients_are_counted() {
+    let mut session = exchange();
+    talk(
+        &mut session,
+        &[
+            ("EHLO c.example", "250"),
+            ("MAIL FROM:<a@b>", "250"),
+            ("RCPT TO:<a@b>", "?rcpt 250"),
+            ("RCPT TO:<b@b>", "?rcpt 250"),
+            ("RCPT TO:<postmaster>", "?rcpt 250"),
+            ("RCPT TO:<d@b>", "452"),
+            ("RSET", "250"),
+            ("MAIL FROM:<>", "250"),
+            ("RCPT TO:<a@b>", "?rcpt 250"),
+            ("RCPT TO:<b@b>", "452"),
+        ],
+    );
+}
+
+#[test]
+fn refused_recipients_are_not_in_the_transaction() {
+    let mut session = exchange();
+    talk(&mut session, &[("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "250")]);
+    let foreign = Reply::new(550, "5.1.1", "not here");
+    assert!(matches!(session.on_line(b"RCPT TO:<x@y>", Timestamp(0)), Step::Ask(_)));
+    assert_eq!(session.on_answer(Answer::Refuse(foreign.clone())), Step::Reply(foreign.with_id(Cid(1))));
+    assert!(matches!(session.on_line(b"RCPT TO:<u@mx.example>", Timestamp(0)), Step::Ask(_)));
+    session.on_answer(Answer::AcceptUnknown);
+    let recipients = &session.transaction().unwrap().recipients;
+    assert!(recipients.len() == 1 && recipients[0].unknown);
+}
+
+#[test]
+fn spoiled_messages_end_the_transaction() {
+    for (flaws, code) in [
+        (Flaws { bare_line_end: true, too_large: false }, 500),
+        (Flaws { bare_line_end: false, too_large: true }, 552),
+    ] {
+        let mut session = exchange();
+        talk(
+            &mut session,
+            &[
+                ("EHLO c.example", "250"),
+                ("MAIL FROM:<a@b>", "250"),
+                ("RCPT TO:<a@b>", "?rcpt 250"),
+                ("DATA", "body 354"),
+            ],
+        );
+        let Step::Reply(reply) = session.on_body(Body::Flawed(flaws)) else { panic!() };
+        assert_eq!(reply.code(), code);
+        assert_eq!(reply.text().contains("smuggling"), code == 500);
+        talk(&mut session, &[("MAIL FROM:<a@b>", "250")]);
+    }
+}
+
+#[test]
+fn abuse_ends_the_conversation() {
+    talk(&mut exchange(), &[("GET / HTTP/1.1", "close 500")]);
+    let mut session = exchange();
+    talk(&mut session, &[("EHLO c.example", "250")]);
+    for _ in 0..limits::BAD_COMMANDS {
+        talk(&mut session, &[("BLAH", "500")]);
+    }
+    talk(&mut session, &[("BLAH", "close 421")]);
+    // Row SR-33: only failures, no success.
+    let mut session = exchange();
+    talk(&mut session, &[("EHLO c.example", "250")]);
+    for _ in 0..=limits::FAILED_TRANSACTIONS {
+        talk(&mut session, &[("MAIL FROM:<a@b> SIZE=9999", "552"), ("RSET", "250")]);
+    }
+    talk(&mut session, &[("MAIL FROM:<a@b> SIZE=9999", "close 550")]);
+}
+
+#[test]
+fn submission_wants_tls_and_a_login() {
+    let mut session = Session::new(settings(Kind::Submission, TlsOffer::Required), false);
+    assert!(!ehlo_lines(&mut session).contains("AUTH"));
+    talk(&mut session, &[("AUTH PLAIN", "538"), ("MAIL FROM:<a@b>", "530"), ("STARTTLS", "tls")]);
+    session.on_tls(vec![Mechanism::ScramSha256Plus, Mechanism::Plain]);
+    talk(&mut session, &[("AUTH PLAIN", "503")]);
+    let lines = ehlo_lines(&mut session);
+    assert!(
+        lines.contains("AUTH SCRAM-SHA-256-PLUS PLAIN")
+            && lines.contains("FUTURERELEASE 5184000 1970-03-02T00:00:00Z"),
+        "{lines}"
+    );
+    talk(&mut session, &[("AUTH LOGIN", "504"), ("AUTH PLAIN x", "auth PLAIN")]);
+    let Step::Reply(reply) = session.on_login(Login::Refused(Reply::new(535, "5.7.8", "no"))) else {
+        panic!()
+    };
+    assert_eq!(reply.to_string(), "535 5.7.8 no (0000000000000001)");
+    talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
+    session.on_login(Login::SignedIn);
+    talk(
+        &mut session,
+        &[
+            ("AUTH PLAIN", "503"),
+            ("MAIL FROM:<a@b> HOLDFOR=5184001", "554"),
+            ("MAIL FROM:<a@b> HOLDUNTIL=2001-09-09T01:46:39Z", "554"),
+            ("MAIL FROM:<a@b> HOLDUNTIL=2001-09-09T01:46:41Z", "?sender 250"),
+            ("RCPT TO:<x@elsewhere>", "?rcpt 250"),
+            ("AUTH PLAIN", "503"),
+            ("DATA", "body 354"),
+        ],
+    );
+}
+
+#[test]
+fn logins_are_counted_and_names_may_be_bogus() {
+    let mut session = Session::new(settings(Kind::Submission, TlsOffer::None), true);
+    talk(&mut session, &[("EHLO [bogus", "250")]);
+    for _ in 1..limits::FAILED_LOGINS {
+        talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
+        assert!(matches!(session.on_login(Login::Refused(Reply::new(535, "5.7.8", "no"))), Step::Reply(_)));
+    }
+    talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
+    assert!(matches!(session.on_login(Login::Refused(Reply::new(535, "5.7.8", "no"))), Step::Close(_)));
+    // Without TLS no -PLUS, and with nothing required plain text logins work.
+    let mut bare = Session::new(settings(Kind::Submission, TlsOffer::None), false);
+    assert!(ehlo_lines(&mut bare).contains("AUTH SCRAM-SHA-256 PLAIN"));
+    talk(
+        &mut Session::new(settings(Kind::Local, TlsOffer::None), false),
+        &[("HELO x", "250"), ("MAIL FROM:<a@b>", "?sender 250")],
+    );
+}
+
+#[test]
+fn the_end_comes_politely() {
+    assert!(matches!(exchange().on_shutdown(), Step::Close(reply) if reply.code() == 421));
+    assert!(
+        matches!(exchange().on_timeout(), Step::Close(reply) if reply.to_string().starts_with("421 4.4.2"))
+    );
+    assert!(matches!(exchange().on_long_line(), Step::Reply(reply) if reply.code() == 500));
+    assert!(matches!(exchange().on_answer(Answer::Accept), Step::Reply(reply) if reply.code() == 451));
+}

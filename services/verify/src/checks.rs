@@ -1,0 +1,213 @@
+//! Runs the checks of one message side by side.
+//!
+//! Law: RFC 7208 §4 (check_host), RFC 6376 §6, RFC 7489 §6.6, RFC 8601 §2.7.3 (iprev).
+
+use crate::limits::{DKIM_WAIT, DMARC_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
+use crate::report::{DkimLine, Report, dkim_word, dmarc_word, iprev_word, spf_word};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::proto::rr::RecordType;
+use libmox_message::Facts;
+use libmox_service::dns::is_secure;
+use libmox_store::Verdict;
+use libmox_types::{Domain, Host};
+use libmox_verify::{Verified, Verify};
+use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::spf::verify::SpfParameters;
+use mail_auth::{
+    AuthenticatedMessage, DkimResult, DmarcResult, IprevResult, MessageAuthenticator, Parameters, SpfOutput,
+    SpfResult,
+};
+use std::net::IpAddr;
+use tokio::time::timeout;
+
+/// What checks messages.
+pub struct Checker {
+    authenticator: MessageAuthenticator,
+    hostname: Domain,
+}
+
+impl Checker {
+    /// With our own validating resolver.
+    pub fn new(resolver: TokioResolver, hostname: Domain) -> Self {
+        Self { authenticator: MessageAuthenticator(resolver), hostname }
+    }
+
+    fn resolver(&self) -> &TokioResolver {
+        &self.authenticator.0
+    }
+
+    /// All checks. A failed lookup is a verdict; this never fails.
+    pub async fn check(&self, ask: &Verify, facts: &Facts, message: Option<&[u8]>) -> Verified {
+        let parsed = message.and_then(AuthenticatedMessage::parse);
+        let (spf, iprev, dkim) = tokio::join!(
+            self.spf(ask),
+            self.iprev(ask.remote_ip),
+            self.dkim(parsed.as_ref(), message.is_some())
+        );
+        let dmarc = match &parsed {
+            Some(parsed) => self.dmarc(ask, parsed, &spf.output, &dkim.outputs).await,
+            None => Dmarc { word: "none", domain: String::new(), policy: Policy::None, secure: false },
+        };
+        let refuses = dmarc.word == "fail" && matches!(dmarc.policy, Policy::Reject | Policy::Quarantine);
+        let headers = Report {
+            hostname: &self.hostname,
+            ask,
+            iprev: (iprev.0, iprev.1),
+            spf: (spf_word(spf.output.result()), spf.secure, spf.output.domain()),
+            dkim: &dkim.lines,
+            dmarc: (dmarc.word, dmarc.secure, &dmarc.domain, dmarc.policy),
+        }
+        .write();
+        Verified {
+            facts: facts.into(),
+            shape: facts.into(),
+            verdict: Verdict {
+                spf: spf_word(spf.output.result()).into(),
+                dkim: dkim.lines.iter().filter(|l| l.word == "pass").map(|l| l.domain.clone()).collect(),
+                dmarc: dmarc.word.into(),
+                iprev: iprev.0.into(),
+            },
+            headers,
+            dmarc_refuses: refuses,
+        }
+    }
+
+    async fn spf(&self, ask: &Verify) -> Spf {
+        let helo = match &ask.helo {
+            Some(Host::Name(name)) => name.ascii().to_owned(),
+            _ => String::new(),
+        };
+        let host = self.hostname.ascii();
+        let sender = ask.mail_from.address().map(|address| address.for_wire(false)).unwrap_or_default();
+        let domain =
+            ask.mail_from.address().map_or(helo.clone(), |address| address.domain.ascii().to_owned());
+        if domain.is_empty() {
+            return Spf { output: SpfOutput::new(String::new()).with_result(SpfResult::None), secure: false };
+        }
+        // RFC 7208 §2.4: with a null reverse path the HELO identity is what there is.
+        let parameters = if sender.is_empty() {
+            SpfParameters::verify_ehlo(ask.remote_ip, &helo, host)
+        } else {
+            SpfParameters::verify_mail_from(ask.remote_ip, &helo, host, &sender)
+        };
+        let secure = is_secure(self.resolver(), &domain, RecordType::TXT);
+        let (output, secure) = tokio::join!(
+            timeout(SPF_WAIT, self.authenticator.check_host(Parameters::new(parameters))),
+            secure
+        );
+        let output =
+            output.unwrap_or_else(|_| SpfOutput::new(domain.clone()).with_result(SpfResult::TempError));
+        Spf { output, secure }
+    }
+
+    async fn iprev(&self, ip: IpAddr) -> (&'static str, bool) {
+        let name = reverse_name(ip);
+        let check = self.authenticator.verify_iprev(Parameters::new(ip));
+        let (output, secure) =
+            tokio::join!(timeout(IPREV_WAIT, check), is_secure(self.resolver(), &name, RecordType::PTR));
+        let result = output.map_or(IprevResult::TempError(mail_auth::Error::ParseError), |o| o.result);
+        (iprev_word(&result), secure)
+    }
+
+    async fn dkim<'x>(&self, parsed: Option<&'x AuthenticatedMessage<'x>>, readable: bool) -> Dkim<'x> {
+        let Some(parsed) = parsed else {
+            let word = if readable { "none" } else { "temperror" };
+            return Dkim { outputs: Vec::new(), lines: vec![DkimLine::bare(word)] };
+        };
+        let outputs = match timeout(DKIM_WAIT, self.authenticator.verify_dkim(Parameters::new(parsed))).await
+        {
+            Ok(outputs) => outputs,
+            Err(_) => return Dkim { outputs: Vec::new(), lines: vec![DkimLine::bare("temperror")] },
+        };
+        let mut lines = Vec::new();
+        for output in outputs.iter().take(SIGNATURES) {
+            let Some(signature) = output.signature() else { continue };
+            let key = format!("{}._domainkey.{}", signature.s, signature.d);
+            let secure = !matches!(output.result(), DkimResult::None)
+                && is_secure(self.resolver(), &key, RecordType::TXT).await;
+            lines.push(DkimLine::new(dkim_word(output.result()), signature, secure));
+        }
+        if lines.is_empty() {
+            lines.push(DkimLine::bare(outputs.first().map_or("none", |o| dkim_word(o.result()))));
+        }
+        Dkim { outputs, lines }
+    }
+
+    async fn dmarc<'x>(
+        &self,
+        ask: &Verify,
+        parsed: &'x AuthenticatedMessage<'x>,
+        spf: &'x SpfOutput,
+        dkim: &'x [mail_auth::DkimOutput<'x>],
+    ) -> Dmarc {
+        let mail_from = match (&ask.mail_from.address(), &ask.helo) {
+            (Some(address), _) => address.domain.ascii().to_owned(),
+            (None, Some(Host::Name(name))) => name.ascii().to_owned(),
+            _ => String::new(),
+        };
+        let parameters = DmarcParameters::new(parsed, dkim, &mail_from, spf);
+        let Ok(output) =
+            timeout(DMARC_WAIT, self.authenticator.verify_dmarc(Parameters::new(parameters))).await
+        else {
+            return Dmarc { word: "temperror", domain: String::new(), policy: Policy::None, secure: false };
+        };
+        let result = output.result();
+        let domain = output.domain().to_owned();
+        let secure = !domain.is_empty()
+            && is_secure(self.resolver(), &format!("_dmarc.{domain}"), RecordType::TXT).await;
+        let word = match &result {
+            // Without a record there is nothing to fail.
+            DmarcResult::Fail(_) if output.dmarc_record().is_none() => "none",
+            other => dmarc_word(other),
+        };
+        Dmarc { word, domain, policy: output.policy(), secure }
+    }
+}
+
+struct Spf {
+    output: SpfOutput,
+    secure: bool,
+}
+
+struct Dkim<'x> {
+    outputs: Vec<mail_auth::DkimOutput<'x>>,
+    lines: Vec<DkimLine>,
+}
+
+struct Dmarc {
+    word: &'static str,
+    domain: String,
+    policy: Policy,
+    secure: bool,
+}
+
+/// RFC 1035 §3.5, RFC 3596 §2.5.
+fn reverse_name(ip: IpAddr) -> String {
+    use std::fmt::Write as _;
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa.")
+        }
+        IpAddr::V6(ip) => {
+            let mut name = String::with_capacity(74);
+            for octet in ip.octets().iter().rev() {
+                let _ = write!(name, "{:x}.{:x}.", octet & 15, octet >> 4);
+            }
+            name + "ip6.arpa."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reverse_names() {
+        assert_eq!(reverse_name("192.0.2.1".parse().unwrap()), "1.2.0.192.in-addr.arpa.");
+        let six = reverse_name("2001:db8::1".parse().unwrap());
+        assert!(six.starts_with("1.0.0.0.") && six.ends_with(".8.b.d.0.1.0.0.2.ip6.arpa."), "{six}");
+    }
+}

@@ -1,0 +1,130 @@
+//! `mox-verify` finds out what can be known of a message that arrives: SPF, DKIM, DMARC, reverse DNS, its MIME facts.
+//!
+//! Hostile mail is parsed here, where there is nothing to steal: no mail but the one message handed in, no keys, no
+//! network but DNS. Trusts nobody. Writes nothing. Unit: `mox-verify.service`.
+//! If it dies halfway: the receiver answers 451 and the sender tries again.
+//!
+//! Law: RFC 7208, 6376, 8463, 7489/9989, 8601.
+
+mod checks;
+mod limits;
+mod report;
+
+use checks::Checker;
+use libmox_ipc::{Answer, Refusal, Service};
+use libmox_message::Parser;
+use libmox_service::sockets::Listener;
+use libmox_service::{Context, dns, net};
+use libmox_verify::{Reply, Request, SOCKET, Verified, Verify, VerifyContract, VerifyFault};
+use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Serves until told to stop.
+pub async fn serve(context: Context) -> anyhow::Result<()> {
+    let config = context.config();
+    let service = Arc::new(VerifyService {
+        checker: Checker::new(dns::resolver(&config.dns)?, config.hostname.clone()),
+        memory: Semaphore::new(limits::MEMORY_KIB),
+    });
+    let mut sockets = context.take_sockets();
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in sockets.listeners(SOCKET)? {
+        let Listener::Unix(listener) = listener else { anyhow::bail!("{SOCKET} must be a unix socket") };
+        let service = Arc::clone(&service);
+        accepting.spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
+            let service = Arc::clone(&service);
+            async move {
+                if let Err(fault) = libmox_ipc::serve(service, (), stream, "mox-verify").await {
+                    tracing::warn!(mox_reason = %fault, "connection dropped");
+                }
+                drop(busy);
+            }
+        }));
+    }
+    anyhow::ensure!(!accepting.is_empty(), "no socket: start mox-verify through mox-verify.socket");
+    context.ready();
+    context.life.stopping().await;
+    Ok(())
+}
+
+struct VerifyService {
+    checker: Checker,
+    /// KiB of messages held at once; more of them wait.
+    memory: Semaphore,
+}
+
+impl VerifyService {
+    async fn verify(&self, ask: Verify, descriptors: Vec<OwnedFd>) -> Result<Verified, VerifyFault> {
+        let size = ask.size.0;
+        if let Some(inline) = &ask.inline {
+            let facts = libmox_message::parse(inline);
+            return Ok(self.checker.check(&ask, &facts, Some(inline)).await);
+        }
+        let file = descriptors
+            .into_iter()
+            .next()
+            .ok_or_else(|| VerifyFault::Invalid("no message came along".into()))?;
+        if size > limits::CHECKED_OCTETS {
+            // Facts need no memory; signatures would.
+            let facts = tokio::task::spawn_blocking(move || facts_of(file, size)).await.map_err(broken)??;
+            return Ok(self.checker.check(&ask, &facts, None).await);
+        }
+        let kib = u32::try_from(size / 1024 + 1).map_err(broken)?;
+        let _place = self.memory.acquire_many(kib).await.map_err(broken)?;
+        let bytes = tokio::task::spawn_blocking(move || read_all(file, size)).await.map_err(broken)??;
+        let facts = libmox_message::parse(&bytes);
+        Ok(self.checker.check(&ask, &facts, Some(&bytes)).await)
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> VerifyFault {
+    VerifyFault::Unreadable(error.to_string())
+}
+
+/// Reads into our own memory: the sender of the descriptor could still change the file under a mapping.
+fn read_all(file: OwnedFd, size: u64) -> Result<Vec<u8>, VerifyFault> {
+    let mut file = std::fs::File::from(file);
+    file.rewind().map_err(broken)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).map_err(broken)?);
+    file.take(size).read_to_end(&mut bytes).map_err(broken)?;
+    if bytes.len() as u64 != size {
+        return Err(VerifyFault::Unreadable("message is shorter than said".into()));
+    }
+    Ok(bytes)
+}
+
+fn facts_of(file: OwnedFd, size: u64) -> Result<libmox_message::Facts, VerifyFault> {
+    let mut file = std::fs::File::from(file);
+    file.rewind().map_err(broken)?;
+    let mut file = file.take(size);
+    let (mut parser, mut buffer) = (Parser::new(), vec![0; 64 * 1024]);
+    loop {
+        let n = file.read(&mut buffer).map_err(broken)?;
+        if n == 0 {
+            return Ok(parser.finish());
+        }
+        parser.feed(&buffer[..n]);
+    }
+}
+
+impl Service for VerifyService {
+    type Contract = VerifyContract;
+    type Peer = ();
+
+    fn may(&self, (): &(), _: &Request) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn call(
+        self: Arc<Self>,
+        _: Arc<()>,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+        answer: Answer<VerifyContract>,
+    ) {
+        let Request::Verify(ask) = request;
+        answer.reply(self.verify(ask, descriptors).await.map(Reply::Verify)).await;
+    }
+}

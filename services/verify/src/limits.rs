@@ -1,0 +1,18 @@
+//! What one message may cost.
+
+use std::time::Duration;
+
+/// Messages held in memory at once, KiB.
+pub const MEMORY_KIB: usize = 256 * 1024;
+/// Larger messages get no signature checks (their DKIM result is `temperror`), only facts.
+pub const CHECKED_OCTETS: u64 = 128 << 20;
+/// SPF as a whole. Row MA-03.
+pub const SPF_WAIT: Duration = Duration::from_secs(60);
+/// All DKIM signatures together.
+pub const DKIM_WAIT: Duration = Duration::from_secs(60);
+/// The DMARC record and its kin.
+pub const DMARC_WAIT: Duration = Duration::from_secs(30);
+/// Reverse DNS.
+pub const IPREV_WAIT: Duration = Duration::from_secs(20);
+/// Signatures looked at; further ones are not.
+pub const SIGNATURES: usize = 10;

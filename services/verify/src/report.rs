@@ -1,0 +1,263 @@
+//! Verdicts as header fields: `Authentication-Results` and `Received-SPF`, with the DNSSEC status of each lookup.
+//!
+//! Law: RFC 8601 §2.2 and §2.7, RFC 7208 §9.1; row SR-23.
+
+use base64::Engine;
+use libmox_types::{Domain, ReversePath};
+use libmox_verify::Verify;
+use mail_auth::common::crypto::Algorithm;
+use mail_auth::dkim::Signature;
+use mail_auth::dmarc::Policy;
+use mail_auth::{DkimResult, DmarcResult, IprevResult, SpfResult};
+use std::fmt::Write as _;
+
+/// RFC 8601 §2.7.2.
+pub fn spf_word(result: SpfResult) -> &'static str {
+    match result {
+        SpfResult::Pass => "pass",
+        SpfResult::Fail => "fail",
+        SpfResult::SoftFail => "softfail",
+        SpfResult::Neutral => "neutral",
+        SpfResult::TempError => "temperror",
+        SpfResult::PermError => "permerror",
+        SpfResult::None => "none",
+    }
+}
+
+/// RFC 8601 §2.7.1.
+pub fn dkim_word(result: &DkimResult) -> &'static str {
+    match result {
+        DkimResult::Pass => "pass",
+        DkimResult::Neutral(_) => "neutral",
+        DkimResult::Fail(_) => "fail",
+        DkimResult::PermError(_) => "permerror",
+        DkimResult::TempError(_) => "temperror",
+        DkimResult::None => "none",
+    }
+}
+
+/// RFC 7489 §11.2.
+pub fn dmarc_word(result: &DmarcResult) -> &'static str {
+    match result {
+        DmarcResult::Pass => "pass",
+        DmarcResult::Fail(_) => "fail",
+        DmarcResult::TempError(_) => "temperror",
+        DmarcResult::PermError(_) => "permerror",
+        DmarcResult::None => "none",
+    }
+}
+
+/// RFC 8601 §2.7.3.
+pub fn iprev_word(result: &IprevResult) -> &'static str {
+    match result {
+        IprevResult::Pass => "pass",
+        IprevResult::Fail(_) => "fail",
+        IprevResult::TempError(_) => "temperror",
+        IprevResult::PermError(_) => "permerror",
+        IprevResult::None => "none",
+    }
+}
+
+/// One signature.
+pub struct DkimLine {
+    pub word: &'static str,
+    pub domain: String,
+    selector: String,
+    algorithm: &'static str,
+    start: String,
+    secure: bool,
+}
+
+impl DkimLine {
+    /// No signature to speak of.
+    pub fn bare(word: &'static str) -> Self {
+        Self {
+            word,
+            domain: String::new(),
+            selector: String::new(),
+            algorithm: "",
+            start: String::new(),
+            secure: false,
+        }
+    }
+
+    /// A signature and its result.
+    pub fn new(word: &'static str, signature: &Signature, secure: bool) -> Self {
+        let start = base64::engine::general_purpose::STANDARD.encode(&signature.b);
+        Self {
+            word,
+            domain: signature.d.to_lowercase(),
+            selector: signature.s.clone(),
+            algorithm: match signature.a {
+                Algorithm::RsaSha1 => "rsa-sha1",
+                Algorithm::RsaSha256 => "rsa-sha256",
+                Algorithm::Ed25519Sha256 => "ed25519-sha256",
+            },
+            // RFC 6008 §3: at least eight characters tell signatures apart.
+            start: start.chars().take(12).collect(),
+            secure,
+        }
+    }
+}
+
+/// What goes into the header.
+pub struct Report<'a> {
+    pub hostname: &'a Domain,
+    pub ask: &'a Verify,
+    pub iprev: (&'static str, bool),
+    pub spf: (&'static str, bool, &'a str),
+    pub dkim: &'a [DkimLine],
+    pub dmarc: (&'static str, bool, &'a str, Policy),
+}
+
+impl Report<'_> {
+    /// Both fields, CRLF lines.
+    pub fn write(&self) -> String {
+        let mut text = String::with_capacity(512);
+        let ip = self.ask.remote_ip;
+        let _ = write!(text, "Authentication-Results: {}", self.hostname.ascii());
+        let _ = write!(text, ";\r\n\tiprev={} ({}) policy.iprev={ip}", self.iprev.0, status(self.iprev.1));
+        let (word, secure, _) = self.spf;
+        let _ = match &self.ask.mail_from {
+            ReversePath::Address(address) => {
+                write!(
+                    text,
+                    ";\r\n\tspf={word} ({}) smtp.mailfrom={}",
+                    status(secure),
+                    value(&address.to_string())
+                )
+            }
+            ReversePath::Null => {
+                write!(text, ";\r\n\tspf={word} ({}) smtp.helo={}", status(secure), value(&self.helo()))
+            }
+        };
+        for line in self.dkim {
+            let _ = write!(text, ";\r\n\tdkim={}", line.word);
+            if !line.domain.is_empty() {
+                let _ = write!(
+                    text,
+                    " ({}) header.d={} header.s={}\r\n\t header.a={} header.b={}",
+                    status(line.secure),
+                    value(&line.domain),
+                    value(&line.selector),
+                    line.algorithm,
+                    value(&line.start)
+                );
+            }
+        }
+        let (word, secure, domain, policy) = self.dmarc;
+        let _ = write!(text, ";\r\n\tdmarc={word}");
+        if !domain.is_empty() {
+            let policy = match policy {
+                Policy::Reject => "reject",
+                Policy::Quarantine => "quarantine",
+                Policy::None | Policy::Unspecified => "none",
+            };
+            let _ = write!(text, " ({}, p={policy}) header.from={}", status(secure), value(domain));
+        }
+        text.push_str("\r\n");
+        let (word, secure, domain) = self.spf;
+        let from = self
+            .ask
+            .mail_from
+            .address()
+            .map_or_else(|| format!("postmaster@{}", self.helo()), ToString::to_string);
+        let _ = write!(
+            text,
+            "Received-SPF: {word} ({}; domain {})\r\n\tclient-ip={ip}; envelope-from={}; helo={};\r\n\treceiver={}; identity={}\r\n",
+            status(secure),
+            comment(domain),
+            quoted(&from),
+            value(&self.helo()),
+            self.hostname.ascii(),
+            if self.ask.mail_from == ReversePath::Null { "helo" } else { "mailfrom" }
+        );
+        text
+    }
+
+    fn helo(&self) -> String {
+        self.ask.helo.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string)
+    }
+}
+
+fn status(secure: bool) -> &'static str {
+    if secure { "with dnssec" } else { "without dnssec" }
+}
+
+/// A token where it is one, else a quoted string.
+fn value(text: &str) -> String {
+    let token = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`{|}~@/".contains(c);
+    if !text.is_empty() && text.chars().all(token) { text.to_owned() } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if c == '"' || c == '\\' {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
+}
+
+/// Text safe inside a comment.
+fn comment(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !"()\\".contains(*c)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libmox_types::{ByteCount, Cid, Host, Timestamp};
+
+    #[test]
+    fn hostile_names_stay_inside_their_quotes() {
+        assert_eq!(value("a@example.org"), "a@example.org");
+        assert_eq!(value("a;b"), "\"a;b\"");
+        assert_eq!(value("a\"\r\nb"), "\"a\\\"b\"");
+        assert_eq!(comment("a)\\(b"), "ab");
+    }
+
+    #[test]
+    fn both_fields_are_written() {
+        let ask = Verify {
+            cid: Cid(1),
+            now: Timestamp(0),
+            remote_ip: "192.0.2.1".parse().unwrap(),
+            helo: Some(Host::parse("mx.example.net").unwrap()),
+            mail_from: ReversePath::Address("a@example.net".parse().unwrap()),
+            inline: None,
+            size: ByteCount(0),
+        };
+        let hostname = Domain::parse("mail.example.org").unwrap();
+        let dkim = [DkimLine {
+            word: "pass",
+            domain: "example.net".into(),
+            selector: "s".into(),
+            algorithm: "rsa-sha256",
+            start: "abc=".into(),
+            secure: true,
+        }];
+        let text = Report {
+            hostname: &hostname,
+            ask: &ask,
+            iprev: ("pass", false),
+            spf: ("pass", true, "example.net"),
+            dkim: &dkim,
+            dmarc: ("pass", true, "example.net", Policy::Reject),
+        }
+        .write();
+        assert_eq!(
+            text,
+            "Authentication-Results: mail.example.org;\r\n\tiprev=pass (without dnssec) policy.iprev=192.0.2.1;\r\n\t\
+             spf=pass (with dnssec) smtp.mailfrom=a@example.net;\r\n\tdkim=pass (with dnssec) header.d=example.net \
+             header.s=s\r\n\t header.a=rsa-sha256 header.b=\"abc=\";\r\n\tdmarc=pass (with dnssec, p=reject) \
+             header.from=example.net\r\nReceived-SPF: pass (with dnssec; domain example.net)\r\n\t\
+             client-ip=192.0.2.1; envelope-from=\"a@example.net\"; helo=mx.example.net;\r\n\t\
+             receiver=mail.example.org; identity=mailfrom\r\n"
+        );
+    }
+}
