@@ -26,7 +26,7 @@ pub struct SnapshotMessage {
     pub flags: Flags,
 }
 
-/// One or more events of one atomic change.
+/// One or more events of one atomic change. A change with thousands of events comes in pieces of the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeEvents {
     /// Ascending without gaps for one account while the store runs; starts anew with the store.

@@ -1,0 +1,53 @@
+//! The store's view of `mox.toml` and `domains.toml`.
+
+use crate::directory::{Configured, Directory, DomainRules, Settings};
+use crate::store::Store;
+use libmox_service::config::{Domains, Static, load_domains, load_static};
+use libmox_service::paths;
+use libmox_store::{Fault, Reloaded};
+use std::sync::Arc;
+
+/// Both files as one generation.
+pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Directory {
+    let settings = Settings {
+        hostname: statics.hostname.clone(),
+        postmaster: statics.postmaster.clone(),
+        quota: statics.store.quota,
+        login_failures_per_minute: u32::try_from(statics.store.login_failures_per_minute).unwrap_or(u32::MAX),
+    };
+    let rules = domains.domains.iter().map(|(domain, config)| {
+        let rules = DomainRules {
+            disabled: config.disabled,
+            separators: config.separators.clone(),
+            case_sensitive: config.case_sensitive,
+        };
+        (domain.clone(), rules)
+    });
+    let accounts = domains.accounts.iter().map(|(name, config)| {
+        let account = Configured {
+            addresses: config.addresses.clone(),
+            catchall: config.catchall.clone(),
+            login_disabled: config.login_disabled.clone(),
+            quota: config.quota,
+            mailbox: config.mailbox.clone(),
+        };
+        (name.clone(), account)
+    });
+    Directory::new(generation, settings, rules.collect(), accounts.collect())
+}
+
+/// Reads the files again; mistakes keep what is in force.
+pub async fn reload(store: &Arc<Store>, generation: u64) -> Result<Reloaded, Fault> {
+    let read = tokio::task::spawn_blocking(|| {
+        let dir = paths::config();
+        (load_static(&dir), load_domains(&dir))
+    });
+    let in_force = store.directory().generation;
+    match read.await.map_err(|_| Fault::Internal)? {
+        (Ok(statics), Ok(domains)) => store.reload(directory(generation, &statics, &domains)).await,
+        (statics, domains) => {
+            let mistakes = statics.err().into_iter().chain(domains.err()).flat_map(|m| m.lines()).collect();
+            Ok(Reloaded { generation: in_force, mistakes })
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Who is who: domains, addresses and accounts of the configuration, with the ids the store gave the accounts.
+//!
+//! Row DF-08: an account is named by a word; an address leads to an account. Rows SR-10, SR-11: folding.
+
+use libmox_store::RecipientPath;
+use libmox_types::{AccountId, Address, Domain, LocalPart, MailboxName};
+use std::collections::{BTreeMap, HashMap};
+
+/// What the store takes from `mox.toml`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Name of this machine in mail.
+    pub hostname: Domain,
+    /// Account that gets mail for postmaster, and for local users without an account.
+    pub postmaster: Option<String>,
+    /// Quota of accounts without one of their own.
+    pub quota: Option<u64>,
+    /// Failed logins of one address class a minute.
+    pub login_failures_per_minute: u32,
+}
+
+/// One account of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Configured {
+    /// The first one is what it sends as.
+    pub addresses: Vec<Address>,
+    /// Whole domains.
+    pub catchall: Vec<Domain>,
+    /// Why nobody may sign in.
+    pub login_disabled: Option<String>,
+    /// Octets of mail.
+    pub quota: Option<u64>,
+    /// Where its mail arrives.
+    pub mailbox: Option<MailboxName>,
+}
+
+/// One domain of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct DomainRules {
+    /// Takes and sends nothing for now.
+    pub disabled: bool,
+    /// What ends the deciding part of a local part.
+    pub separators: Vec<String>,
+    /// `Jane` and `jane` are two.
+    pub case_sensitive: bool,
+}
+
+/// One generation of the configuration. Never changed, only replaced.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// Its number.
+    pub generation: u64,
+    /// From `mox.toml`.
+    pub settings: Settings,
+    /// By name.
+    pub accounts: BTreeMap<String, Configured>,
+    /// Ours.
+    pub domains: BTreeMap<Domain, DomainRules>,
+    /// Ids of the accounts, once the store has made them.
+    pub ids: HashMap<String, AccountId>,
+    addresses: HashMap<(Domain, String), String>,
+    catchalls: HashMap<Domain, String>,
+}
+
+/// Where an address leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To this account.
+    Account(String, AccountId),
+    /// Our domain, nobody of that name.
+    Nobody,
+    /// Our domain, switched off.
+    Disabled,
+    /// Somebody else's domain.
+    Foreign,
+}
+
+impl Directory {
+    /// Puts the parts together. Ids are filled in by the store.
+    pub fn new(
+        generation: u64,
+        settings: Settings,
+        domains: BTreeMap<Domain, DomainRules>,
+        accounts: BTreeMap<String, Configured>,
+    ) -> Self {
+        let mut directory = Self {
+            generation,
+            settings,
+            domains,
+            accounts,
+            ids: HashMap::new(),
+            addresses: HashMap::new(),
+            catchalls: HashMap::new(),
+        };
+        for (name, account) in &directory.accounts {
+            for address in &account.addresses {
+                if let Some(rules) = directory.domains.get(&address.domain) {
+                    let key = (address.domain.clone(), rules.fold(&address.local));
+                    directory.addresses.insert(key, name.clone());
+                }
+            }
+            for domain in &account.catchall {
+                directory.catchalls.insert(domain.clone(), name.clone());
+            }
+        }
+        directory
+    }
+
+    fn account(&self, name: &str) -> Destination {
+        match self.ids.get(name) {
+            Some(id) => Destination::Account(name.to_owned(), *id),
+            None => Destination::Nobody,
+        }
+    }
+
+    fn postmaster(&self) -> Destination {
+        self.settings.postmaster.as_deref().map_or(Destination::Nobody, |name| self.account(name))
+    }
+
+    /// Where a recipient leads.
+    pub fn resolve(&self, recipient: &RecipientPath) -> Destination {
+        match recipient {
+            RecipientPath::Postmaster => self.postmaster(),
+            RecipientPath::Address(address) => self.resolve_address(address),
+            // An address literal names this machine, whose people live at its host name.
+            RecipientPath::Literal(local, _) => self
+                .resolve_address(&Address { local: local.clone(), domain: self.settings.hostname.clone() }),
+        }
+    }
+
+    /// Where an address leads.
+    pub fn resolve_address(&self, address: &Address) -> Destination {
+        let Some(rules) = self.domains.get(&address.domain) else {
+            if address.domain != self.settings.hostname {
+                return Destination::Foreign;
+            }
+            // RFC 5321 §4.5.1; and cron writes to root at this machine.
+            return match address.local.as_str().to_ascii_lowercase().as_str() {
+                "postmaster" | "root" | "abuse" | "mailer-daemon" => self.postmaster(),
+                name => self.account(name),
+            };
+        };
+        if rules.disabled {
+            return Destination::Disabled;
+        }
+        let folded = rules.fold(&address.local);
+        if let Some(name) = self.addresses.get(&(address.domain.clone(), folded)) {
+            return self.account(name);
+        }
+        if address.local.as_str().eq_ignore_ascii_case("postmaster") {
+            return self.postmaster();
+        }
+        self.catchalls.get(&address.domain).map_or(Destination::Nobody, |name| self.account(name))
+    }
+
+    /// The account an address signs in to. Catch-alls are for mail only (row TR-20).
+    pub fn login(&self, address: &Address) -> Option<(&str, AccountId)> {
+        let rules = self.domains.get(&address.domain)?;
+        let name = self.addresses.get(&(address.domain.clone(), rules.fold(&address.local)))?;
+        Some((name, *self.ids.get(name)?))
+    }
+
+    /// Whether an account may send with an address (row SU-03).
+    pub fn may_send_as(&self, account: &str, address: &Address) -> bool {
+        match self.domains.get(&address.domain) {
+            Some(rules) if !rules.disabled => {
+                let folded = rules.fold(&address.local);
+                match self.addresses.get(&(address.domain.clone(), folded)) {
+                    Some(owner) => owner == account,
+                    None => self.catchalls.get(&address.domain).is_some_and(|owner| owner == account),
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// Octets an account may use.
+    pub fn quota(&self, account: &str) -> Option<u64> {
+        self.accounts.get(account).and_then(|account| account.quota).or(self.settings.quota)
+    }
+
+    /// Why nobody may sign in to an account.
+    pub fn login_disabled(&self, account: &str) -> Option<&str> {
+        self.accounts.get(account)?.login_disabled.as_deref()
+    }
+
+    /// Where an account's mail arrives.
+    pub fn arrives_in(&self, account: &str) -> MailboxName {
+        self.accounts
+            .get(account)
+            .and_then(|account| account.mailbox.clone())
+            .unwrap_or_else(MailboxName::inbox)
+    }
+}
+
+impl DomainRules {
+    /// The deciding part of a local part.
+    pub fn fold(&self, local: &LocalPart) -> String {
+        let text = local.as_str();
+        let cuts = self.separators.iter().filter_map(|separator| text.find(separator.as_str()));
+        let deciding = &text[..cuts.filter(|at| *at > 0).min().unwrap_or(text.len())];
+        if self.case_sensitive { deciding.to_owned() } else { deciding.to_lowercase() }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    /// Two domains, `jane` (postmaster) and `bob` with a catch-all.
+    pub fn sample() -> Directory {
+        let domain = |text: &str| Domain::parse(text).unwrap();
+        let settings = Settings {
+            hostname: domain("mail.example.org"),
+            postmaster: Some("jane".into()),
+            quota: None,
+            login_failures_per_minute: 10,
+        };
+        let domains = BTreeMap::from([
+            (domain("example.org"), DomainRules { separators: vec!["+".into()], ..DomainRules::default() }),
+            (domain("off.example"), DomainRules { disabled: true, ..DomainRules::default() }),
+            (domain("all.example"), DomainRules { case_sensitive: true, ..DomainRules::default() }),
+        ]);
+        let accounts = BTreeMap::from([
+            (
+                "jane".to_owned(),
+                Configured { addresses: vec![address("jane@example.org")], ..Configured::default() },
+            ),
+            (
+                "bob".to_owned(),
+                Configured {
+                    addresses: vec![address("bob@example.org"), address("Bob@all.example")],
+                    catchall: vec![domain("all.example")],
+                    ..Configured::default()
+                },
+            ),
+        ]);
+        let mut directory = Directory::new(1, settings, domains, accounts);
+        directory.ids = HashMap::from([("jane".into(), AccountId(1)), ("bob".into(), AccountId(2))]);
+        directory
+    }
+
+    #[test]
+    fn addresses_lead_to_accounts() {
+        let directory = sample();
+        let jane = Destination::Account("jane".into(), AccountId(1));
+        let bob = Destination::Account("bob".into(), AccountId(2));
+        for (text, want) in [
+            ("jane@example.org", &jane),
+            ("JANE+lists@Example.ORG", &jane),
+            ("nobody@example.org", &Destination::Nobody),
+            ("postmaster@example.org", &jane),
+            ("Postmaster@mail.example.org", &jane),
+            ("root@mail.example.org", &jane),
+            ("bob@mail.example.org", &bob),
+            ("x@mail.example.org", &Destination::Nobody),
+            ("anyone@all.example", &bob),
+            ("jane@off.example", &Destination::Disabled),
+            ("jane@example.net", &Destination::Foreign),
+        ] {
+            assert_eq!(&directory.resolve_address(&address(text)), want, "{text}");
+        }
+        assert_eq!(directory.resolve(&RecipientPath::Postmaster), jane);
+        assert_eq!(directory.login(&address("anyone@all.example")), None, "catch-alls are for mail");
+        assert!(directory.may_send_as("bob", &address("anyone@all.example")));
+        assert!(!directory.may_send_as("bob", &address("jane@example.org")));
+        assert!(!directory.may_send_as("jane", &address("jane@off.example")));
+    }
+}

@@ -1,0 +1,183 @@
+//! From a verb to the code that answers it. Every path answers.
+
+use crate::limits::STAGED;
+use crate::store::Peer;
+use libmox_ipc::Answer;
+use libmox_store::{Fault, Reply, Request, StoreContract, StoreStatus};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+type Outcome = Result<(Reply, Vec<OwnedFd>), Fault>;
+
+/// Answers one request.
+pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreContract>) {
+    let store = &peer.store;
+    match request {
+        Request::Watch(request) => match peer.session(request.session) {
+            Ok(session) => store.watch(&session, request, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
+        Request::MessageList(request) => match peer.session(request.session) {
+            Ok(session) => store.message_list(session.account, request, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
+        Request::QueueWatch(_) => store.queue_watch(answer).await,
+        request => match reply(peer, request).await {
+            Ok((reply, descriptors)) => answer.reply_with(Ok(reply), descriptors).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
+    }
+}
+
+async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
+    use Request as R;
+    let store = &peer.store;
+    let plain = |reply| Ok((reply, Vec::new()));
+    match request {
+        R::Stage(_) => {
+            let (id, descriptor) = peer.stage()?;
+            Ok((Reply::Stage(id), vec![descriptor]))
+        }
+        R::MessageOpen(request) => {
+            let session = peer.session(request.session)?;
+            let (content, descriptors) = store.message_open(session.account, request.id)?;
+            Ok((Reply::MessageOpen(content), descriptors))
+        }
+        R::QueueOpen(id) => {
+            let (content, descriptors) = store.queue_open(id.0)?;
+            Ok((Reply::QueueOpen(content), descriptors))
+        }
+        R::Ping(_) => plain(Reply::Ping(())),
+        R::Unstage(id) => plain(Reply::Unstage(peer.unstage(id.0)?)),
+        R::CheckRecipient(request) => {
+            plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
+        }
+        R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request).await?)),
+        R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
+        R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
+        R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request)?)),
+        R::LoginLocal(request) => plain(Reply::LoginLocal(store.login_local(peer, &request)?)),
+        R::SignOut(request) => plain(Reply::SignOut(peer.sign_out(request.0)?)),
+        R::CheckSender(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::CheckSender(store.may_send_as(&session, &request.address)))
+        }
+        R::QueueAdd(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::QueueAdd(store.queue_add(peer, &session, request).await?))
+        }
+        R::MailboxList(_)
+        | R::MailboxCreate(_)
+        | R::MailboxDelete(_)
+        | R::MailboxRename(_)
+        | R::MailboxSubscribe(_)
+        | R::MailboxStatus(_)
+        | R::FlagsChange(_)
+        | R::Append(_)
+        | R::Copy(_)
+        | R::Expunge(_)
+        | R::Quota(_) => plain(mail(peer, request).await?),
+        R::QueueDue(request) => plain(Reply::QueueDue(store.queue_due(&request)?)),
+        R::QueueAttempt(request) => plain(Reply::QueueAttempt(store.queue_attempt(request).await?)),
+        R::QueueResult(request) => plain(Reply::QueueResult(store.queue_result(peer, request).await?)),
+        R::QueueList(request) => plain(Reply::QueueList(store.queue_list(request.after, request.most)?)),
+        R::QueueKick(request) => plain(Reply::QueueKick(store.queue_kick(request.ids).await?)),
+        R::QueueDrop(request) => plain(Reply::QueueDrop(store.queue_drop(request.ids).await?)),
+        R::QueueHold(request) => plain(Reply::QueueHold(store.queue_hold(request.ids, request.held).await?)),
+        R::Status(_) => plain(Reply::Status(status(peer)?)),
+        R::Reload(request) => plain(Reply::Reload(crate::config::reload(store, request.generation).await?)),
+        R::AccountList(_) => plain(Reply::AccountList(store.account_list()?)),
+        R::AccountSetPassword(request) => {
+            store.set_password(&request.account, &request.password).await?;
+            plain(Reply::AccountSetPassword(()))
+        }
+        R::AccountRemove(request) => {
+            plain(Reply::AccountRemove(store.remove_account(&request.account).await?))
+        }
+        R::Check(request) => plain(Reply::Check(store.check(request.account.as_deref()).await?)),
+        R::Checkpoint(_) => {
+            store.engine.snapshot().await.map_err(Fault::Unavailable)?;
+            plain(Reply::Checkpoint(()))
+        }
+        // Streams are answered by the caller of this function.
+        R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) => Err(Fault::Internal),
+    }
+}
+
+/// Verbs of a signed-in reader.
+async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
+    use Request as R;
+    let store = &peer.store;
+    Ok(match request {
+        R::MailboxList(request) => {
+            let session = peer.session(request.session)?;
+            Reply::MailboxList(store.mailbox_list(session.account)?)
+        }
+        R::MailboxStatus(request) => {
+            let session = peer.session(request.session)?;
+            Reply::MailboxStatus(store.mailbox(session.account, &request.name)?)
+        }
+        R::MailboxCreate(request) => {
+            let session = peer.session(request.session)?;
+            Reply::MailboxCreate(store.mailbox_create(&session, &request.name, &request.special_use).await?)
+        }
+        R::MailboxDelete(request) => {
+            let session = peer.session(request.session)?;
+            Reply::MailboxDelete(store.mailbox_delete(&session, &request.name).await?)
+        }
+        R::MailboxRename(request) => {
+            let session = peer.session(request.session)?;
+            Reply::MailboxRename(store.mailbox_rename(&session, &request.from, &request.to).await?)
+        }
+        R::MailboxSubscribe(request) => {
+            let session = peer.session(request.session)?;
+            let changed = store.mailbox_subscribe(&session, &request.name, request.subscribed).await?;
+            Reply::MailboxSubscribe(changed)
+        }
+        R::FlagsChange(request) => {
+            let session = peer.session(request.session)?;
+            Reply::FlagsChange(store.flags_change(&session, request).await?)
+        }
+        R::Append(request) => {
+            let session = peer.session(request.session)?;
+            if request.messages.len() > STAGED {
+                return Err(Fault::Limit("messages appended at once".into()));
+            }
+            Reply::Append(store.append(peer, &session, request).await?)
+        }
+        R::Copy(request) => {
+            let session = peer.session(request.session)?;
+            Reply::Copy(store.copy(&session, request).await?)
+        }
+        R::Expunge(request) => {
+            let session = peer.session(request.session)?;
+            Reply::Expunge(store.expunge(&session, request).await?)
+        }
+        R::Quota(request) => {
+            let session = peer.session(request.session)?;
+            Reply::Quota(store.quota(&session)?)
+        }
+        _ => return Err(Fault::Internal),
+    })
+}
+
+fn status(peer: &Peer) -> Result<StoreStatus, Fault> {
+    let store = &peer.store;
+    let health = store.engine.health().borrow().clone();
+    let state = match health.commit.or(health.keep) {
+        None => "running".into(),
+        Some(why) => format!("degraded: {why}"),
+    };
+    let queue = store.queue_state()?;
+    let directory = store.directory();
+    Ok(StoreStatus {
+        state,
+        generation: directory.generation,
+        queued: queue.entries,
+        held: queue.held,
+        accounts: u32::try_from(directory.ids.len()).unwrap_or(u32::MAX),
+        connections: store.connections.load(Ordering::Relaxed),
+        sessions: store.session_count(),
+    })
+}

@@ -1,0 +1,31 @@
+//! `mox-store`: the only door to mail.
+//!
+//! Trusts its peers with what their role may ask ([`libmox_store::Role`], decided by the socket) and nobody with the
+//! disk. Keeps message files, index and journal below one folder, verifiers of passwords, the queue; no keys.
+//! May write `/var/lib/mox` and nothing else. Never parses mail: whoever hands a message in hands its facts in, too.
+//! Run by `mox-store.service`, one socket unit a role.
+//! If it dies halfway, everything acknowledged is there at the next start; what was not acknowledged may be.
+
+mod accounts;
+mod check;
+mod config;
+pub mod directory;
+mod dispatch;
+pub mod engine;
+mod hub;
+mod keys;
+mod limits;
+mod login;
+mod mail;
+mod queue;
+mod receive;
+mod records;
+mod serve;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use serve::{serve, serve_peer};
+pub use store::{Clock, StartError, Store};

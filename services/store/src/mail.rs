@@ -1,0 +1,565 @@
+//! What a signed-in reader does: mailboxes, lists, flags, appends, copies, expunges, watches.
+
+use crate::engine::{FileName, Source};
+use crate::keys;
+use crate::limits::{BULK, LIST_OCTETS, LIST_RECORDS, SNAPSHOT_MESSAGES};
+use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
+use crate::store::{Peer, Session, Store, check_prefix};
+use crate::writer::{NewMessage, Writer, visit_messages};
+use libmox_ipc::Answer;
+use libmox_store::{
+    Append, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow, INLINE_OCTETS, Item,
+    Mailbox, Mailboxes, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage, StoreContract, Want,
+    Watch,
+};
+use libmox_types::{
+    AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Uid, UidSet,
+};
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::ops::{Bound, ControlFlow};
+use std::os::fd::OwnedFd;
+
+fn as_mailbox(record: MailboxRecord, subscribed: bool) -> Mailbox {
+    Mailbox {
+        id: record.id,
+        name: record.name,
+        uid_validity: record.uid_validity,
+        uid_next: record.uid_next,
+        mod_seq: record.mod_seq,
+        create_seq: record.create_seq,
+        special_use: record.special_use,
+        subscribed,
+        keywords: record.keywords,
+        counts: record.counts,
+    }
+}
+
+impl Store {
+    /// All mailboxes and subscriptions.
+    pub fn mailbox_list(&self, account: AccountId) -> Result<Mailboxes, Fault> {
+        let prefix = keys::subscriptions(account);
+        let mut subscribed = HashSet::new();
+        for key in self.engine.keys_below(&prefix)? {
+            let name =
+                std::str::from_utf8(&key[prefix.len()..]).ok().and_then(|t| MailboxName::parse(t).ok());
+            subscribed.insert(name.ok_or(Fault::Internal)?);
+        }
+        let mut mailboxes = Vec::new();
+        self.engine.records(&keys::mailboxes(account), |_, record: MailboxRecord| {
+            let wanted = subscribed.remove(&record.name);
+            mailboxes.push(as_mailbox(record, wanted));
+            Ok(())
+        })?;
+        mailboxes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut subscribed_only: Vec<MailboxName> = subscribed.into_iter().collect();
+        subscribed_only.sort_unstable();
+        Ok(Mailboxes { mailboxes, subscribed_only })
+    }
+
+    /// One mailbox.
+    pub fn mailbox(&self, account: AccountId, name: &MailboxName) -> Result<Mailbox, Fault> {
+        let id: MailboxId =
+            self.engine.record(&keys::mailbox_name(account, name))?.ok_or(Fault::NoMailbox)?;
+        let record = self.engine.record(&keys::mailbox(account, id))?.ok_or(Fault::NoMailbox)?;
+        let subscribed = self.engine.get(&keys::subscription(account, name))?.is_some();
+        Ok(as_mailbox(record, subscribed))
+    }
+
+    /// CREATE.
+    pub async fn mailbox_create(
+        &self,
+        session: &Session,
+        name: &MailboxName,
+        uses: &[SpecialUse],
+    ) -> Result<Changed, Fault> {
+        let make = |writer: &mut Writer<'_>| {
+            if writer.find(name)?.is_some() {
+                return Err(Fault::Exists);
+            }
+            let id = writer.create_mailbox(name)?;
+            writer.set_special_use(id, uses)
+        };
+        let ((), change) = self.change(session, make).await?;
+        Ok(Changed { change })
+    }
+
+    /// DELETE. A very large mailbox is emptied in steps first.
+    pub async fn mailbox_delete(&self, session: &Session, name: &MailboxName) -> Result<Changed, Fault> {
+        if *name == MailboxName::inbox() {
+            return Err(Fault::Cannot("Inbox stays".into()));
+        }
+        loop {
+            let step = |writer: &mut Writer<'_>| {
+                let id = writer.find(name)?.ok_or(Fault::NoMailbox)?;
+                if !writer.below(name)?.is_empty() {
+                    return Err(Fault::HasChildren);
+                }
+                let counts = writer.mailbox(id)?.counts;
+                if counts.total as usize + counts.deleted as usize > BULK {
+                    let first = first_messages(writer, id, BULK / 2)?;
+                    writer.remove(id, first)?;
+                    return Ok(false);
+                }
+                writer.delete_mailbox(id)?;
+                Ok(true)
+            };
+            if let (true, change) = self.change(session, step).await? {
+                return Ok(Changed { change });
+            }
+        }
+    }
+
+    /// RENAME, with children; Inbox leaves its name and gives its messages away.
+    pub async fn mailbox_rename(
+        &self,
+        session: &Session,
+        from: &MailboxName,
+        to: &MailboxName,
+    ) -> Result<Changed, Fault> {
+        let now = self.now();
+        let rename = |writer: &mut Writer<'_>| {
+            let id = writer.find(from)?.ok_or(Fault::NoMailbox)?;
+            if writer.find(to)?.is_some() {
+                return Err(Fault::Exists);
+            }
+            if *from == MailboxName::inbox() {
+                let new = writer.create_mailbox(to)?;
+                let messages = writer.messages(id, None)?;
+                if messages.len() > BULK {
+                    return Err(Fault::Limit("messages moved at once".into()));
+                }
+                writer.take(id, messages, new, now)?;
+                return Ok(());
+            }
+            if to.is_below(from) {
+                return Err(Fault::Cannot("a mailbox cannot move below itself".into()));
+            }
+            if let Some(parent) = to.parent()
+                && writer.find(&parent)?.is_none()
+            {
+                writer.create_mailbox(&parent)?;
+            }
+            let mut all = writer.below(from)?;
+            all.insert(0, (from.clone(), id));
+            for (old, id) in all {
+                let new = format!("{}{}", to.as_str(), &old.as_str()[from.as_str().len()..]);
+                let new = MailboxName::parse(&new).map_err(|error| Fault::Cannot(error.to_string()))?;
+                if writer.tx.get(&keys::mailbox_name(session.account, &new))?.is_some() {
+                    return Err(Fault::Exists);
+                }
+                writer.rename(id, &new)?;
+                if writer.tx.get(&keys::subscription(session.account, &old))?.is_some() {
+                    writer.subscribe(&old, false)?;
+                    writer.subscribe(&new, true)?;
+                }
+            }
+            Ok(())
+        };
+        let ((), change) = self.change(session, rename).await?;
+        Ok(Changed { change })
+    }
+
+    /// SUBSCRIBE and UNSUBSCRIBE.
+    pub async fn mailbox_subscribe(
+        &self,
+        session: &Session,
+        name: &MailboxName,
+        subscribed: bool,
+    ) -> Result<Changed, Fault> {
+        let ((), change) = self.change(session, |writer| writer.subscribe(name, subscribed)).await?;
+        Ok(Changed { change })
+    }
+
+    /// How full the account is.
+    pub fn quota(&self, session: &Session) -> Result<QuotaState, Fault> {
+        let account = crate::accounts::exists(&self.engine, session.account)?.ok_or(Fault::NoAccount)?;
+        Ok(QuotaState { used: account.used, limit: self.directory().quota(&session.name).map(ByteCount) })
+    }
+
+    /// STORE.
+    pub async fn flags_change(&self, session: &Session, request: FlagsChange) -> Result<FlagsChanged, Fault> {
+        let FlagsChange { mailbox, uids, how, flags, mut keywords, unchanged_since, .. } = request;
+        keywords.sort_unstable();
+        keywords.dedup();
+        let store = |writer: &mut Writer<'_>| {
+            let mut modified = UidSet::new();
+            writer.mailbox(mailbox)?;
+            for (uid, message) in bounded(writer, mailbox, &uids)? {
+                if unchanged_since.is_some_and(|since| message.mod_seq > since) {
+                    modified.insert(uid);
+                    continue;
+                }
+                let (new_flags, new_keywords) = match how {
+                    FlagsHow::Replace => (flags, keywords.clone()),
+                    FlagsHow::Add => (message.flags.union(flags), merged(&message.keywords, &keywords)),
+                    FlagsHow::Remove => {
+                        let left = message.keywords.iter().filter(|k| keywords.binary_search(k).is_err());
+                        (message.flags.minus(flags), left.cloned().collect())
+                    }
+                };
+                if new_flags != message.flags || new_keywords != message.keywords {
+                    writer.set_flags(mailbox, uid, message, new_flags, new_keywords)?;
+                }
+            }
+            Ok(modified)
+        };
+        let (modified, change) = self.change(session, store).await?;
+        Ok(FlagsChanged { change, modified })
+    }
+
+    /// APPEND, all or none.
+    pub async fn append(&self, peer: &Peer, session: &Session, request: Append) -> Result<Placed, Fault> {
+        if request.messages.is_empty() {
+            return Err(Fault::Invalid("nothing to append".into()));
+        }
+        let mut given = Vec::with_capacity(request.messages.len());
+        for message in &request.messages {
+            check_prefix(&message.prefix)?;
+            given.push(peer.body(&message.body).await?);
+        }
+        let now = self.now();
+        let messages = request.messages.iter().zip(&given);
+        let append = |writer: &mut Writer<'_>| {
+            let mailbox = writer.find(&request.mailbox)?.ok_or(Fault::NoMailbox)?;
+            let more: u64 = messages.clone().map(|(m, body)| body.size + m.prefix.len() as u64).sum();
+            if self.over_quota(&session.name, writer.account.used, more) {
+                return Err(Fault::OverQuota);
+            }
+            let mut to = Vec::with_capacity(given.len());
+            for (message, body) in messages {
+                let cold =
+                    Cold { prefix: message.prefix.clone(), facts: message.facts.clone(), origin: None };
+                let new = NewMessage {
+                    flags: message.flags,
+                    keywords: message.keywords.clone(),
+                    received: message.received,
+                    saved: now,
+                    file: body.size,
+                    cold,
+                };
+                let (id, uid) = writer.add(mailbox, new)?;
+                let file = writer.file(id);
+                let source = writer.tx.change().source(body.source());
+                writer.tx.change().create(file, source);
+                to.push(uid);
+            }
+            Ok((mailbox, writer.mailbox(mailbox)?.uid_validity, to))
+        };
+        let ((mailbox, uid_validity, to), change) = self.change(session, append).await?;
+        for message in &request.messages {
+            peer.used(&message.body);
+        }
+        Ok(Placed { change, mailbox, uid_validity, from: Vec::new(), to })
+    }
+
+    /// COPY and MOVE, all or none.
+    pub async fn copy(&self, session: &Session, request: Copy) -> Result<Placed, Fault> {
+        let now = self.now();
+        let copy = |writer: &mut Writer<'_>| {
+            writer.mailbox(request.mailbox)?;
+            let target = writer.find(&request.to)?.ok_or(Fault::NoMailbox)?;
+            let messages = bounded(writer, request.mailbox, &request.uids)?;
+            let from: Vec<Uid> = messages.iter().map(|(uid, _)| *uid).collect();
+            let to = if request.take {
+                writer.take(request.mailbox, messages, target, now)?
+            } else {
+                let more: u64 = messages.iter().map(|(_, message)| message.size.0).sum();
+                if self.over_quota(&session.name, writer.account.used, more) {
+                    return Err(Fault::OverQuota);
+                }
+                let mut to = Vec::with_capacity(messages.len());
+                for (_, message) in &messages {
+                    let (id, uid) = writer.copy(message, target, now)?;
+                    let (old, new) = (writer.file(message.id), writer.file(id));
+                    let source = writer.tx.change().source(Source::Existing(old));
+                    writer.tx.change().create(new, source);
+                    to.push(uid);
+                }
+                to
+            };
+            Ok((target, writer.mailbox(target)?.uid_validity, from, to))
+        };
+        let ((mailbox, uid_validity, from, to), change) = self.change(session, copy).await?;
+        Ok(Placed { change, mailbox, uid_validity, from, to })
+    }
+
+    /// EXPUNGE and UID EXPUNGE. Very many go in steps; what is reported is all of them.
+    pub async fn expunge(
+        &self,
+        session: &Session,
+        request: Expunge,
+    ) -> Result<libmox_store::Expunged, Fault> {
+        let everything = UidSet::all();
+        let uids = request.uids.as_ref().unwrap_or(&everything);
+        let mut all = libmox_store::Expunged { change: 0, uids: UidSet::new(), mod_seq: ModSeq(0) };
+        loop {
+            let expunge = |writer: &mut Writer<'_>| {
+                writer.mailbox(request.mailbox)?;
+                let mut marked = Vec::new();
+                visit_messages(&*writer.tx, writer.id, request.mailbox, uids, |uid, message| {
+                    if message.flags.has(Flag::Deleted) && marked.len() <= BULK {
+                        marked.push((uid, message));
+                    }
+                    Ok(())
+                })?;
+                let more = marked.len() > BULK;
+                marked.truncate(BULK);
+                Ok((writer.remove(request.mailbox, marked)?, writer.mod_seq(), more))
+            };
+            let ((gone, mod_seq, more), change) = self.change(session, expunge).await?;
+            for (low, high) in gone.ranges() {
+                all.uids.insert_range(low, high);
+            }
+            if change > 0 {
+                (all.change, all.mod_seq) = (change, mod_seq);
+            }
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The content of a message; of a removed one, too, while its file is there.
+    pub fn message_open(&self, account: AccountId, id: MsgId) -> Result<(Content, Vec<OwnedFd>), Fault> {
+        let known = match self.engine.record::<Place>(&keys::place(account, id))? {
+            Some(_) => true,
+            None => self.engine.record::<Expunged>(&keys::expunged(account, id))?.is_some(),
+        };
+        if !known {
+            return Err(Fault::NoMessage);
+        }
+        let key = keys::cold(account, id);
+        let blob = self.engine.blob(&key)?.ok_or(Fault::NoMessage)?;
+        let cold: Cold = records::decode(&key, &blob)?;
+        self.content(FileName { owner: u64::from(account.0), id: id.0 }, cold.prefix)
+    }
+
+    /// Prefix and file of a message.
+    pub fn content(&self, name: FileName, prefix: Vec<u8>) -> Result<(Content, Vec<OwnedFd>), Fault> {
+        let missing = |error: std::io::Error| {
+            tracing::error!(?name, %error, "message file cannot be read");
+            Fault::Unavailable("message file cannot be read".into())
+        };
+        let mut file = self.engine.files().read(name).map_err(missing)?;
+        let size = file.metadata().map_err(missing)?.len();
+        if size > INLINE_OCTETS as u64 {
+            return Ok((Content { prefix, inline: None, size: ByteCount(size) }, vec![file.into()]));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        file.read_to_end(&mut bytes).map_err(missing)?;
+        let size = ByteCount(bytes.len() as u64);
+        Ok((Content { prefix, inline: Some(bytes.into()), size }, Vec::new()))
+    }
+
+    /// Streams records; what changes meanwhile may or may not be in it.
+    pub async fn message_list(
+        &self,
+        account: AccountId,
+        request: MessageList,
+        answer: Answer<StoreContract>,
+    ) {
+        let mut stream = answer.stream();
+        let mailbox = keys::mailbox(account, request.mailbox);
+        match self.engine.get(&mailbox) {
+            Ok(Some(_)) => {}
+            Ok(None) => return stream.end(Err(Fault::NoMailbox)).await,
+            Err(error) => return stream.end(Err(error.into())).await,
+        }
+        for (mut low, high) in request.uids.ranges() {
+            loop {
+                let part = self.list_part(account, &request, low, high);
+                let (records, next) = match part {
+                    Ok(part) => part,
+                    Err(fault) => return stream.end(Err(fault)).await,
+                };
+                if !records.is_empty() && stream.send(&Item::Messages(records)).await.is_err() {
+                    return;
+                }
+                match next {
+                    Some(next) => low = next,
+                    None => break,
+                }
+            }
+        }
+        stream.end(Ok(())).await;
+    }
+
+    /// At most one item's worth of records, and the uid to go on from.
+    fn list_part(
+        &self,
+        account: AccountId,
+        request: &MessageList,
+        low: Uid,
+        high: Uid,
+    ) -> Result<(Vec<MessageRecord>, Option<Uid>), Fault> {
+        let (from, to) =
+            (keys::message(account, request.mailbox, low), keys::message(account, request.mailbox, high));
+        let mut found: Vec<(Uid, Message)> = Vec::new();
+        let mut outcome: Result<(), Fault> = Ok(());
+        let range = (Bound::Included(from.as_slice()), Bound::Included(to.as_slice()));
+        // Without cold parts a record is small; with them the octets bound the item below.
+        self.engine.visit(range, |key, value| {
+            let (uid, message) = match (keys::message_uid(key), records::decode::<Message>(key, value)) {
+                (Some(uid), Ok(message)) => (uid, message),
+                (_, Err(error)) => {
+                    outcome = Err(error.into());
+                    return ControlFlow::Break(());
+                }
+                (None, _) => return ControlFlow::Continue(()),
+            };
+            if request.changed_since.is_none_or(|since| message.mod_seq > since) {
+                found.push((uid, message));
+            }
+            if found.len() >= LIST_RECORDS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        outcome?;
+        let after = |uid: Uid| (uid < high).then(|| Uid(uid.0 + 1));
+        let mut next =
+            if found.len() >= LIST_RECORDS { found.last().and_then(|(uid, _)| after(*uid)) } else { None };
+        let mut records = Vec::with_capacity(found.len());
+        let mut octets = 0;
+        for (uid, message) in found {
+            let record = self.as_record(account, uid, message, request.want)?;
+            octets += 64
+                + record.structure.len()
+                + record.preview.len()
+                + record.keywords.iter().map(|keyword| keyword.as_str().len() + 2).sum::<usize>();
+            records.push(record);
+            if octets > LIST_OCTETS {
+                next = after(uid);
+                break;
+            }
+        }
+        Ok((records, next))
+    }
+
+    fn as_record(
+        &self,
+        account: AccountId,
+        uid: Uid,
+        message: Message,
+        want: Want,
+    ) -> Result<MessageRecord, Fault> {
+        let (mut structure, mut preview) = (Vec::new(), String::new());
+        if want.structure || want.preview {
+            let key = keys::cold(account, message.id);
+            // Gone with a message that was erased while this list is read.
+            if let Some(blob) = self.engine.blob(&key)? {
+                let cold: Cold = records::decode(&key, &blob)?;
+                if want.structure {
+                    structure = cold.facts.structure;
+                }
+                if want.preview {
+                    preview = cold.facts.preview;
+                }
+            }
+        }
+        Ok(MessageRecord {
+            uid,
+            id: message.id,
+            mod_seq: message.mod_seq,
+            flags: message.flags,
+            keywords: message.keywords,
+            size: message.size,
+            received: message.received,
+            saved: message.saved,
+            prefix: message.prefix,
+            structure,
+            preview,
+        })
+    }
+
+    /// Snapshot and everything after it. The account's writers wait while the snapshot is read, so that it and the
+    /// number of the last change in it fit exactly.
+    pub async fn watch(&self, session: &Session, request: Watch, answer: Answer<StoreContract>) {
+        let mut stream = answer.stream();
+        let live = self.accounts.live(session.account);
+        let taken = {
+            let _lock = live.lock.lock().await;
+            self.engine.settled().await;
+            let (watcher, change) = live.hub.watch(session.id);
+            let mailbox = request.mailbox.as_ref().map(|name| self.mailbox(session.account, name));
+            let snapshot = mailbox.transpose().and_then(|mailbox| {
+                let mut messages = Vec::new();
+                if let Some(mailbox) = &mailbox {
+                    let counts = mailbox.counts;
+                    messages.reserve(counts.total as usize + counts.deleted as usize);
+                    visit_messages(
+                        &self.engine,
+                        session.account,
+                        mailbox.id,
+                        &UidSet::all(),
+                        |uid, message| {
+                            messages.push(SnapshotMessage { uid, flags: message.flags });
+                            Ok(())
+                        },
+                    )?;
+                }
+                Ok((mailbox, messages))
+            });
+            snapshot.map(|(mailbox, messages)| (watcher, change, mailbox, messages))
+        };
+        let (watcher, change, mailbox, messages) = match taken {
+            Ok(taken) => taken,
+            Err(fault) => return stream.end(Err(fault)).await,
+        };
+        for part in messages.chunks(SNAPSHOT_MESSAGES) {
+            if stream.send(&Item::Snapshot(part.to_vec())).await.is_err() {
+                return;
+            }
+        }
+        drop(messages);
+        if stream.send(&Item::SnapshotEnd(mailbox.map(Box::new), change)).await.is_err() {
+            return;
+        }
+        let mut ended = session.ended.subscribe();
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = watcher.next() => next,
+                // A last word may still be in the queue of the watcher, which is asked first.
+                _ = ended.wait_for(|ended| *ended) => None,
+                () = stream.unwanted() => return,
+            };
+            match next {
+                Some(changes) => {
+                    if stream.send(&Item::Events(changes)).await.is_err() {
+                        return;
+                    }
+                }
+                None => return stream.end(Ok(())).await,
+            }
+        }
+    }
+}
+
+/// Messages of a set, not more than may be touched at once.
+fn bounded(writer: &Writer<'_>, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<(Uid, Message)>, Fault> {
+    let messages = writer.messages(mailbox, Some(uids))?;
+    if messages.len() > BULK { Err(Fault::Limit("messages changed at once".into())) } else { Ok(messages) }
+}
+
+fn first_messages(
+    writer: &Writer<'_>,
+    mailbox: MailboxId,
+    most: usize,
+) -> Result<Vec<(Uid, Message)>, Fault> {
+    let mut found = Vec::new();
+    let all = UidSet::all();
+    visit_messages(&*writer.tx, writer.id, mailbox, &all, |uid, message| {
+        if found.len() < most {
+            found.push((uid, message));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Both sorted lists in one.
+fn merged(have: &[Keyword], more: &[Keyword]) -> Vec<Keyword> {
+    let mut all: Vec<Keyword> = have.iter().chain(more).cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

@@ -1,0 +1,341 @@
+//! What stands behind the keys. Each value is a version byte and a `postcard` body; fields are added by a new version.
+//!
+//! Fails with: [`Corrupt`] for bytes that are not the record they should be.
+
+use crate::engine::{Engine, ReadError, Tx, Value};
+use crate::keys::{self, CHUNK};
+use libmox_store::{Counts, Facts, Fault, Needs, QueueRecipient, Verdict};
+use libmox_types::{
+    AccountId, Address, ByteCount, Cid, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, QueueId,
+    ReversePath, SpecialUses, Timestamp, Uid, UidValidity,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::ops::{Bound, ControlFlow};
+
+const RECORD_VERSION: u8 = 1;
+
+/// A value in the index is not what it should be; the key says which.
+#[derive(Debug, thiserror::Error)]
+#[error("record {0} is not readable")]
+pub struct Corrupt(pub String);
+
+impl From<Corrupt> for Fault {
+    fn from(error: Corrupt) -> Self {
+        tracing::error!(%error, "the index holds a record that cannot be read");
+        Self::Internal
+    }
+}
+
+/// The value of a record.
+pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    // Only a map of unknown length or a failing sink could make this fail; there is neither.
+    postcard::to_extend(record, vec![RECORD_VERSION]).unwrap_or_default()
+}
+
+/// The record of a value.
+pub fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, Corrupt> {
+    let corrupt = || Corrupt(key.escape_ascii().to_string());
+    match value.split_first() {
+        Some((&RECORD_VERSION, body)) => postcard::from_bytes(body).map_err(|_| corrupt()),
+        _ => Err(corrupt()),
+    }
+}
+
+/// Reading, applied or as a writer sees it.
+pub trait Read {
+    /// One key.
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, ReadError>;
+    /// Keys in order.
+    fn visit(
+        &self,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+    ) -> Result<(), ReadError>;
+
+    /// One record.
+    fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Fault> {
+        match self.get(key)? {
+            Some(value) => Ok(Some(decode(key, &value)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Records whose keys begin with `prefix`.
+    fn records<T: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+        mut each: impl FnMut(&[u8], T) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut outcome = Ok(());
+        keys::below(prefix, |range| {
+            self.visit(range, |key, value| {
+                outcome = decode(key, value).map_err(Fault::from).and_then(|record| each(key, record));
+                if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+        })?;
+        outcome
+    }
+
+    /// Keys that begin with `prefix`.
+    fn keys_below(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut found = Vec::new();
+        keys::below(prefix, |range| {
+            self.visit(range, |key, _| {
+                found.push(key.to_vec());
+                ControlFlow::Continue(())
+            })
+        })?;
+        Ok(found)
+    }
+
+    /// A blob, put together.
+    fn blob(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let mut whole: Option<Vec<u8>> = None;
+        keys::below(key, |range| {
+            self.visit(range, |_, chunk| {
+                whole.get_or_insert_default().extend_from_slice(chunk);
+                ControlFlow::Continue(())
+            })
+        })?;
+        Ok(whole)
+    }
+}
+
+impl Read for Engine {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, ReadError> {
+        Engine::get(self, key)
+    }
+    fn visit(
+        &self,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        Engine::visit(self, range, visit)
+    }
+}
+
+impl Read for Tx {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, ReadError> {
+        Tx::get(self, key)
+    }
+    fn visit(
+        &self,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        Tx::visit(self, range, visit)
+    }
+}
+
+/// Writes a blob in chunks.
+pub fn put_blob(tx: &mut Tx, key: &[u8], bytes: &[u8]) {
+    for (number, chunk) in bytes.chunks(CHUNK).enumerate() {
+        let number = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+        tx.change().put([key, &number].concat(), chunk);
+    }
+}
+
+/// Deletes a blob.
+pub fn delete_blob(tx: &mut Tx, key: &[u8]) -> Result<(), Fault> {
+    for key in tx.keys_below(key)? {
+        tx.change().delete(key);
+    }
+    Ok(())
+}
+
+/// An account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Account {
+    pub name: String,
+    pub created: Timestamp,
+    pub mod_seq: ModSeq,
+    pub next_mailbox: MailboxId,
+    pub next_uid_validity: UidValidity,
+    pub next_message: MsgId,
+    /// Octets of all messages, those that are expunged and not erased yet too.
+    pub used: ByteCount,
+}
+
+/// What logins are checked against. Never leaves the store.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Secrets {
+    pub set: Timestamp,
+    pub argon2: Argon2,
+    pub scram_sha1: Scram,
+    pub scram_sha256: Scram,
+}
+
+/// Argon2id of the password.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Argon2 {
+    pub memory_kib: u32,
+    pub passes: u32,
+    pub lanes: u32,
+    pub salt: Vec<u8>,
+    pub hash: Vec<u8>,
+}
+
+/// RFC 5802 §3.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Scram {
+    pub iterations: u32,
+    pub salt: Vec<u8>,
+    pub stored_key: Vec<u8>,
+    pub server_key: Vec<u8>,
+}
+
+/// A mailbox. Its id is in the key, whether it is subscribed under another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxRecord {
+    pub id: MailboxId,
+    pub name: MailboxName,
+    pub uid_validity: UidValidity,
+    pub uid_next: Uid,
+    pub mod_seq: ModSeq,
+    pub create_seq: ModSeq,
+    pub special_use: SpecialUses,
+    pub keywords: Vec<Keyword>,
+    pub counts: Counts,
+}
+
+/// The hot part of a message: what lists need. Its mailbox and uid are in the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub id: MsgId,
+    pub mod_seq: ModSeq,
+    pub create_seq: ModSeq,
+    pub flags: Flags,
+    pub keywords: Vec<Keyword>,
+    pub size: ByteCount,
+    pub prefix: u32,
+    pub received: Timestamp,
+    pub saved: Option<Timestamp>,
+}
+
+/// The rest of a message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cold {
+    #[serde(with = "serde_bytes")]
+    pub prefix: Vec<u8>,
+    pub facts: Facts,
+    pub origin: Option<Origin>,
+}
+
+/// Where a delivered message came from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Origin {
+    pub cid: Cid,
+    pub remote_ip: std::net::IpAddr,
+    pub helo: String,
+    pub mail_from: ReversePath,
+    pub recipient: String,
+    pub verdict: Verdict,
+}
+
+/// Where a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub mailbox: MailboxId,
+    pub uid: Uid,
+}
+
+/// A removed message whose file is still there for sessions that may ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expunged {
+    pub size: ByteCount,
+    pub prefix: u32,
+}
+
+/// Counters of the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueState {
+    pub next: QueueId,
+    pub entries: u64,
+    pub held: u64,
+}
+
+/// One recipient of one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRecord {
+    pub message: QueueId,
+    pub recipient: QueueRecipient,
+    pub next_attempt: Timestamp,
+    pub attempts: u32,
+    pub held: bool,
+    pub last: String,
+}
+
+/// What the entries of one message share. Its id is that of its first entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueMessage {
+    pub cid: Cid,
+    pub account: AccountId,
+    pub account_name: String,
+    pub mail_from: ReversePath,
+    pub header_from: Option<Address>,
+    pub queued: Timestamp,
+    pub size: ByteCount,
+    pub prefix: u32,
+    pub needs: Needs,
+    pub message_id: String,
+    /// Entries left.
+    pub entries: u32,
+}
+
+/// Adds a message to counters, or takes it away.
+pub fn count(counts: &mut Counts, message: &Message, add: bool) {
+    let step = |number: &mut u32| *number = if add { *number + 1 } else { number.saturating_sub(1) };
+    let (seen, deleted) = (message.flags.has(Flag::Seen), message.flags.has(Flag::Deleted));
+    step(if deleted { &mut counts.deleted } else { &mut counts.total });
+    if !seen {
+        step(&mut counts.unseen);
+        if !deleted {
+            step(&mut counts.unread);
+        }
+    }
+    let size = &mut counts.size.0;
+    *size = if add { *size + message.size.0 } else { size.saturating_sub(message.size.0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_another_version_is_corrupt_not_a_panic() {
+        let place = Place { mailbox: MailboxId(1), uid: Uid(2) };
+        let bytes = encode(&place);
+        assert_eq!(decode::<Place>(b"k", &bytes).unwrap(), place);
+        assert!(decode::<Place>(b"k", b"").is_err());
+        assert!(decode::<Place>(b"k", &[2, 1, 2]).is_err());
+        assert!(decode::<Account>(b"k", &bytes).is_err());
+    }
+
+    #[test]
+    fn counters_return_to_where_they_were() {
+        let message = |flags: Flags| Message {
+            id: MsgId(1),
+            mod_seq: ModSeq(1),
+            create_seq: ModSeq(1),
+            flags,
+            keywords: vec![],
+            size: ByteCount(10),
+            prefix: 0,
+            received: Timestamp(0),
+            saved: None,
+        };
+        for (flags, want) in [
+            (Flags::NONE, (1, 0, 1, 1)),
+            (Flags::NONE.with(Flag::Seen), (1, 0, 0, 0)),
+            (Flags::NONE.with(Flag::Deleted), (0, 1, 0, 1)),
+            (Flags::NONE.with(Flag::Deleted).with(Flag::Seen), (0, 1, 0, 0)),
+        ] {
+            let mut counts = Counts::default();
+            count(&mut counts, &message(flags), true);
+            assert_eq!((counts.total, counts.deleted, counts.unread, counts.unseen), want, "{flags:?}");
+            count(&mut counts, &message(flags), false);
+            assert_eq!(counts, Counts::default());
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From sockets to the store and out again.
+
+use crate::config;
+use crate::engine::Options;
+use crate::store::{Front, Peer, Store};
+use libmox_service::sockets::Listener;
+use libmox_service::{Context, clock, paths};
+use libmox_store::Role;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+
+/// How often removed messages are looked at.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Runs until the service is told to stop, then closes the data folder.
+pub async fn serve(context: Context) -> anyhow::Result<()> {
+    let mut sockets = context.take_sockets();
+    let mut listeners = Vec::new();
+    for (role, name) in Role::ALL {
+        for listener in sockets.listeners(name)? {
+            match listener {
+                Listener::Unix(listener) => listeners.push((role, listener)),
+                Listener::Tcp(_) => anyhow::bail!("socket {name} is not a unix socket"),
+            }
+        }
+    }
+    anyhow::ensure!(!listeners.is_empty(), "no sockets: the store is started by its socket units");
+    for name in sockets.left_over() {
+        tracing::warn!(name, "a socket that no role has");
+    }
+    let statics = context.config();
+    let domains = config_domains()?;
+    let mut options = Options::new(paths::state("/var/lib/mox"), boot());
+    options.cache_bytes = statics.store.cache;
+    let store = Store::start(options, config::directory(1, &statics, &domains), Arc::new(clock::now)).await?;
+    for (role, listener) in listeners {
+        tokio::spawn(accept(context.clone(), store.clone(), role, listener));
+    }
+    tokio::spawn(tend(store.clone()));
+    tokio::spawn(follow(context.clone(), store.clone()));
+    context.ready();
+    let mut health = store.engine.health();
+    tokio::select! {
+        () = context.life.stopping() => {}
+        Ok(_) = health.wait_for(|health| health.reopen) => {
+            // Started again, the store replays into an index that works, or says why there is none.
+            anyhow::bail!("the index failed: {}", store.engine.health().borrow().commit.as_deref().unwrap_or("-"));
+        }
+    }
+    // Peers that are in the middle of something get their answers; they find the next store by themselves.
+    context.life.drained(context.config().service.stop_grace.min(Duration::from_secs(2))).await;
+    store.sweep(false).await;
+    let closing = tokio::task::spawn_blocking(move || store.engine.close());
+    closing.await?.map_err(|error| anyhow::anyhow!("closing: {error}"))
+}
+
+fn config_domains() -> anyhow::Result<Arc<libmox_service::config::Domains>> {
+    libmox_service::config::load_domains(&paths::config())
+        .map_err(|mistakes| anyhow::anyhow!("configuration: {mistakes}"))
+}
+
+/// Names the running kernel: systemd's `%b` from the unit, else what the kernel says where `/proc/sys` can be seen.
+fn boot() -> Option<String> {
+    let given = std::env::var("MOX_BOOT_ID").ok().filter(|id| !id.is_empty());
+    given.or_else(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().replace('-', ""))
+    })
+}
+
+async fn accept(context: Context, store: Arc<Store>, role: Role, listener: UnixListener) {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let (store, busy) = (store.clone(), context.life.busy());
+                    tokio::spawn(async move {
+                        serve_peer(store, role, stream).await;
+                        drop(busy);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors: what is open goes on, the rest waits.
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            () = context.life.stopping() => return,
+        }
+    }
+}
+
+/// One connection of a role, until it ends.
+pub async fn serve_peer(store: Arc<Store>, role: Role, stream: UnixStream) {
+    let peer = Peer::new(store, role);
+    if let Err(fault) = libmox_ipc::serve(Arc::new(Front), peer, stream, "mox-store").await {
+        tracing::warn!(?role, %fault, "connection dropped");
+    }
+}
+
+async fn tend(store: Arc<Store>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        store.sweep(false).await;
+    }
+}
+
+async fn follow(context: Context, store: Arc<Store>) {
+    let mut reloads = context.life.reloads();
+    let mut health = store.engine.health();
+    loop {
+        tokio::select! {
+            changed = reloads.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let next = store.directory().generation + 1;
+                match config::reload(&store, next).await {
+                    Ok(reloaded) if reloaded.mistakes.is_empty() => {}
+                    Ok(reloaded) => tracing::error!(mistakes = ?reloaded.mistakes, "configuration kept as it was"),
+                    Err(fault) => tracing::error!(%fault, "configuration kept as it was"),
+                }
+            }
+            changed = health.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let now = health.borrow_and_update().clone();
+                match now.commit.as_ref().or(now.keep.as_ref()) {
+                    Some(why) => tracing::error!(mox_reason = why, "store degraded: {why}"),
+                    None => tracing::info!("store well again"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! The store behind its sockets: engine, accounts, configuration, sessions; and how accounts come and go.
+
+use crate::accounts::{Accounts, Live, publish, told};
+use crate::directory::Directory;
+use crate::engine::{Engine, Options, Sealed, Source, Staged};
+use crate::keys;
+use crate::limits::{SESSIONS, STAGED};
+use crate::login::Logins;
+use crate::records::{Read, encode};
+use crate::writer::Writer;
+use libmox_ipc::{Answer, Service};
+use libmox_store::{
+    AccountState, Body, BodyId, Fault, INLINE_OCTETS, PREFIX_OCTETS, Reloaded, Role, SessionId, StoreContract,
+};
+use libmox_types::{AccountId, Address, ByteCount, MailboxName, SpecialUse, Timestamp};
+use std::collections::HashMap;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use tokio::sync::watch;
+
+/// Where time comes from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// See the module header.
+pub struct Store {
+    pub(crate) engine: Engine,
+    pub(crate) accounts: Accounts,
+    pub(crate) logins: Logins,
+    pub(crate) queue_lock: tokio::sync::Mutex<()>,
+    /// Counts what makes a look at the queue worthwhile.
+    pub(crate) queue_changed: watch::Sender<u64>,
+    pub(crate) connections: AtomicU32,
+    directory: RwLock<Arc<Directory>>,
+    reloading: tokio::sync::Mutex<()>,
+    sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
+    next_session: AtomicU64,
+    clock: Clock,
+}
+
+/// A person signed in on a connection.
+pub struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) account: AccountId,
+    pub(crate) name: String,
+    pub(crate) login: Address,
+    /// A program on this machine: it may only send, and only as this.
+    pub(crate) local: bool,
+    pub(crate) ended: watch::Sender<bool>,
+}
+
+/// What one connection holds; all of it goes with it.
+pub struct Peer {
+    pub(crate) role: Role,
+    pub(crate) store: Arc<Store>,
+    sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
+    staged: Mutex<HashMap<BodyId, Arc<Staged>>>,
+    next_body: AtomicU64,
+}
+
+/// A body ready to become part of a change.
+pub struct Given {
+    pub(crate) size: u64,
+    content: Content,
+}
+
+enum Content {
+    Inline(Arc<[u8]>),
+    Sealed(Sealed),
+}
+
+impl Given {
+    /// For the change.
+    pub fn source(&self) -> Source {
+        match &self.content {
+            Content::Inline(bytes) => Source::Inline(bytes.clone()),
+            Content::Sealed(sealed) => Source::Sealed(sealed.clone()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section here leaves whole values.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a store does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The engine.
+    #[error(transparent)]
+    Open(#[from] crate::engine::OpenError),
+    /// Written by another version.
+    #[error("the store has format {0}, this program knows {known}", known = keys::FORMAT)]
+    Format(u32),
+    /// The first records cannot be written or read.
+    #[error("the store cannot be used")]
+    Records(#[from] Fault),
+}
+
+impl Store {
+    /// Opens the data directory and takes the configuration. Blocks while the engine replays.
+    pub async fn start(
+        options: Options,
+        directory: Directory,
+        clock: Clock,
+    ) -> Result<Arc<Self>, StartError> {
+        let engine = tokio::task::spawn_blocking(|| Engine::open(options))
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let report = engine.report();
+        if let Some(aside) = &report.moved_aside {
+            tracing::error!(path = %aside.display(), "the index could not be used and was moved aside; built anew");
+        }
+        if !report.missing.is_empty() {
+            tracing::error!(files = ?report.missing, "message files are missing and cannot be made again");
+        }
+        tracing::info!(rebuilt = ?report.rebuilt, replayed = report.replayed, torn = report.torn, "store open");
+        let salt = Self::prepare(&engine).await?;
+        let store = Arc::new(Self {
+            engine,
+            accounts: Accounts::default(),
+            logins: Logins::new(salt),
+            queue_lock: tokio::sync::Mutex::default(),
+            queue_changed: watch::Sender::new(0),
+            connections: AtomicU32::new(0),
+            directory: RwLock::new(Arc::new(directory.clone())),
+            reloading: tokio::sync::Mutex::default(),
+            sessions: Mutex::default(),
+            // Ids of an earlier run of the store must not fit.
+            next_session: AtomicU64::new(libmox_service::clock::random_u64() >> 16),
+            clock,
+        });
+        store.reload(directory).await?;
+        store.resume().await?;
+        Ok(store)
+    }
+
+    /// Writes the first records of a new store; checks those of an old one.
+    async fn prepare(engine: &Engine) -> Result<Vec<u8>, StartError> {
+        let version: Option<u32> = engine.record(keys::VERSION)?;
+        match version {
+            Some(keys::FORMAT) => {}
+            Some(other) => return Err(StartError::Format(other)),
+            None => {
+                let salt: Vec<u8> =
+                    (0..4).flat_map(|_| libmox_service::clock::random_u64().to_le_bytes()).collect();
+                let mut tx = engine.begin().await.map_err(Fault::from)?;
+                tx.change().put(keys::VERSION, encode(&keys::FORMAT));
+                tx.change().put(keys::SALT, encode(&salt));
+                tx.commit().await.map_err(Fault::from)?;
+            }
+        }
+        Ok(engine.record(keys::SALT)?.ok_or(Fault::Internal)?)
+    }
+
+    /// Finishes what an earlier run began: removals of accounts, erasing of messages.
+    async fn resume(&self) -> Result<(), Fault> {
+        for key in self.engine.keys_below(keys::REMOVALS)? {
+            let id = key.get(1..5).and_then(|id| id.try_into().ok()).map(u32::from_be_bytes);
+            self.remove_rest(AccountId(id.ok_or(Fault::Internal)?)).await?;
+        }
+        let directory = self.directory();
+        for id in directory.ids.values() {
+            self.accounts.live(*id).resume(&self.engine)?;
+        }
+        Ok(())
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The configuration in force.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Erases what no session refers to any more. Called now and then.
+    pub async fn sweep(&self, all: bool) {
+        for live in self.accounts.all() {
+            if live.has_expunged()
+                && let Err(fault) = live.sweep(&self.engine, all).await
+            {
+                tracing::warn!(account = live.id.0, %fault, "expunged messages stay for now");
+            }
+        }
+    }
+
+    /// Takes a configuration: new accounts are made, sessions of those that are gone or switched off end.
+    pub async fn reload(&self, mut directory: Directory) -> Result<Reloaded, Fault> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let names: Vec<String> = directory.accounts.keys().cloned().collect();
+        for name in names {
+            let id = match self.engine.record(&keys::account_name(&name))? {
+                Some(id) => id,
+                None => self.create_account(&name).await?,
+            };
+            directory.ids.insert(name, id);
+        }
+        let generation = directory.generation;
+        let directory = Arc::new(directory);
+        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
+        for session in self.all_sessions() {
+            match directory.ids.get(&session.name) {
+                Some(_) if session.local => {}
+                None => self.end_session(&session, "the account was removed"),
+                Some(_) => {
+                    if let Some(why) = directory.login_disabled(&session.name) {
+                        self.end_session(&session, why);
+                    }
+                }
+            }
+        }
+        Ok(Reloaded { generation, mistakes: Vec::new() })
+    }
+
+    /// Rows ST-18, ST-20.
+    async fn create_account(&self, name: &str) -> Result<AccountId, Fault> {
+        let mut tx = self.engine.begin().await?;
+        let id = tx.record(keys::ACCOUNTS)?.unwrap_or(AccountId(1));
+        let next = AccountId(id.0.checked_add(1).ok_or(Fault::Limit("accounts".into()))?);
+        tx.change().put(keys::ACCOUNTS, encode(&next));
+        let now = self.now();
+        let mut writer = Writer::create(&mut tx, id, name, now);
+        writer.create_mailbox(&MailboxName::inbox())?;
+        for (text, one) in [
+            ("Sent", SpecialUse::Sent),
+            ("Archive", SpecialUse::Archive),
+            ("Trash", SpecialUse::Trash),
+            ("Drafts", SpecialUse::Drafts),
+            ("Junk", SpecialUse::Junk),
+        ] {
+            let mailbox = MailboxName::parse(text).map_err(|_| Fault::Internal)?;
+            let mailbox = writer.create_mailbox(&mailbox)?;
+            let record = writer.change_mailbox(mailbox)?;
+            record.special_use = record.special_use.with(one);
+        }
+        writer.finish();
+        tx.commit().await?;
+        tracing::info!(account = name, id = id.0, "account made");
+        Ok(id)
+    }
+
+    /// Row ST-37: what a removed account leaves must never surface again.
+    pub async fn remove_account(&self, name: &str) -> Result<(), Fault> {
+        let _one_at_a_time = self.reloading.lock().await;
+        if self.directory().accounts.contains_key(name) {
+            return Err(Fault::Cannot("the account is still configured".into()));
+        }
+        let id: AccountId = self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
+        let live = self.accounts.live(id);
+        live.hub.end("the account was removed");
+        let mut tx = self.engine.begin().await?;
+        let lock = live.lock.lock().await;
+        tx.change().delete(keys::account_name(name));
+        tx.change().delete(keys::account_record(id));
+        tx.change().delete(keys::secrets(id));
+        tx.change().put(keys::removal(id), encode(&()));
+        let ticket = tx.submit()?;
+        drop(lock);
+        ticket.committed().await?;
+        self.remove_rest(id).await
+    }
+
+    /// The account's record is gone, so nobody else writes below its prefix.
+    async fn remove_rest(&self, id: AccountId) -> Result<(), Fault> {
+        loop {
+            let mut some = Vec::new();
+            keys::below(&keys::account_all(id), |range| {
+                self.engine.visit(range, |key, _| {
+                    some.push(key.to_vec());
+                    if some.len() < 20_000 {
+                        std::ops::ControlFlow::Continue(())
+                    } else {
+                        std::ops::ControlFlow::Break(())
+                    }
+                })
+            })?;
+            let mut tx = self.engine.begin().await?;
+            let last = some.is_empty();
+            for key in some {
+                tx.change().delete(key);
+            }
+            if last {
+                tx.change().delete(keys::removal(id));
+                tx.change().erase_owner(u64::from(id.0));
+            }
+            tx.commit().await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// All configured accounts.
+    pub fn account_list(&self) -> Result<Vec<AccountState>, Fault> {
+        let directory = self.directory();
+        let mut all = Vec::new();
+        for (name, configured) in &directory.accounts {
+            let Some(id) = directory.ids.get(name) else { continue };
+            let Some(record) = crate::accounts::exists(&self.engine, *id)? else { continue };
+            all.push(AccountState {
+                id: *id,
+                name: name.clone(),
+                addresses: configured.addresses.clone(),
+                login_disabled: configured.login_disabled.clone(),
+                has_password: self.engine.get(&keys::secrets(*id))?.is_some(),
+                used: record.used,
+                quota: directory.quota(name).map(ByteCount),
+                created: record.created,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Opens a session for somebody who proved who they are.
+    pub fn open_session(
+        &self,
+        peer: &Peer,
+        account: AccountId,
+        name: &str,
+        login: Address,
+        local: bool,
+    ) -> Result<Arc<Session>, Fault> {
+        let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        let session = Arc::new(Session {
+            id,
+            account,
+            name: name.to_owned(),
+            login,
+            local,
+            ended: watch::Sender::new(false),
+        });
+        let mut sessions = lock(&peer.sessions);
+        if sessions.len() >= SESSIONS {
+            return Err(Fault::Limit("sessions".into()));
+        }
+        sessions.insert(id, session.clone());
+        lock(&self.sessions).insert(id, Arc::downgrade(&session));
+        Ok(session)
+    }
+
+    fn all_sessions(&self) -> Vec<Arc<Session>> {
+        lock(&self.sessions).values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Sessions signed in now.
+    pub fn session_count(&self) -> u32 {
+        u32::try_from(lock(&self.sessions).len()).unwrap_or(u32::MAX)
+    }
+
+    fn end_session(&self, session: &Session, why: &str) {
+        self.accounts.live(session.account).hub.end_one(session.id, why);
+        session.ended.send_replace(true);
+        lock(&self.sessions).remove(&session.id);
+    }
+
+    /// Changes an account on behalf of a session. `compute` sees everything in flight and must not wait.
+    pub async fn change<T>(
+        &self,
+        session: &Session,
+        compute: impl FnOnce(&mut Writer<'_>) -> Result<T, Fault> + Send,
+    ) -> Result<(T, u64), Fault> {
+        let live: Arc<Live> = self.accounts.live(session.account);
+        let mut tx = self.engine.begin().await?;
+        let lock = live.lock.lock().await;
+        let mut writer = Writer::open(&mut tx, session.account)?;
+        let value = compute(&mut writer)?;
+        if writer.is_unchanged() {
+            return Ok((value, 0));
+        }
+        let happened = writer.finish();
+        let number = publish(&mut tx, &live, Some(session.id), happened);
+        let ticket = tx.submit()?;
+        drop(lock);
+        ticket.committed().await?;
+        Ok((value, told(&number)))
+    }
+
+    /// Whether `more` octets would be too many for an account.
+    pub fn over_quota(&self, name: &str, used: ByteCount, more: u64) -> bool {
+        self.directory().quota(name).is_some_and(|quota| used.0.saturating_add(more) > quota)
+    }
+}
+
+impl Peer {
+    /// A new connection.
+    pub fn new(store: Arc<Store>, role: Role) -> Self {
+        store.connections.fetch_add(1, Ordering::Relaxed);
+        Self {
+            role,
+            store,
+            sessions: Mutex::default(),
+            staged: Mutex::default(),
+            next_body: AtomicU64::new(1),
+        }
+    }
+
+    /// A session of this connection.
+    pub fn session(&self, id: SessionId) -> Result<Arc<Session>, Fault> {
+        let session = lock(&self.sessions).get(&id).cloned().ok_or(Fault::NoSession)?;
+        if *session.ended.borrow() { Err(Fault::NoSession) } else { Ok(session) }
+    }
+
+    /// Ends a session.
+    pub fn sign_out(&self, id: SessionId) -> Result<(), Fault> {
+        let session = lock(&self.sessions).remove(&id).ok_or(Fault::NoSession)?;
+        session.ended.send_replace(true);
+        lock(&self.store.sessions).remove(&id);
+        Ok(())
+    }
+
+    /// A descriptor to write a body to.
+    pub fn stage(&self) -> Result<(BodyId, std::os::fd::OwnedFd), Fault> {
+        let mut staged = lock(&self.staged);
+        if staged.len() >= STAGED {
+            return Err(Fault::Limit("staged bodies".into()));
+        }
+        let io = |error: std::io::Error| Fault::Unavailable(error.to_string());
+        let file = self.store.engine.files().stage().map_err(io)?;
+        let theirs = file.file().try_clone().map_err(io)?;
+        let id = BodyId(self.next_body.fetch_add(1, Ordering::Relaxed));
+        staged.insert(id, Arc::new(file));
+        Ok((id, theirs.into()))
+    }
+
+    /// Gives a body back.
+    pub fn unstage(&self, id: BodyId) -> Result<(), Fault> {
+        lock(&self.staged).remove(&id).map(drop).ok_or(Fault::NoBody)
+    }
+
+    /// Gets a body ready. A small one is read, so that nobody can change it any more; a large one is synced.
+    pub async fn body(&self, body: &Body) -> Result<Given, Fault> {
+        match body {
+            Body::Inline(bytes) if bytes.len() > INLINE_OCTETS => {
+                Err(Fault::Invalid("inline body too large".into()))
+            }
+            Body::Inline(bytes) => {
+                Ok(Given { size: bytes.len() as u64, content: Content::Inline(Arc::from(bytes.as_slice())) })
+            }
+            Body::Staged { body, size } => {
+                let staged = lock(&self.staged).get(body).cloned().ok_or(Fault::NoBody)?;
+                let size = size.0;
+                let work = tokio::task::spawn_blocking(move || Self::take_staged(staged, size));
+                work.await.map_err(|_| Fault::Internal)?
+            }
+        }
+    }
+
+    fn take_staged(staged: Arc<Staged>, size: u64) -> Result<Given, Fault> {
+        let io = |error: std::io::Error| Fault::Unavailable(error.to_string());
+        if staged.file().metadata().map_err(io)?.len() != size {
+            return Err(Fault::NoBody);
+        }
+        if size <= INLINE_OCTETS as u64 {
+            let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+            staged.file().read_exact_at(&mut bytes, 0).map_err(io)?;
+            return Ok(Given { size, content: Content::Inline(bytes.into()) });
+        }
+        let sealed = staged.seal().map_err(io)?;
+        if sealed.size() != size {
+            return Err(Fault::NoBody);
+        }
+        Ok(Given { size, content: Content::Sealed(sealed) })
+    }
+
+    /// The body became part of a change.
+    pub fn used(&self, body: &Body) {
+        if let Body::Staged { body, .. } = body {
+            lock(&self.staged).remove(body);
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.store.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut all = lock(&self.store.sessions);
+        for (id, session) in lock(&self.sessions).drain() {
+            session.ended.send_replace(true);
+            all.remove(&id);
+        }
+    }
+}
+
+/// Limits of what rides in a request.
+pub fn check_prefix(prefix: &[u8]) -> Result<(), Fault> {
+    if prefix.len() > PREFIX_OCTETS { Err(Fault::Invalid("prefix too large".into())) } else { Ok(()) }
+}
+
+/// The store as the server side of its contract.
+pub struct Front;
+
+impl Service for Front {
+    type Contract = StoreContract;
+    type Peer = Peer;
+
+    fn may(&self, peer: &Peer, request: &libmox_store::Request) -> Result<(), libmox_ipc::Refusal> {
+        if peer.role.may(request) { Ok(()) } else { Err(libmox_ipc::Refusal(request.name())) }
+    }
+
+    async fn call(
+        self: Arc<Self>,
+        peer: Arc<Peer>,
+        request: libmox_store::Request,
+        _descriptors: Vec<std::os::fd::OwnedFd>,
+        answer: Answer<StoreContract>,
+    ) {
+        crate::dispatch::dispatch(&peer, request, answer).await;
+    }
+}

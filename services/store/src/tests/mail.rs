@@ -1,0 +1,324 @@
+//! Reading and changing an account.
+
+use super::*;
+use libmox_store::{
+    Append, AppendMessage, ChangeEvents, Copy, Event, Expunge, Fault, FlagsChange, FlagsHow, MailboxCreate,
+    MailboxDelete, MailboxList, MailboxRename, MailboxSubscribe, Quota, Request, SnapshotMessage, Watch,
+};
+use libmox_types::{Flag, Flags, Keyword, MailboxId, SpecialUse, Uid};
+
+struct Watched {
+    items: libmox_ipc::Items<libmox_store::StoreContract>,
+    snapshot: Vec<SnapshotMessage>,
+    last: u64,
+}
+
+impl Watched {
+    async fn start(client: &Client, session: SessionId, mailbox: Option<&str>) -> Self {
+        let request = Request::Watch(Watch { session, mailbox: mailbox.map(name) });
+        let mut items = client.stream(request).await.unwrap();
+        let mut snapshot = Vec::new();
+        loop {
+            match items.next().await.unwrap().unwrap() {
+                Item::Snapshot(part) => snapshot.extend(part),
+                Item::SnapshotEnd(mailbox, last) => {
+                    if let Some(mailbox) = mailbox {
+                        assert_eq!((mailbox.counts.total + mailbox.counts.deleted) as usize, snapshot.len());
+                    }
+                    return Self { items, snapshot, last };
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Everything up to a change.
+    async fn upto(&mut self, change: u64) -> Vec<ChangeEvents> {
+        let mut all: Vec<ChangeEvents> = Vec::new();
+        while self.last < change {
+            match self.items.next().await.unwrap().unwrap() {
+                Item::Events(events) => {
+                    for event in &events {
+                        assert_eq!(event.change, self.last + 1, "no gaps");
+                        self.last = event.change;
+                    }
+                    all.extend(events);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        all
+    }
+}
+
+fn message(body: Body) -> AppendMessage {
+    AppendMessage {
+        body,
+        prefix: Vec::new(),
+        facts: facts(),
+        flags: Flags::NONE,
+        keywords: vec![],
+        received: Timestamp(1),
+    }
+}
+
+fn uids(list: &[u32]) -> UidSet {
+    list.iter().map(|uid| Uid(*uid)).collect()
+}
+
+async fn id(client: &Client, session: SessionId, mailbox: &str) -> MailboxId {
+    client.ask(MailboxStatus { session, name: name(mailbox) }).await.unwrap().id
+}
+
+async fn append(client: &Client, session: SessionId, mailbox: &str, count: usize) -> Vec<Uid> {
+    let messages = (0..count).map(|n| message(Body::Inline(format!("A: {n}\r\n\r\n").into()))).collect();
+    client.ask(Append { session, mailbox: name(mailbox), messages }).await.unwrap().to
+}
+
+fn flags(session: SessionId, mailbox: MailboxId, uids: UidSet, how: FlagsHow, flags: &[Flag]) -> FlagsChange {
+    FlagsChange {
+        session,
+        mailbox,
+        uids,
+        how,
+        flags: flags.iter().copied().collect(),
+        keywords: vec![],
+        unchanged_since: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mailboxes_live_and_die() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let names = async || -> Vec<String> {
+        let list = imap.ask(MailboxList { session }).await.unwrap();
+        list.mailboxes.iter().map(|mailbox| mailbox.name.to_string()).collect()
+    };
+    assert_eq!(names().await, ["Archive", "Drafts", "Inbox", "Junk", "Sent", "Trash"]);
+    let create = |text: &str, uses: &[SpecialUse]| MailboxCreate {
+        session,
+        name: name(text),
+        special_use: uses.to_vec(),
+    };
+    let first = imap.ask(create("a/b/c", &[SpecialUse::Sent])).await.unwrap().change;
+    assert!(first > 0);
+    assert_eq!(imap.ask(create("a/b", &[])).await.unwrap_err().fault(), Some(&Fault::Exists));
+    let list = imap.ask(MailboxList { session }).await.unwrap().mailboxes;
+    let with_sent: Vec<_> =
+        list.iter().filter(|m| m.special_use.has(SpecialUse::Sent)).map(|m| m.name.as_str()).collect();
+    assert_eq!(with_sent, ["a/b/c"], "a use is one mailbox's");
+    assert!(list.iter().all(|mailbox| mailbox.subscribed));
+
+    let delete = |text: &str| MailboxDelete { session, name: name(text) };
+    assert_eq!(imap.ask(delete("a")).await.unwrap_err().fault(), Some(&Fault::HasChildren));
+    assert!(matches!(imap.ask(delete("Inbox")).await.unwrap_err().fault(), Some(Fault::Cannot(_))));
+    append(&imap, session, "a/b/c", 3).await;
+    let rename = |from: &str, to: &str| MailboxRename { session, from: name(from), to: name(to) };
+    assert!(matches!(imap.ask(rename("a", "a/x")).await.unwrap_err().fault(), Some(Fault::Cannot(_))));
+    assert_eq!(imap.ask(rename("a", "Sent")).await.unwrap_err().fault(), Some(&Fault::Exists));
+    imap.ask(rename("a", "p/q")).await.unwrap();
+    assert!(names().await.contains(&"p/q/b/c".to_owned()));
+    assert_eq!(world.list(&imap, session, "p/q/b/c").await.len(), 3);
+    append(&imap, session, "Inbox", 2).await;
+    imap.ask(rename("Inbox", "old")).await.unwrap();
+    assert_eq!(world.list(&imap, session, "old").await.len(), 2);
+    assert!(world.list(&imap, session, "Inbox").await.is_empty());
+    let validity = imap.ask(MailboxStatus { session, name: name("p/q/b/c") }).await.unwrap().uid_validity;
+    imap.ask(delete("p/q/b/c")).await.unwrap();
+    imap.ask(create("p/q/b/c", &[])).await.unwrap();
+    let again = imap.ask(MailboxStatus { session, name: name("p/q/b/c") }).await.unwrap();
+    assert!(again.uid_validity > validity);
+    assert_eq!(again.counts.total, 0);
+    let subscribe = |text: &str, subscribed| MailboxSubscribe { session, name: name(text), subscribed };
+    imap.ask(subscribe("ghost", true)).await.unwrap();
+    assert_eq!(imap.ask(subscribe("ghost", true)).await.unwrap().change, 0, "nothing changed");
+    assert_eq!(imap.ask(MailboxList { session }).await.unwrap().subscribed_only, [name("ghost")]);
+    imap.ask(subscribe("p", false)).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_copies_moves_and_expunges_keep_all_counters() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let inbox = id(&imap, session, "Inbox").await;
+    assert_eq!(append(&imap, session, "Inbox", 10).await.len(), 10);
+    let keyword = |text: &str| Keyword::parse(text).unwrap();
+    let mut change = flags(session, inbox, uids(&[1, 2, 3, 99]), FlagsHow::Add, &[Flag::Seen, Flag::Deleted]);
+    change.keywords = vec![keyword("b"), keyword("A")];
+    imap.ask(change.clone()).await.unwrap();
+    assert_eq!(imap.ask(change).await.unwrap().change, 0, "the same again changes nothing");
+    imap.ask(flags(session, inbox, uids(&[3]), FlagsHow::Remove, &[Flag::Deleted])).await.unwrap();
+    let status = imap.ask(MailboxStatus { session, name: name("Inbox") }).await.unwrap();
+    let counts = status.counts;
+    assert_eq!((counts.total, counts.deleted, counts.unread, counts.unseen), (8, 2, 7, 7));
+    assert_eq!(status.keywords, [keyword("a"), keyword("b")]);
+
+    // RFC 7162 §3.1.3: what changed meanwhile stays.
+    let records = world.list(&imap, session, "Inbox").await;
+    let mut change = flags(session, inbox, uids(&[3, 4]), FlagsHow::Replace, &[Flag::Flagged]);
+    change.unchanged_since = Some(records[3].mod_seq);
+    let changed = imap.ask(change).await.unwrap();
+    assert_eq!(changed.modified, uids(&[3]));
+
+    let copy =
+        |set: &[u32], to: &str, take| Copy { session, mailbox: inbox, uids: uids(set), to: name(to), take };
+    let placed = imap.ask(copy(&[3, 4, 77], "Archive", false)).await.unwrap();
+    assert_eq!((placed.from, placed.to), (vec![Uid(3), Uid(4)], vec![Uid(1), Uid(2)]));
+    let placed = imap.ask(copy(&[5, 6], "Archive", true)).await.unwrap();
+    assert_eq!((placed.from, placed.to), (vec![Uid(5), Uid(6)], vec![Uid(3), Uid(4)]));
+    let archive = world.list(&imap, session, "Archive").await;
+    assert_eq!(archive[2].id, records[4].id, "a moved message keeps its id");
+    assert_ne!(archive[0].id, records[2].id, "a copy has its own");
+    assert_eq!(archive[1].flags, Flags::NONE.with(Flag::Flagged));
+    assert_eq!(imap.ask(copy(&[7], "nowhere", true)).await.unwrap_err().fault(), Some(&Fault::NoMailbox));
+
+    let gone = imap.ask(Expunge { session, mailbox: inbox, uids: None }).await.unwrap();
+    assert_eq!(gone.uids, uids(&[1, 2]));
+    let left: Vec<u32> = world.list(&imap, session, "Inbox").await.iter().map(|m| m.uid.0).collect();
+    assert_eq!(left, [3, 4, 7, 8, 9, 10]);
+    let none = imap.ask(Expunge { session, mailbox: inbox, uids: Some(uids(&[3])) }).await.unwrap();
+    assert_eq!((none.change, none.uids), (0, UidSet::new()));
+
+    let used = imap.ask(Quota { session }).await.unwrap().used;
+    world.store.sweep(true).await;
+    let after = imap.ask(Quota { session }).await.unwrap().used;
+    assert!(after < used, "expunged messages count until they are erased");
+    // Row TR-01: no uid is given out twice.
+    assert_eq!(append(&imap, session, "Inbox", 1).await, [Uid(11)]);
+    let changed = MessageList {
+        session,
+        mailbox: inbox,
+        uids: uids(&[3, 4, 7]),
+        changed_since: Some(records[9].mod_seq),
+        want: Want::default(),
+    };
+    let mut items = imap.stream(Request::MessageList(changed)).await.unwrap();
+    let Item::Messages(part) = items.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(part.iter().map(|m| m.uid.0).collect::<Vec<_>>(), [3, 4]);
+    assert!(items.next().await.is_none());
+    world.end().await;
+}
+
+/// Row TR-51: all or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_fails_leaves_nothing() {
+    let mut directory = sample();
+    directory.settings.quota = Some(250_000);
+    let world = World::with(directory).await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let large = body_of(&imap, &vec![b'z'; 200_000]).await;
+    let second = body_of(&imap, &vec![b'z'; 100_000]).await;
+    let messages = vec![message(Body::Inline(b"x".to_vec())), message(large.clone()), message(second)];
+    let refused = imap.ask(Append { session, mailbox: name("Inbox"), messages }).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::OverQuota));
+    let refused =
+        imap.ask(Append { session, mailbox: name("none"), messages: vec![message(large.clone())] }).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoMailbox));
+    assert!(world.list(&imap, session, "Inbox").await.is_empty());
+    assert_eq!(imap.ask(Quota { session }).await.unwrap().used, ByteCount(0));
+    world.is_sound().await;
+    let placed =
+        imap.ask(Append { session, mailbox: name("Inbox"), messages: vec![message(large)] }).await.unwrap();
+    assert_eq!(placed.to, [Uid(1)], "the body is still there");
+    let copy = Copy { session, mailbox: placed.mailbox, uids: uids(&[1]), to: name("Sent"), take: false };
+    assert_eq!(imap.ask(copy).await.unwrap_err().fault(), Some(&Fault::OverQuota));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_is_exact() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let other = world.another(Role::Imap);
+    let theirs = world.login(&other, "jane@example.org").await;
+    append(&imap, session, "Inbox", 5).await;
+    // Deliveries run while the watch begins: each message is in the snapshot or in an event, never in both.
+    let store = world.client(Role::Smtp);
+    let delivering = tokio::spawn(async move {
+        for _ in 0..100 {
+            store.ask(deliver(&["jane@example.org"], Body::Inline(b"x".to_vec()))).await.unwrap();
+        }
+    });
+    let mut watches = Vec::new();
+    for _ in 0..5 {
+        watches.push(Watched::start(&imap, session, Some("Inbox")).await);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    delivering.await.unwrap();
+    let inbox = id(&imap, session, "Inbox").await;
+    let own = imap.ask(flags(session, inbox, uids(&[1]), FlagsHow::Add, &[Flag::Seen])).await.unwrap().change;
+    let foreign =
+        other.ask(flags(theirs, inbox, uids(&[2]), FlagsHow::Add, &[Flag::Deleted])).await.unwrap().change;
+    let removed = other.ask(Expunge { session: theirs, mailbox: inbox, uids: None }).await.unwrap().change;
+    for watched in &mut watches {
+        let mut seen: Vec<u32> = watched.snapshot.iter().map(|message| message.uid.0).collect();
+        let changes = watched.upto(removed).await;
+        for event in changes.iter().flat_map(|change| &change.events) {
+            if let Event::MessageAdded { uid, .. } = event {
+                seen.push(uid.0);
+            }
+        }
+        assert_eq!(seen, (1..=105).collect::<Vec<_>>());
+        let by: Vec<_> =
+            changes.iter().filter(|c| [own, foreign].contains(&c.change)).map(|c| c.by).collect();
+        assert_eq!(by, [Some(session), Some(theirs)]);
+        let last = changes.last().unwrap();
+        assert!(matches!(&last.events[0], Event::MessagesRemoved { uids: gone, .. } if *gone == uids(&[2])));
+        let Event::Counts { counts, .. } = last.events[1] else { panic!() };
+        assert_eq!((counts.total, counts.unseen), (104, 103));
+    }
+    let large = imap
+        .ask(flags(session, inbox, UidSet::all(), FlagsHow::Add, &[Flag::Answered]))
+        .await
+        .unwrap()
+        .change;
+    assert_eq!(watches[0].upto(large).await.last().unwrap().events.len(), 105);
+    drop(watches);
+    world.end().await;
+}
+
+/// A list keeps to its window and comes whole, whatever its size.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_come_in_parts() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    for _ in 0..13 {
+        append(&imap, session, "Archive", 250).await;
+    }
+    let all = world.list(&imap, session, "Archive").await;
+    assert_eq!(all.len(), 3250);
+    assert!(all.windows(2).all(|pair| pair[0].uid < pair[1].uid));
+    let archive = id(&imap, session, "Archive").await;
+    imap.ask(flags(session, archive, UidSet::all(), FlagsHow::Add, &[Flag::Deleted])).await.unwrap();
+    let gone = imap.ask(Expunge { session, mailbox: archive, uids: None }).await.unwrap();
+    assert_eq!(gone.uids.count(), 3250);
+    world.end().await;
+}
+
+/// Row ST-12: a session may open what it was not yet allowed to forget.
+#[tokio::test(flavor = "multi_thread")]
+async fn expunged_messages_can_be_read_until_every_watch_knows() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    append(&imap, session, "Inbox", 1).await;
+    let record = world.list(&imap, session, "Inbox").await.remove(0);
+    let watched = Watched::start(&imap, session, Some("Inbox")).await;
+    let inbox = id(&imap, session, "Inbox").await;
+    imap.ask(flags(session, inbox, uids(&[1]), FlagsHow::Add, &[Flag::Deleted])).await.unwrap();
+    imap.ask(Expunge { session, mailbox: inbox, uids: None }).await.unwrap();
+    world.store.sweep(false).await;
+    let open = libmox_store::MessageOpen { session, id: record.id };
+    imap.ask(open.clone()).await.unwrap();
+    drop(watched);
+    world.store.sweep(true).await;
+    assert_eq!(imap.ask(open).await.unwrap_err().fault(), Some(&Fault::NoMessage));
+    world.end().await;
+}

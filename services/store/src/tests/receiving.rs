@@ -1,0 +1,122 @@
+//! Deliveries and recipient checks.
+
+use super::*;
+use libmox_store::{CheckRecipient, Content, Fault, MessageOpen, RecipientStatus, Unstage};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_are_told_apart() {
+    let mut directory = sample();
+    directory.settings.quota = Some(1 << 20);
+    let world = World::with(directory).await;
+    let smtp = world.client(Role::Smtp);
+    for (to, want) in [
+        ("jane@example.org", RecipientStatus::Local),
+        ("Jane+x@EXAMPLE.org", RecipientStatus::Local),
+        ("postmaster", RecipientStatus::Local),
+        ("nobody@example.org", RecipientStatus::UnknownUser),
+        ("x@off.example", RecipientStatus::Disabled),
+        ("x@example.net", RecipientStatus::Foreign),
+    ] {
+        assert_eq!(smtp.ask(CheckRecipient { recipient: recipient(to) }).await.unwrap(), want, "{to}");
+    }
+    let large = vec![b'x'; 900 << 10];
+    assert!(matches!(world.deliver(&["jane@example.org"], &large).await[..], [Delivered::Stored(_)]));
+    let both = world.deliver(&["jane@example.org", "bob@example.org", "no@example.org"], &large).await;
+    assert!(
+        matches!(both[..], [Delivered::OverQuota, Delivered::Stored(_), Delivered::UnknownUser]),
+        "{both:?}"
+    );
+    world.end().await;
+}
+
+async fn read(client: &Client, session: SessionId, id: libmox_types::MsgId) -> Vec<u8> {
+    let (content, descriptors): (Content, Vec<OwnedFd>) =
+        client.ask_with(MessageOpen { session, id }, vec![]).await.unwrap();
+    let mut bytes = content.prefix;
+    let before = bytes.len();
+    match content.inline {
+        Some(inline) => bytes.extend_from_slice(&inline),
+        None => {
+            let mut file = std::fs::File::from(descriptors.into_iter().next().unwrap());
+            file.read_to_end(&mut bytes).unwrap();
+        }
+    }
+    assert_eq!((bytes.len() - before) as u64, content.size.0);
+    bytes
+}
+
+/// Small and large, one and several recipients, an account meant twice (row TR-50).
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_can_be_read() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let (jane, bob) =
+        (world.login(&imap, "jane@example.org").await, world.login(&imap, "bob@example.org").await);
+    for size in [0, 5, 64 << 10, (64 << 10) + 1, 3 << 20] {
+        let body: Vec<u8> = (0..=250).cycle().take(size).collect();
+        let got = world.deliver(&["jane@example.org", "bob@example.org", "jane+b@example.org"], &body).await;
+        let ids: Vec<_> = got
+            .iter()
+            .map(|one| match one {
+                Delivered::Stored(stored) => stored.id,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ids[0], ids[2], "once an account");
+        for (session, id, to) in [(jane, ids[0], "jane"), (bob, ids[1], "bob")] {
+            let want = [format!("Delivered-To: {to}@example.org\r\n").as_bytes(), &body].concat();
+            assert!(read(&imap, session, id).await == want, "{size} octets to {to}");
+        }
+    }
+    let records = world.list(&imap, jane, "Inbox").await;
+    assert_eq!(records.len(), 5);
+    assert_eq!(records[0].preview, "Hello");
+    assert_eq!(records[0].structure, vec![5; 300]);
+    assert_eq!(records[4].size.0, (3 << 20) + 32);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staged_bodies_are_limited_checked_and_given_back() {
+    let world = World::new().await;
+    let smtp = world.client(Role::Smtp);
+    let body = body_of(&smtp, &vec![b'y'; 100_000]).await;
+    let Body::Staged { body: id, .. } = body else { panic!() };
+    let lie = Body::Staged { body: id, size: ByteCount(99_999) };
+    let refused = smtp.ask(deliver(&["jane@example.org"], lie)).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoBody));
+    let stored = smtp.ask(deliver(&["jane@example.org"], body.clone())).await.unwrap();
+    assert!(matches!(stored[..], [Delivered::Stored(_)]), "a failed request leaves the body");
+    let again = smtp.ask(deliver(&["jane@example.org"], body)).await;
+    assert_eq!(again.unwrap_err().fault(), Some(&Fault::NoBody), "used up");
+    assert_eq!(smtp.ask(Unstage(id)).await.unwrap_err().fault(), Some(&Fault::NoBody));
+    let mut held = Vec::new();
+    for _ in 0..crate::limits::STAGED {
+        held.push(smtp.ask_with(Stage, vec![]).await.unwrap().0);
+    }
+    assert!(matches!(smtp.ask_with(Stage, vec![]).await.unwrap_err().fault(), Some(Fault::Limit(_))));
+    smtp.ask(Unstage(held[0])).await.unwrap();
+    smtp.ask_with(Stage, vec![]).await.unwrap();
+    world.end().await;
+}
+
+/// A verb of another role is refused and the connection dropped; the store goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_kept_apart() {
+    let world = World::new().await;
+    let smtp = world.another(Role::Smtp);
+    let epoch = smtp.epoch().await.unwrap();
+    let refused = smtp.ask(AccountSetPassword { account: "jane".into(), password: "12345678".into() }).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::Forbidden));
+    while smtp.epoch().await.unwrap() == epoch {
+        tokio::task::yield_now().await;
+    }
+    let imap = world.imap();
+    let jane = world.login(&imap, "jane@example.org").await;
+    let stranger = world.another(Role::Imap);
+    let refused = stranger.ask(MailboxStatus { session: jane, name: name("Inbox") }).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoSession), "a session is its connection's");
+    world.end().await;
+}
