@@ -251,6 +251,8 @@ fn canonical_field(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DkimKey, KeysContract, Reply, Request};
+    use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
     fn hash(message: &[u8], size: usize) -> String {
         let mut digest = DkimDigest::default();
@@ -308,5 +310,117 @@ mod tests {
             String::from_utf8(data).unwrap(),
             "from:x@y\r\nto:2\r\nto:1\r\nsubject:a b c\r\ndate:now\r\n"
         );
+    }
+
+    /// RFC 8463 appendix A: our canonical forms must be those its signature was made over.
+    #[test]
+    fn the_example_of_rfc_8463() {
+        let message = "From: Joe SixPack <joe@football.example.com>\r\nTo: Suzie Q <suzie@shopping.example.net>\r\n\
+            Subject: Is dinner ready?\r\nDate: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n\
+            Message-ID: <20030712040037.46341.5F8J@football.example.com>\r\n\r\n\
+            Hi.\r\n\r\nWe lost the game.  Are you hungry yet?\r\n\r\nJoe.\r\n";
+        let mut digest = DkimDigest::default();
+        digest.feed(message.as_bytes());
+        let (header, body_hash) = digest.body_hash();
+        assert_eq!(body_hash, "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=");
+        let signature_field = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n d=football.example.com; i=@football.example.com;\r\n\
+            \x20q=dns/txt; s=brisbane; t=1528637909; h=from : to :\r\n subject : date : message-id : from : subject : date;\r\n\
+            \x20bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n b=";
+        let mut data = Vec::new();
+        for field in split_fields(&header).into_iter().take(5) {
+            canonical_field(field, &mut data);
+        }
+        canonical_field(signature_field.as_bytes(), &mut data);
+        data.truncate(data.len() - 2);
+        let signature = STANDARD
+            .decode(
+                "/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11BusFa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==",
+            )
+            .unwrap();
+        verify("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", &data, &signature);
+    }
+
+    /// RFC 8463 §3: Ed25519 signs the hash of the data.
+    #[track_caller]
+    fn verify(public: &str, data: &[u8], signature: &[u8]) {
+        let key = UnparsedPublicKey::new(&ED25519, STANDARD.decode(public).unwrap());
+        key.verify(aws_lc_rs::digest::digest(&SHA256, data).as_ref(), signature).unwrap();
+    }
+
+    /// `mox-keys` with one key.
+    struct OneKey(Ed25519KeyPair);
+
+    impl libmox_ipc::Service for OneKey {
+        type Contract = KeysContract;
+        type Peer = ();
+
+        fn may(&self, (): &(), _: &Request) -> Result<(), libmox_ipc::Refusal> {
+            Ok(())
+        }
+
+        async fn call(
+            self: std::sync::Arc<Self>,
+            _: std::sync::Arc<()>,
+            request: Request,
+            _: Vec<std::os::fd::OwnedFd>,
+            answer: libmox_ipc::Answer<KeysContract>,
+        ) {
+            let outcome = match request {
+                Request::DkimKeys(ask) => Ok(Reply::DkimKeys(vec![DkimKey {
+                    domain: ask.domain,
+                    selector: "sel".into(),
+                    algorithm: DkimAlgorithm::Ed25519,
+                    signs: true,
+                    public: String::new(),
+                }])),
+                Request::SignDkim(ask) => {
+                    let hash = aws_lc_rs::digest::digest(&SHA256, &ask.data);
+                    let signature = self.0.sign(hash.as_ref()).as_ref().to_vec();
+                    Ok(Reply::SignDkim(serde_bytes::ByteBuf::from(signature)))
+                }
+                _ => Err(crate::KeysFault::Forbidden),
+            };
+            answer.reply(outcome).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_verifies() {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let public = STANDARD.encode(pair.public_key());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            libmox_ipc::serve(std::sync::Arc::new(OneKey(pair)), (), stream, "keys").await
+        });
+        let keys = Keys::new(&path, "test");
+        let message =
+            b"From: a@example.org\r\nReferences: <1@x>\r\n <2@x>\r\nSubject:  two  spaces \r\n\r\nbody \r\n";
+        let mut digest = DkimDigest::default();
+        digest.feed(message);
+        let domain = Domain::parse("example.org").unwrap();
+        let field = sign(&keys, &domain, "Date: now\r\n", digest, Timestamp(7)).await.unwrap();
+        assert!(field.lines().all(|line| line.len() <= 78), "{field}");
+        // As a verifier reads it: tags, the named fields from the bottom up, its own field without the signature.
+        let value: String = field.split_once(':').unwrap().1.split_whitespace().collect();
+        let tag = |name: &str| value.split(';').find_map(|t| t.strip_prefix(name)).unwrap().to_string();
+        assert_eq!((tag("d="), tag("s="), tag("t=")), ("example.org".into(), "sel".into(), "7".into()));
+        let mut left: Vec<&[u8]> = vec![b"Date: now\r\n"];
+        left.extend(split_fields(message).into_iter().take(3));
+        let mut data = Vec::new();
+        for name in tag("h=").split(':') {
+            let is_it = |field: &&[u8]| field.to_ascii_lowercase().starts_with(format!("{name}:").as_bytes());
+            if let Some(at) = left.iter().rposition(is_it) {
+                canonical_field(left.remove(at), &mut data);
+            }
+        }
+        assert!(left.is_empty());
+        let own = &field[..field.rfind("b=").unwrap() + 2];
+        canonical_field(own.as_bytes(), &mut data);
+        data.truncate(data.len() - 2);
+        verify(&public, &data, &STANDARD.decode(tag("b=")).unwrap());
+        assert_eq!(tag("bh="), sha256(b"body\r\n"));
     }
 }
