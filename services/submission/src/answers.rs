@@ -77,7 +77,7 @@ impl Answers {
                 Ok(())
             }
             Ok(other) => {
-                let (_, _, reason) = policy::login_refusal(&other);
+                let (_, reason) = policy::login_refusal(&other);
                 events::login_failed(self.cid, self.ip, "local", reason);
                 Err(policy::unknown_program())
             }

@@ -123,21 +123,24 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
     let cid = clock::new_cid();
     let mut wire = Wire::from(stream);
     events::connected(cid, remote.ip());
+    let _ticket = match ticket {
+        Ok(ticket) => ticket,
+        Err(full) => {
+            events::turned_away(cid, remote.ip(), full);
+            // On port 465 the words would cost a handshake.
+            if start == Start::Plain {
+                policy::turned_away().with_id(cid).write(wire.output());
+            }
+            wire.close(TURN_AWAY_WAIT).await;
+            return;
+        }
+    };
     if start == Start::Tls
         && let Err(fault) = wire.start_tls(&doors.tls).await
     {
         events::lost(cid, &fault);
         return;
     }
-    let _ticket = match ticket {
-        Ok(ticket) => ticket,
-        Err(full) => {
-            events::turned_away(cid, remote.ip(), full);
-            policy::turned_away().with_id(cid).write(wire.output());
-            wire.close(TURN_AWAY_WAIT).await;
-            return;
-        }
-    };
     let config = context.config();
     let mut settings = settings(&config, cid, Kind::Submission);
     settings.mechanisms = login::mechanisms(&wire);

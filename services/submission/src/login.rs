@@ -37,7 +37,7 @@ struct Talk {
     /// The credentials were right; good once the exchange is over.
     granted: Option<Box<libmox_store::SignedIn>>,
     /// The store's words for a refusal.
-    refusal: Option<(Reply, bool, &'static str)>,
+    refusal: Option<(Login, &'static str)>,
 }
 
 /// Runs one exchange.
@@ -60,7 +60,8 @@ pub(crate) async fn run(
                 let line = read_line(wire).await?;
                 if line == b"*" {
                     // RFC 4954 §4: the client gives up.
-                    talk.refusal = Some((Reply::new(501, "5.7.0", "cancelled"), false, "cancelled"));
+                    let reply = Reply::new(501, "5.7.0", "cancelled");
+                    talk.refusal = Some((Login::Uncounted(reply), "cancelled"));
                     break Fault::Denied;
                 }
                 message(&mut exchange, &line)
@@ -84,14 +85,15 @@ pub(crate) async fn run(
         // The client left after its proof: the capability is given back.
         answers.sign_out_of(signed_in.session).await;
     }
-    let (reply, expelled, reason) = talk.refusal.unwrap_or_else(|| match fault {
+    let (login, reason) = talk.refusal.unwrap_or_else(|| match fault {
         Fault::Encoding | Fault::TooLong | Fault::Malformed | Fault::Order => {
-            (Reply::new(501, "5.5.2", "malformed authentication message"), false, "malformed message")
+            let reply = Reply::new(501, "5.5.2", "malformed authentication message");
+            (Login::Refused(reply), "malformed message")
         }
-        _ => (policy::login_denied(), false, "protocol"),
+        _ => (Login::Refused(policy::login_denied()), "protocol"),
     });
     events::login_failed(answers.cid, answers.ip, mechanism.name(), &format!("{reason} ({fault})"));
-    Ok(if expelled { Login::Expelled(reply) } else { Login::Refused(reply) })
+    Ok(login)
 }
 
 fn message(exchange: &mut ServerExchange, line: &[u8]) -> Step {
@@ -176,7 +178,7 @@ fn settle(answers: &Answers, outcome: Result<LoginOutcome, StoreError>, talk: &m
         Err(error) => {
             events::unavailable(answers.cid, "mox-store", &error);
             let reply = Reply::new(454, "4.7.0", "cannot check credentials now, try again later");
-            talk.refusal = Some((reply, false, "store unavailable"));
+            talk.refusal = Some((Login::Uncounted(reply), "store unavailable"));
             Answer::Denied
         }
     }

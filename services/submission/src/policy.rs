@@ -1,7 +1,7 @@
 //! Yes or no, and why: plain functions of facts.
 
 use libmox_message::Facts;
-use libmox_smtp::session::{Answer, Kind};
+use libmox_smtp::session::{Answer, Kind, Login};
 use libmox_smtp::{Reply, limits};
 use libmox_store::{LoginOutcome, RecipientStatus};
 use libmox_types::{Address, QueueId};
@@ -56,15 +56,21 @@ pub(crate) fn queued(proof: &[QueueId]) -> Reply {
     }
 }
 
-/// A login that did not succeed: what the client is told, whether it must go, and what the journal says.
-pub(crate) fn login_refusal(outcome: &LoginOutcome) -> (Reply, bool, &'static str) {
+/// A login that did not succeed: what the session is told, and what the journal says.
+pub(crate) fn login_refusal(outcome: &LoginOutcome) -> (Login, &'static str) {
     match outcome {
-        LoginOutcome::Disabled(text) => (Reply::new(525, "5.7.13", text.clone()), false, "login disabled"),
-        LoginOutcome::Limited => {
-            (Reply::new(421, "4.7.0", "too many failed logins, try again later"), true, "too many failures")
+        // The password was right.
+        LoginOutcome::Disabled(text) => {
+            (Login::Uncounted(Reply::new(525, "5.7.13", text.clone())), "login disabled")
         }
-        LoginOutcome::NoSecret => (login_denied(), false, "no secret for this mechanism"),
-        LoginOutcome::Denied | LoginOutcome::SignedIn(_) => (login_denied(), false, "wrong name or password"),
+        LoginOutcome::Limited => {
+            let reply = Reply::new(421, "4.7.0", "too many failed logins, try again later");
+            (Login::Expelled(reply), "too many failures")
+        }
+        LoginOutcome::NoSecret => (Login::Uncounted(login_denied()), "no secret for this mechanism"),
+        LoginOutcome::Denied | LoginOutcome::SignedIn(_) => {
+            (Login::Refused(login_denied()), "wrong name or password")
+        }
     }
 }
 
