@@ -269,3 +269,14 @@ async fn too_many_connections_are_told_so() {
     second.expect("421").await;
     drop(talk);
 }
+
+#[tokio::test]
+async fn the_dialogs() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dialogs/smtp");
+    for (name, text) in libmox_testing::dialog::read_folder(&folder).unwrap() {
+        let run = start(NO_VERIFY).await;
+        if let Err(fault) = libmox_testing::dialog::play(run.address, &text).await {
+            panic!("{name}: {fault}");
+        }
+    }
+}

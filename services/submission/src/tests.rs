@@ -228,3 +228,14 @@ async fn programs_of_this_machine_are_known_by_uid() {
     assert!(prefix(0).contains("From: <") && prefix(0).ends_with("@localhost>\r\n"), "{}", prefix(0));
     assert!(prefix(1).ends_with("\r\n\r\n"));
 }
+
+#[tokio::test]
+async fn the_dialogs() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dialogs/submission");
+    for (name, text) in libmox_testing::dialog::read_folder(&folder).unwrap() {
+        let run = start(PLAINTEXT).await;
+        if let Err(fault) = libmox_testing::dialog::play(run.address, &text).await {
+            panic!("{name}: {fault}");
+        }
+    }
+}
