@@ -131,6 +131,9 @@ impl Answers {
             stored_facts.message_id = id;
         }
         stored_facts.date = stored_facts.date.or(Some(now));
+        if facts.structure.envelope().from.is_none() {
+            stored_facts.from = Some(who.login.clone());
+        }
         let require_tls = match (transaction.params.requiretls, facts.tls_required_no) {
             (true, _) => Some(true),
             (false, true) => Some(false),

@@ -36,6 +36,10 @@ pub(crate) fn judge_author(kind: Kind, facts: &Facts) -> Result<Option<Address>,
     if facts.received > limits::RECEIVED {
         return Err(Reply::new(550, "5.4.6", "too many Received headers, this looks like a loop"));
     }
+    if facts.flaws.over_limit {
+        // What was not looked at may be another From.
+        return Err(Reply::new(554, "5.6.0", "header too large or parts too deep"));
+    }
     let author = match &facts.from[..] {
         [author] => author.address(),
         _ => None,

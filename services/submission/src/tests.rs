@@ -181,7 +181,15 @@ async fn messages_that_are_refused() {
     let run = start(PLAINTEXT).await;
     let mut talk = Talk::start(&run).await;
     talk.sign_in().await;
+    let hidden = format!(
+        "From: jane@example.org ({})\r\nFrom: boss@x ({})\r\n\r\n",
+        "x".repeat(40_000),
+        "y".repeat(40_000)
+    );
+    let late = format!("From: jane@example.org\r\n{}From: boss@x\r\n\r\n", "X: y\r\n".repeat(10_001));
     for (message, code) in [
+        (hidden.as_str(), "554"),
+        (late.as_str(), "554"),
         ("no header", "554"),
         ("Subject: no separator", "554"),
         ("From: a@b, c@d\r\n\r\n", "554"),
