@@ -211,6 +211,7 @@ fn kept(
             }
             Ok(Some((index, state, position)))
         }
+        Err(error) if error.is_locked() => Err(OpenError::InUse(dir)),
         Ok(_) | Err(_) => {
             report.rebuilt = Some(Rebuilt::Unreadable);
             if dir.exists() {
