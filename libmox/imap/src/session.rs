@@ -22,7 +22,9 @@ use crate::parse::{Dialect, Fault};
 use crate::response::{self, Code, Status, put, tagged, untagged, write_to};
 use crate::seqset::SeqSet;
 use crate::view::{Expunges, Told, View};
-use libmox_types::{Flags, Keyword, MailboxId, MailboxName, ModSeq, SpecialUses, Uid, UidSet, UidValidity};
+use libmox_types::{
+    Cid, Flags, Keyword, MailboxId, MailboxName, ModSeq, SpecialUses, Uid, UidSet, UidValidity,
+};
 
 /// What the driver must do next. Replies are already in the output.
 #[derive(Debug, PartialEq, Eq)]
@@ -140,6 +142,8 @@ pub enum Ask {
 /// What this connection can do.
 #[derive(Debug, Clone)]
 pub struct Offers {
+    /// Names the connection in the journal; the answer to STARTTLS says it (row IM-04).
+    pub cid: Cid,
     /// STARTTLS is possible: there is a certificate and TLS is not yet on.
     pub starttls: bool,
     /// Passwords may be sent: TLS is on, or not asked for.
@@ -338,9 +342,10 @@ impl Session {
     }
 
     /// TLS is on: everything said before is forgotten. RFC 9051 §6.2.1.
-    pub fn tls_started(&mut self) {
+    pub fn tls_started(&mut self, mechanisms: Vec<&'static str>) {
         self.offers.starttls = false;
         self.offers.passwords = true;
+        self.offers.mechanisms = mechanisms;
     }
 
     /// Octets that were no command.
@@ -352,6 +357,8 @@ impl Session {
             return Step::Close;
         }
         self.spoke = true;
+        // An APPEND whose later part is wrong is over.
+        self.running = None;
         let (status, code, text) = response::fault_words(fault);
         tagged(out, tag, status, code.as_ref(), text);
         self.count_fault(out)
@@ -455,7 +462,8 @@ impl Session {
                 Ok(Step::Done)
             }
             Command::StartTls if self.offers.starttls => {
-                tagged(out, Some(&tag), Status::Ok, None, "begin TLS negotiation now");
+                let text = format!("begin TLS negotiation now ({})", self.offers.cid);
+                tagged(out, Some(&tag), Status::Ok, None, &text);
                 Ok(Step::StartTls)
             }
             Command::Login { .. } | Command::Authenticate { .. } if !self.offers.passwords => {

@@ -231,6 +231,14 @@ impl View {
         self.flags.insert(uid, NewFlags { flags, keywords, mod_seq });
     }
 
+    /// The same for a change the client made itself and knows the outcome of: it only replaces what is still to
+    /// be told, which would be out of date.
+    pub fn on_own_flags(&mut self, uid: Uid, flags: Flags, keywords: Vec<Keyword>, mod_seq: ModSeq) {
+        if let Some(pending) = self.flags.get_mut(&uid) {
+            *pending = NewFlags { flags, keywords, mod_seq };
+        }
+    }
+
     /// Events were lost: the mailbox holds exactly these messages, with flags to be asked for.
     pub fn on_snapshot(&mut self, uids: &UidSet) {
         let known = self.known(&UidSet::all());

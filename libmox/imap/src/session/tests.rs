@@ -3,6 +3,7 @@ use crate::parse::parse;
 
 fn offers() -> Offers {
     Offers {
+        cid: Cid(7),
         starttls: false,
         passwords: true,
         mechanisms: vec!["SCRAM-SHA-256", "PLAIN"],
@@ -133,8 +134,11 @@ fn before_login() {
     assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev2 IMAP4rev1 STARTTLS LOGINDISABLED LITERAL+ "));
     talk.answers("a LOGIN u p", "a NO [PRIVACYREQUIRED] TLS required\r\n");
     let (step, heard) = talk.say("b STARTTLS");
-    assert_eq!((step, heard.as_str()), (Step::StartTls, "b OK begin TLS negotiation now\r\n"));
-    talk.session.tls_started();
+    assert_eq!(
+        (step, heard.as_str()),
+        (Step::StartTls, "b OK begin TLS negotiation now (0000000000000007)\r\n")
+    );
+    talk.session.tls_started(offers().mechanisms);
     let (_, heard) = talk.say("c CAPABILITY");
     assert!(
         heard.contains("SASL-IR AUTH=SCRAM-SHA-256 AUTH=PLAIN ") && !heard.contains("STARTTLS"),

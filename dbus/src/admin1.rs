@@ -1,0 +1,90 @@
+//! `org.libmox.Admin1` on `org.libmox.Admin1`.
+
+use serde::{Deserialize, Serialize};
+use zbus::zvariant::Type;
+
+/// An account.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct AccountItem {
+    /// Its name.
+    pub name: String,
+    /// Where it takes mail.
+    pub addresses: Vec<String>,
+    /// Why nobody may sign in; empty if people may.
+    pub login_disabled: String,
+    /// Whether a password is set.
+    pub has_password: bool,
+    /// Octets used.
+    pub used: u64,
+    /// Octets allowed; 0 for no limit.
+    pub quota: u64,
+}
+
+/// A domain.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct DomainItem {
+    /// Its name.
+    pub name: String,
+    /// Whether mail for it and from it is refused for now.
+    pub disabled: bool,
+}
+
+/// How the system is.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct SystemStatus {
+    /// `running`, or `degraded: why`.
+    pub store: String,
+    /// Number of the configuration in force.
+    pub generation: u64,
+    /// Accounts.
+    pub accounts: u32,
+    /// Waiting recipients.
+    pub queued: u64,
+    /// Of them, held.
+    pub held: u64,
+    /// People signed in.
+    pub sessions: u32,
+}
+
+/// Client side.
+#[zbus::proxy(
+    interface = "org.libmox.Admin1",
+    default_service = "org.libmox.Admin1",
+    default_path = "/org/libmox"
+)]
+pub trait Admin {
+    /// See the interface file.
+    fn status(&self) -> zbus::Result<SystemStatus>;
+    /// See the interface file.
+    fn account_list(&self) -> zbus::Result<Vec<AccountItem>>;
+    /// See the interface file.
+    fn account_add(&self, name: &str, address: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn account_remove(&self, name: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn account_disable(&self, name: &str, message: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn account_enable(&self, name: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn account_set_password(&self, name: &str, password: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn address_add(&self, address: &str, account: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn address_remove(&self, address: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn domain_list(&self) -> zbus::Result<Vec<DomainItem>>;
+    /// See the interface file.
+    fn domain_add(&self, domain: &str, account: &str, disabled: bool) -> zbus::Result<()>;
+    /// See the interface file.
+    fn domain_keys(&self, domain: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn domain_remove(&self, domain: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn domain_set_disabled(&self, domain: &str, disabled: bool) -> zbus::Result<()>;
+    /// See the interface file.
+    fn dns_records(&self, domain: &str) -> zbus::Result<Vec<String>>;
+    /// See the interface file.
+    fn check(&self, account: &str) -> zbus::Result<Vec<String>>;
+    /// See the interface file.
+    fn config_test(&self) -> zbus::Result<Vec<String>>;
+}

@@ -1,0 +1,574 @@
+//! One connection: octets to commands, commands to effects, effects to octets.
+//!
+//! Between commands nothing is said (RFC 9051 §5.2), but changes are taken in, so that the store never waits for a
+//! silent client. What is written waits in one bounded buffer; a client that does not take it within
+//! [`limits::WRITE_WAIT`] is dropped.
+
+use crate::append::Appending;
+use crate::error::Failure;
+use crate::watch::{OwnFlags, Taken, Watching, uids};
+use crate::{Shared, Start};
+use libmox_imap::response::{self, Code, Status, continuation};
+use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told, limits};
+use libmox_sasl::{Bindings, Mechanism};
+use libmox_service::clock::new_cid;
+use libmox_service::wire::{Wire, WireFault};
+use libmox_store::{MailboxStatus, MessageList, Request, SessionId, SignOut, Want};
+use libmox_types::{Cid, UidSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Octets of output that are sent before more are made.
+const OUTPUT: usize = 64 * 1024;
+/// A goodbye gets this long.
+const GOODBYE_WAIT: Duration = Duration::from_secs(5);
+
+/// What a finished command says.
+pub(crate) struct Done {
+    pub(crate) status: Status,
+    pub(crate) code: Option<Code>,
+    pub(crate) text: &'static str,
+}
+
+impl Done {
+    pub(crate) const OK: Self = Self { status: Status::Ok, code: None, text: "done" };
+
+    pub(crate) fn with(code: Code) -> Self {
+        Self { code: Some(code), ..Self::OK }
+    }
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wire: Wire,
+    pub(crate) reader: Reader,
+    pub(crate) session: Session,
+    pub(crate) watching: Option<Watching>,
+    /// What the store gave the person who signed in.
+    pub(crate) account: Option<SessionId>,
+    pub(crate) appending: Option<Box<Appending>>,
+    pub(crate) cid: Cid,
+    pub(crate) remote: IpAddr,
+    /// From ID, for the record of logins.
+    pub(crate) agent: String,
+    start: Start,
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, wire: Wire, remote: IpAddr, start: Start) -> Self {
+        let config = shared.context.config();
+        let cid = new_cid();
+        let mut reader = Reader::new();
+        reader.set_append_limit(config.imap.max_message_size);
+        let session = Session::new(Offers {
+            cid,
+            starttls: shared.tls.is_some() && start == Start::Plain,
+            passwords: config.imap.allow_plaintext_login,
+            mechanisms: mechanisms(&Bindings::default()),
+            disabled: Vec::new(),
+            append_limit: config.imap.max_message_size,
+        });
+        Self {
+            shared,
+            wire,
+            reader,
+            session,
+            watching: None,
+            account: None,
+            appending: None,
+            cid,
+            remote,
+            agent: String::new(),
+            start,
+        }
+    }
+
+    /// There is no place for it.
+    pub(crate) async fn turn_away(mut self) {
+        tracing::info!(mox_cid = %self.cid, mox_remote_ip = %self.remote, "too many connections");
+        if self.start == Start::Plain {
+            response::bye(self.wire.output(), Some(&Code::Limit), "too many connections");
+        }
+        self.wire.close(GOODBYE_WAIT).await;
+    }
+
+    /// From greeting to goodbye.
+    pub(crate) async fn run(mut self) {
+        tracing::debug!(mox_cid = %self.cid, mox_remote_ip = %self.remote, "connected");
+        let failure = self.talk().await.err();
+        match &failure {
+            Some(Failure::Bye(code, text)) => {
+                response::bye(self.wire.output(), code.as_ref(), text);
+            }
+            Some(Failure::Wire(WireFault::Timeout)) => {
+                response::bye(self.wire.output(), None, "inactive");
+            }
+            _ => {}
+        }
+        match failure {
+            Some(Failure::Wire(WireFault::Closed)) | None => {}
+            Some(failure) => {
+                tracing::debug!(mox_cid = %self.cid, mox_reason = ?failure, "connection given up");
+            }
+        }
+        self.wire.close(GOODBYE_WAIT).await;
+        self.watching = None;
+        if let Some(appending) = self.appending.take() {
+            appending.forget(&self.shared.store).await;
+        }
+        if let Some(session) = self.account.take() {
+            // If this fails the connection to the store is gone, and the session with it.
+            let _ = self.shared.store.ask(SignOut(session)).await;
+        }
+        tracing::debug!(mox_cid = %self.cid, "disconnected");
+    }
+
+    async fn talk(&mut self) -> Result<(), Failure> {
+        if self.start == Start::Tls {
+            self.start_tls().await?;
+        }
+        let greeting = format!("{} mox ready ({})", self.shared.context.config().hostname, self.cid);
+        self.session.greeting(&greeting, self.wire.output());
+        self.flush().await?;
+        loop {
+            if self.step().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.wire.flush(limits::WRITE_WAIT).await?)
+    }
+
+    /// Sends once enough waits.
+    pub(crate) async fn pump(&mut self) -> Result<(), Failure> {
+        if self.wire.output().len() >= OUTPUT { self.flush().await } else { Ok(()) }
+    }
+
+    pub(crate) async fn start_tls(&mut self) -> Result<(), Failure> {
+        let Some(tls) = &self.shared.tls else { return Err(WireFault::Closed.into()) };
+        self.wire.start_tls(tls).await?;
+        let bindings = self.bindings();
+        self.session.tls_started(mechanisms(&bindings));
+        Ok(())
+    }
+
+    /// What a login can be bound to.
+    pub(crate) fn bindings(&self) -> Bindings {
+        self.wire.tls().map_or_else(Bindings::default, |facts| Bindings {
+            exporter: facts.exporter.map(|octets| octets.to_vec()),
+            end_point: (!facts.end_point.is_empty()).then(|| facts.end_point.clone()),
+        })
+    }
+
+    /// Until the next event of the reader, and what it leads to. True at the end.
+    async fn step(&mut self) -> Result<bool, Failure> {
+        let Self { wire, reader, appending, session, shared, .. } = self;
+        let mut input = wire.buffered();
+        let before = input.len();
+        let event = reader.read(&mut input);
+        let used = before - input.len();
+        let step = match event {
+            Event::Octets(octets) => {
+                let outcome = match appending.as_mut() {
+                    Some(appending) => appending.octets(octets, &shared.store).await,
+                    None => Ok(()),
+                };
+                wire.consume(used);
+                if let Err(failure) = outcome {
+                    return self.append_failed(failure).await;
+                }
+                return Ok(false);
+            }
+            Event::More => {
+                wire.consume(used);
+                return self.wait().await.map(|()| false);
+            }
+            event => {
+                // Nothing but `Octets` borrows the input.
+                let event = own(event);
+                wire.consume(used);
+                match event {
+                    Owned::Continue => {
+                        continuation(wire.output(), "go on");
+                        self.flush().await?;
+                        return Ok(false);
+                    }
+                    Owned::Command(tag, command) => {
+                        if let Some(watching) = &mut self.watching
+                            && watching.drain(session)? == Taken::Overflow
+                        {
+                            self.watch_anew().await?;
+                        }
+                        let step = self.session.on_command(tag, command, self.wire.output());
+                        if self.session.mailbox().is_none() {
+                            self.watching = None;
+                        }
+                        step
+                    }
+                    Owned::Fault(tag, fault) => {
+                        if let Some(appending) = self.appending.take() {
+                            appending.forget(&self.shared.store).await;
+                        }
+                        self.session.on_fault(tag.as_ref(), &fault, self.wire.output())
+                    }
+                    Owned::Message(tag, mailbox, message) => {
+                        Box::pin(self.append_message(tag, mailbox, message)).await?;
+                        self.flush().await?;
+                        return Ok(false);
+                    }
+                    Owned::MessageEnd => {
+                        Box::pin(self.append_message_end()).await?;
+                        return Ok(false);
+                    }
+                    Owned::AppendEnd => {
+                        Box::pin(self.append_end()).await?;
+                        self.flush().await?;
+                        return Ok(false);
+                    }
+                    // Nobody waits for a line here, and `More` was taken out above.
+                    Owned::LineOf(_) | Owned::More => Step::Done,
+                    Owned::Bye(text) => return Err(Failure::Bye(None, text.into())),
+                }
+            }
+        };
+        match step {
+            Step::Done => {
+                // Pipelined commands share one packet of answers.
+                if self.wire.buffered().is_empty() {
+                    self.flush().await?;
+                } else {
+                    self.pump().await?;
+                }
+                Ok(false)
+            }
+            Step::Close => Ok(true),
+            Step::StartTls => {
+                self.flush().await?;
+                self.start_tls().await?;
+                Ok(false)
+            }
+            Step::Ask(ask) => {
+                let closing = Box::pin(self.carry_out(ask)).await?;
+                if self.wire.buffered().is_empty() {
+                    self.flush().await?;
+                } else {
+                    self.pump().await?;
+                }
+                Ok(closing)
+            }
+        }
+    }
+
+    /// For more input, taking in changes meanwhile.
+    async fn wait(&mut self) -> Result<(), Failure> {
+        self.flush().await?;
+        self.wire.rest();
+        let wait = if self.session.is_signed_in() { limits::WAIT } else { limits::WAIT_BEFORE_LOGIN };
+        let deadline = Instant::now() + wait;
+        loop {
+            let Self { wire, watching, session, shared, .. } = self;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let watch = async {
+                match watching {
+                    Some(watching) => watching.next(session).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                filled = wire.fill(left) => return Ok(filled.map(drop)?),
+                taken = watch => {
+                    if taken? == Taken::Overflow {
+                        self.watch_anew().await?;
+                    }
+                }
+                () = shared.context.life.stopping() => return Err(stopping()),
+            }
+        }
+    }
+
+    /// Does what the session asks for, and answers. True if the connection is to be closed.
+    async fn carry_out(&mut self, ask: Ask) -> Result<bool, Failure> {
+        let kept = matches!(&ask, Ask::Search { returns: Some(returns), .. } if returns.save);
+        let outcome = match ask {
+            Ask::Id(pairs) => {
+                self.on_id(&pairs);
+                Ok(Done::OK)
+            }
+            Ask::Login { user, password } => return self.login(&user, &password).await,
+            Ask::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
+            Ask::Idle => return self.idle().await,
+            Ask::Select { mailbox, access, params: _ } => self.select(mailbox, access).await,
+            Ask::Create(mailbox, uses) => self.create(mailbox, uses).await,
+            Ask::Delete(mailbox) => self.delete(mailbox).await,
+            Ask::Rename(from, to) => self.rename(from, to).await,
+            Ask::Subscribe(mailbox, yes) => self.subscribe(mailbox, yes).await,
+            Ask::List(list) => self.list(&list).await,
+            Ask::Lsub(reference, pattern) => self.lsub(&reference, &pattern).await,
+            Ask::Status(mailbox, items) => self.status(mailbox, items).await,
+            Ask::Poll => self.poll().await,
+            Ask::Expunge(uids) => self.expunge(uids).await,
+            Ask::CloseExpunge(mailbox) => self.close_expunge(mailbox).await,
+            Ask::Search { by, returns, key } => Box::pin(self.search(by, returns, key)).await,
+            Ask::Fetch { uids, items, changed_since, sets_seen, missing } => {
+                Box::pin(self.fetch(uids, &items, changed_since, sets_seen, missing)).await
+            }
+            Ask::Store { uids, change, silent, unchanged_since, by, missing } => {
+                self.store(uids, change, silent, unchanged_since, by, missing).await
+            }
+            Ask::Copy { uids, to, take, missing } => self.copy(uids, to, take, missing).await,
+        };
+        if kept && outcome.is_err() {
+            self.session.search_failed();
+        }
+        self.finish(outcome).await?;
+        Ok(false)
+    }
+
+    /// Tells what may be told, then answers the command.
+    pub(crate) async fn finish(&mut self, outcome: Result<Done, Failure>) -> Result<(), Failure> {
+        let (status, code, text) = match outcome {
+            Ok(done) => (done.status, done.code, done.text.to_string()),
+            Err(Failure::No(code, text)) => (Status::No, code, text),
+            Err(Failure::Bad(text)) => (Status::Bad, None, text.into()),
+            Err(failure) => return Err(failure),
+        };
+        // The mailbox was let go of: nothing more is heard of it.
+        if self.session.mailbox().is_none_or(|selected| {
+            self.watching.as_ref().is_none_or(|watching| watching.mailbox() != selected.id)
+        }) {
+            self.watching = None;
+        }
+        self.tell().await?;
+        self.session.complete(status, code.as_ref(), &text, self.wire.output());
+        Ok(())
+    }
+
+    /// Writes the news of the selected mailbox that may be told now.
+    pub(crate) async fn tell(&mut self) -> Result<(), Failure> {
+        loop {
+            match self.session.tell(self.wire.output()) {
+                Told::All => return Ok(()),
+                Told::More => self.flush().await?,
+                Told::AskFlags(uids) => {
+                    self.write_flags(&uids).await?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Asks for the flags of these messages and tells them.
+    pub(crate) async fn write_flags(&mut self, uids: &UidSet) -> Result<(), Failure> {
+        let Some(mailbox) = self.session.mailbox().map(|selected| selected.id) else { return Ok(()) };
+        let list = MessageList {
+            session: self.session_id()?,
+            mailbox,
+            uids: uids.clone(),
+            changed_since: None,
+            want: Want::default(),
+        };
+        let mut items = self.shared.store.stream(Request::MessageList(list)).await?;
+        let condstore = self.session.enabled().condstore;
+        while let Some(item) = items.next().await {
+            let libmox_store::Item::Messages(records) = item? else { continue };
+            for record in records {
+                let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
+                if let Some(number) = number {
+                    let mod_seq = condstore.then_some(record.mod_seq);
+                    let out = self.wire.output();
+                    response::fetch_flags(out, number, record.uid, record.flags, &record.keywords, mod_seq);
+                }
+            }
+            self.pump().await?;
+        }
+        Ok(())
+    }
+
+    /// The account's session at the store.
+    pub(crate) fn session_id(&self) -> Result<SessionId, Failure> {
+        // The session asks for effects on mail only once somebody signed in.
+        self.account.ok_or(Failure::Bad("log in first"))
+    }
+
+    /// Takes in changes up to one we made ourselves.
+    pub(crate) async fn see_change(&mut self, change: u64, own: OwnFlags) -> Result<(), Failure> {
+        let Some(watching) = &mut self.watching else { return Ok(()) };
+        if watching.until(change, own, &mut self.session).await? == Taken::Overflow {
+            self.watch_anew().await?;
+        }
+        Ok(())
+    }
+
+    /// Events were lost: a new snapshot takes their place.
+    pub(crate) async fn watch_anew(&mut self) -> Result<(), Failure> {
+        self.watching = None;
+        let session = self.session_id()?;
+        let Some(selected) = self.session.mailbox_mut() else { return Ok(()) };
+        let (watching, snapshot) =
+            Watching::start(&self.shared.store, session, selected.name.clone()).await.map_err(gone)?;
+        if snapshot.mailbox.id != selected.id {
+            return Err(Failure::Bye(None, "selected mailbox was deleted".into()));
+        }
+        selected.view.on_snapshot(&uids(&snapshot.view));
+        self.watching = Some(watching);
+        Ok(())
+    }
+
+    /// NOOP and CHECK: what was committed before they came is told.
+    async fn poll(&mut self) -> Result<Done, Failure> {
+        let session = self.session_id()?;
+        let Some(name) = self.session.mailbox().map(|selected| selected.name.clone()) else {
+            return Ok(Done::OK);
+        };
+        let mailbox = match self.shared.store.ask(MailboxStatus { session, name }).await {
+            Ok(mailbox) => mailbox,
+            // Renamed or deleted this moment: the stream tells.
+            Err(libmox_store::StoreError::Fault(libmox_store::Fault::NoMailbox)) => return Ok(Done::OK),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(watching) = &mut self.watching
+            && watching.mailbox() == mailbox.id
+            && watching.catch_up(mailbox.mod_seq, &mut self.session).await? == Taken::Overflow
+        {
+            self.watch_anew().await?;
+        }
+        Ok(Done::OK)
+    }
+
+    /// RFC 2177.
+    async fn idle(&mut self) -> Result<bool, Failure> {
+        self.reader.expect_line();
+        let deadline = Instant::now() + limits::WAIT;
+        loop {
+            self.tell().await?;
+            self.flush().await?;
+            self.wire.rest();
+            let Self { wire, watching, session, shared, .. } = self;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let watch = async {
+                match watching {
+                    Some(watching) => match watching.next(session).await {
+                        // What came in the same moment is told in one go.
+                        Ok(Taken::All) => watching.drain(session),
+                        other => other,
+                    },
+                    None => std::future::pending().await,
+                }
+            };
+            let buffered = !wire.buffered().is_empty();
+            tokio::select! {
+                biased;
+                filled = async { if buffered { Ok(0) } else { wire.fill(left).await } } => {
+                    filled?;
+                    let mut input = self.wire.buffered();
+                    let before = input.len();
+                    let event = own(self.reader.read(&mut input));
+                    let line = match event {
+                        Owned::LineOf(line) => line,
+                        Owned::More => {
+                            self.wire.consume(before);
+                            continue;
+                        }
+                        _ => Vec::new(),
+                    };
+                    let used = before - input.len();
+                    self.wire.consume(used);
+                    if let Some(watching) = &mut self.watching
+                        && watching.drain(&mut self.session)? == Taken::Overflow
+                    {
+                        self.watch_anew().await?;
+                    }
+                    self.tell().await?;
+                    return Ok(self.session.on_done(&line, self.wire.output()) == Step::Close);
+                }
+                taken = watch => {
+                    if taken? == Taken::Overflow {
+                        self.watch_anew().await?;
+                    }
+                }
+                () = shared.context.life.stopping() => return Err(stopping()),
+            }
+        }
+    }
+
+    fn on_id(&mut self, pairs: &[(String, Option<String>)]) {
+        let value = |wanted: &str| {
+            let pair = pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            pair.and_then(|(_, value)| value.as_deref()).unwrap_or_default()
+        };
+        let agent: String = format!("{} {} {}", value("name"), value("version"), value("os"));
+        self.agent = agent.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+    }
+
+    /// The next line of a SASL exchange.
+    pub(crate) async fn line(&mut self) -> Result<Vec<u8>, Failure> {
+        self.reader.expect_line();
+        self.flush().await?;
+        let deadline = Instant::now() + limits::WAIT_BEFORE_LOGIN;
+        loop {
+            let mut input = self.wire.buffered();
+            let before = input.len();
+            let event = own(self.reader.read(&mut input));
+            let used = before - input.len();
+            self.wire.consume(used);
+            match event {
+                Owned::LineOf(line) => return Ok(line),
+                Owned::More => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.wire.fill(left).await?;
+                }
+                // A line over its limit.
+                _ => return Err(Failure::Bye(None, "line too long".into())),
+            }
+        }
+    }
+}
+
+/// An event that borrows nothing.
+enum Owned {
+    More,
+    Continue,
+    Command(libmox_imap::Tag, libmox_imap::Command),
+    Fault(Option<libmox_imap::Tag>, libmox_imap::Fault),
+    Message(libmox_imap::Tag, Option<libmox_types::MailboxName>, libmox_imap::command::AppendMessage),
+    MessageEnd,
+    AppendEnd,
+    LineOf(Vec<u8>),
+    Bye(&'static str),
+}
+
+fn own(event: Event<'_>) -> Owned {
+    match event {
+        Event::More | Event::Octets(_) => Owned::More,
+        Event::Continue => Owned::Continue,
+        Event::Command(tag, command) => Owned::Command(tag, command),
+        Event::Fault(tag, fault) => Owned::Fault(tag, fault),
+        Event::Message(tag, mailbox, message) => Owned::Message(tag, mailbox, message),
+        Event::MessageEnd => Owned::MessageEnd,
+        Event::AppendEnd(_) => Owned::AppendEnd,
+        Event::Line(line) => Owned::LineOf(line),
+        Event::Bye(text) => Owned::Bye(text),
+    }
+}
+
+fn gone(failure: Failure) -> Failure {
+    match failure {
+        Failure::No(..) => Failure::Bye(None, "selected mailbox was deleted".into()),
+        other => other,
+    }
+}
+
+fn stopping() -> Failure {
+    Failure::Bye(Some(Code::Unavailable), "server is restarting, please reconnect".into())
+}
+
+/// Offered, strongest first.
+fn mechanisms(bindings: &Bindings) -> Vec<&'static str> {
+    let plus = bindings.any().then_some(Mechanism::ScramSha256Plus);
+    plus.into_iter().chain([Mechanism::ScramSha256, Mechanism::Plain]).map(Mechanism::name).collect()
+}

@@ -1,0 +1,131 @@
+//! The octets of a message, read where they are needed.
+
+use crate::error::Failure;
+use libmox_imap::response::Code;
+use libmox_message::{Parser, Structure};
+use libmox_store::{MessageOpen, MessageRecord, SessionId, Store};
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// Octets read from a file at once.
+pub const CHUNK: u64 = 128 * 1024;
+
+/// An open message.
+#[derive(Debug)]
+pub struct Content {
+    prefix: Vec<u8>,
+    source: Source,
+    size: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Inline(Vec<u8>),
+    File(Arc<File>),
+}
+
+impl Content {
+    /// Opens a message.
+    pub async fn open(store: &Store, session: SessionId, record: &MessageRecord) -> Result<Self, Failure> {
+        let (content, descriptors) =
+            store.ask_with(MessageOpen { session, id: record.id }, Vec::new()).await?;
+        let source = match (content.inline, descriptors.into_iter().next()) {
+            (Some(octets), _) => Source::Inline(octets.into_vec()),
+            (None, Some(descriptor)) => Source::File(Arc::new(File::from(descriptor))),
+            (None, None) => return Err(broken("no content came")),
+        };
+        let size = content.prefix.len() as u64 + content.size.0;
+        Ok(Self { prefix: content.prefix, source, size })
+    }
+
+    /// Octets altogether.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads onto the end of `out` from the start of the range: all of it, or [`CHUNK`] octets. Says how many.
+    pub async fn read(&self, range: Range<u64>, out: &mut Vec<u8>) -> Result<u64, Failure> {
+        let end = range.end.min(self.size).min(range.start.saturating_add(CHUNK));
+        if range.start >= end {
+            return Ok(0);
+        }
+        let prefix = self.prefix.len() as u64;
+        if range.start < prefix {
+            let octets = &self.prefix[place(range.start)..place(end.min(prefix))];
+            out.extend_from_slice(octets);
+            return Ok(octets.len() as u64);
+        }
+        let (start, end) = (range.start - prefix, end - prefix);
+        match &self.source {
+            Source::Inline(octets) => {
+                let octets =
+                    octets.get(place(start)..place(end)).ok_or_else(|| broken("content too short"))?;
+                out.extend_from_slice(octets);
+            }
+            Source::File(file) => {
+                let file = Arc::clone(file);
+                // A disk may take its time; the threads that serve everybody else must not wait for it.
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut octets = vec![0; place(end - start)];
+                    file.read_exact_at(&mut octets, start).map(|()| octets)
+                });
+                match read.await {
+                    Ok(Ok(octets)) => out.extend_from_slice(&octets),
+                    Ok(Err(error)) => return Err(broken(&error.to_string())),
+                    Err(error) => return Err(broken(&error.to_string())),
+                }
+            }
+        }
+        Ok(end - start)
+    }
+
+    /// The whole range, at most `most` octets.
+    pub async fn read_all(&self, range: Range<u64>, most: u64) -> Result<Vec<u8>, Failure> {
+        let end = range.end.min(range.start.saturating_add(most));
+        let (mut at, mut out) = (range.start, Vec::new());
+        loop {
+            match self.read(at..end, &mut out).await? {
+                0 => return Ok(out),
+                read => at += read,
+            }
+        }
+    }
+
+    /// What the record knows of its structure; where it knows nothing the message is read for it.
+    pub async fn structure(&self, record: &MessageRecord) -> Result<Structure, Failure> {
+        if let Some(structure) = known_structure(record) {
+            return Ok(structure);
+        }
+        let mut parser = Parser::new();
+        let (mut at, mut piece) = (0, Vec::new());
+        loop {
+            piece.clear();
+            match self.read(at..self.size, &mut piece).await? {
+                0 => return Ok(parser.finish().structure),
+                read => at += read,
+            }
+            parser.feed(&piece);
+        }
+    }
+}
+
+/// The structure as it came with the record, offsets from the start of the message.
+pub fn known_structure(record: &MessageRecord) -> Option<Structure> {
+    let mut structure = Structure::from_bytes(&record.structure).ok()?;
+    if record.prefix > 0 {
+        structure.shift_by_prefix(u64::from(record.prefix));
+    }
+    Some(structure)
+}
+
+/// Offsets within memory.
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+fn broken(why: &str) -> Failure {
+    tracing::error!(mox_reason = why, "message cannot be read");
+    Failure::no(Code::Unavailable, "message cannot be read now")
+}

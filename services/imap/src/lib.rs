@@ -1,0 +1,100 @@
+//! `mox-imap`: people read their mail.
+//!
+//! Law: RFC 9051, RFC 3501; what is understood of them lives in `libmox-imap`.
+//! Trusts: the store, for accounts and mail; `mox-keys`, for TLS. Nobody on the network.
+//! May write: nothing; it changes mail through the store, of accounts that signed in on it.
+//! Runs as: `mox-imap.service`, started by `mox-imap.socket` (`imap`, `imaps`).
+//! If it dies halfway: clients connect again; a command without an answer may have happened or not.
+
+mod append;
+mod connection;
+mod content;
+mod error;
+mod fetch;
+mod login;
+mod mailboxes;
+mod messages;
+mod search;
+mod text;
+mod watch;
+
+use anyhow::Context as _;
+use connection::Connection;
+use libmox_keys::{Keys, KeysRole, RemoteKeys};
+use libmox_service::net::{Accepted, Gate, accept_tcp};
+use libmox_service::sockets::Listener;
+use libmox_service::tls::Tls;
+use libmox_service::{Context, paths};
+use libmox_store::{Role, Store};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Configuration and life.
+    pub context: Context,
+    /// Where mail is.
+    pub store: Store,
+    /// None where there are no keys to show: then neither STARTTLS nor port 993.
+    pub tls: Option<Tls>,
+}
+
+/// Whether TLS comes before the first line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Port 143.
+    Plain,
+    /// Port 993.
+    Tls,
+}
+
+/// Serves until told to stop.
+pub async fn serve(context: Context) -> anyhow::Result<()> {
+    let store = Store::new(&paths::socket(Role::Imap.socket()), "mox-imap");
+    let keys = RemoteKeys::new(Keys::new(&paths::socket(KeysRole::Imap.socket()), "mox-imap"));
+    serve_with(Shared { context, store, tls: Some(Tls::new(keys)) }).await
+}
+
+/// The same with clients made elsewhere.
+pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
+    let shared = Arc::new(shared);
+    let mut sockets = shared.context.take_sockets();
+    let config = shared.context.config();
+    let most = usize::try_from(config.imap.max_connections).unwrap_or(usize::MAX);
+    // Everybody of one household or office comes from one address, each with several connections.
+    let gate = Gate::new(most, most.div_ceil(4));
+    let mut listening = JoinSet::new();
+    for (name, start) in [("imap", Start::Plain), ("imaps", Start::Tls)] {
+        for listener in sockets.listeners(name).with_context(|| format!("socket {name}"))? {
+            let Listener::Tcp(listener) = listener else {
+                anyhow::bail!("socket {name} is no TCP socket");
+            };
+            let (gate, life) = (Arc::clone(&gate), shared.context.life.clone());
+            let shared = Arc::clone(&shared);
+            listening.spawn(accept_tcp(listener, gate, life, move |accepted| {
+                handle(Arc::clone(&shared), accepted, start)
+            }));
+        }
+    }
+    if !sockets.is_empty() {
+        tracing::warn!(names = ?sockets.left_over(), "sockets of unknown name are not served");
+    }
+    anyhow::ensure!(!listening.is_empty(), "no socket named imap or imaps was handed over");
+    shared.context.ready();
+    while listening.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn handle(shared: Arc<Shared>, accepted: Accepted, start: Start) {
+    let Accepted { stream, remote, ticket, busy, .. } = accepted;
+    let connection = Connection::new(shared, stream.into(), remote.ip(), start);
+    match ticket {
+        Ok(ticket) => {
+            connection.run().await;
+            drop(ticket);
+        }
+        Err(_) => connection.turn_away().await,
+    }
+    drop(busy);
+}

@@ -1,0 +1,148 @@
+//! Commands about mailboxes.
+
+use crate::connection::{Connection, Done};
+use crate::error::Failure;
+use crate::watch::{OwnFlags, Watching};
+use libmox_imap::Opened;
+use libmox_imap::command::{Access, List, StatusItems};
+use libmox_imap::list::{self, Entry};
+use libmox_imap::response::{self, Code, MailboxState, Status};
+use libmox_store::{
+    Mailbox, MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus, MailboxSubscribe,
+    Mailboxes,
+};
+use libmox_types::{MailboxName, SpecialUse, SpecialUses};
+
+impl Connection {
+    pub(crate) async fn select(&mut self, name: MailboxName, access: Access) -> Result<Done, Failure> {
+        self.watching = None;
+        let (watching, snapshot) = Watching::start(&self.shared.store, self.session_id()?, name).await?;
+        let mailbox = snapshot.mailbox;
+        self.watching = Some(watching);
+        let opened = Opened {
+            id: mailbox.id,
+            name: mailbox.name,
+            access,
+            view: snapshot.view,
+            uid_validity: mailbox.uid_validity,
+            uid_next: mailbox.uid_next,
+            mod_seq: mailbox.mod_seq,
+            keywords: mailbox.keywords,
+            first_unseen: snapshot.first_unseen,
+        };
+        self.session.selected(opened, self.wire.output());
+        Ok(match access {
+            Access::ReadWrite => Done::with(Code::ReadWrite),
+            Access::ReadOnly => Done::with(Code::ReadOnly),
+        })
+    }
+
+    pub(crate) async fn create(&mut self, name: MailboxName, uses: SpecialUses) -> Result<Done, Failure> {
+        let special_use = SpecialUse::ALL.iter().map(|(one, _)| *one).filter(|one| uses.has(*one)).collect();
+        let session = self.session_id()?;
+        let changed = self.shared.store.ask(MailboxCreate { session, name, special_use }).await?;
+        self.see_change(changed.change, OwnFlags::Tell).await?;
+        Ok(Done::OK)
+    }
+
+    pub(crate) async fn delete(&mut self, name: MailboxName) -> Result<Done, Failure> {
+        let session = self.session_id()?;
+        let selected = self.session.mailbox().is_some_and(|selected| selected.name == name);
+        let changed = self.shared.store.ask(MailboxDelete { session, name }).await?;
+        if selected {
+            // Its own doing: no reason to hang up.
+            self.watching = None;
+            self.session.mailbox_gone();
+            response::untagged(self.wire.output(), Status::Ok, Some(&Code::Closed), "mailbox deleted");
+        } else {
+            self.see_change(changed.change, OwnFlags::Tell).await?;
+        }
+        Ok(Done::OK)
+    }
+
+    pub(crate) async fn rename(&mut self, from: MailboxName, to: MailboxName) -> Result<Done, Failure> {
+        let session = self.session_id()?;
+        let changed = self.shared.store.ask(MailboxRename { session, from, to }).await?;
+        self.see_change(changed.change, OwnFlags::Tell).await?;
+        Ok(Done::OK)
+    }
+
+    pub(crate) async fn subscribe(&mut self, name: MailboxName, subscribed: bool) -> Result<Done, Failure> {
+        let session = self.session_id()?;
+        let changed = self.shared.store.ask(MailboxSubscribe { session, name, subscribed }).await?;
+        self.see_change(changed.change, OwnFlags::Tell).await?;
+        Ok(Done::OK)
+    }
+
+    async fn mailboxes(&self) -> Result<Mailboxes, Failure> {
+        Ok(self.shared.store.ask(MailboxList { session: self.session_id()? }).await?)
+    }
+
+    pub(crate) async fn list(&mut self, asked: &List) -> Result<Done, Failure> {
+        let all = self.mailboxes().await?;
+        let entries = entries(&all);
+        let dialect = self.session.dialect();
+        let limit = self.shared.context.config().imap.max_message_size;
+        for line in list::list(asked, &entries) {
+            let out = self.wire.output();
+            list::write_line(out, "LIST", &line, dialect);
+            if let Some(items) = asked.return_status
+                && line.exists
+                && let Some(mailbox) = all.mailboxes.iter().find(|mailbox| mailbox.name.as_str() == line.name)
+            {
+                response::status(out, &mailbox.name, items, &state(mailbox, limit), dialect);
+            }
+            self.pump().await?;
+        }
+        Ok(Done::OK)
+    }
+
+    pub(crate) async fn lsub(&mut self, reference: &str, pattern: &str) -> Result<Done, Failure> {
+        let all = self.mailboxes().await?;
+        let entries = entries(&all);
+        let dialect = self.session.dialect();
+        for line in list::lsub(reference, pattern, &entries) {
+            list::write_line(self.wire.output(), "LSUB", &line, dialect);
+            self.pump().await?;
+        }
+        Ok(Done::OK)
+    }
+
+    pub(crate) async fn status(&mut self, name: MailboxName, items: StatusItems) -> Result<Done, Failure> {
+        let session = self.session_id()?;
+        let mailbox = self.shared.store.ask(MailboxStatus { session, name }).await?;
+        let dialect = self.session.dialect();
+        let limit = self.shared.context.config().imap.max_message_size;
+        response::status(self.wire.output(), &mailbox.name, items, &state(&mailbox, limit), dialect);
+        Ok(Done::OK)
+    }
+}
+
+fn state(mailbox: &Mailbox, append_limit: u64) -> MailboxState {
+    MailboxState {
+        messages: mailbox.counts.total + mailbox.counts.deleted,
+        unseen: mailbox.counts.unseen,
+        deleted: mailbox.counts.deleted,
+        size: mailbox.counts.size.0,
+        uid_next: mailbox.uid_next,
+        uid_validity: mailbox.uid_validity,
+        mod_seq: mailbox.mod_seq,
+        append_limit,
+    }
+}
+
+fn entries(all: &Mailboxes) -> Vec<Entry<'_>> {
+    let mailboxes = all.mailboxes.iter().map(|mailbox| Entry {
+        name: mailbox.name.as_str(),
+        exists: true,
+        subscribed: mailbox.subscribed,
+        uses: mailbox.special_use,
+    });
+    let others = all.subscribed_only.iter().map(|name| Entry {
+        name: name.as_str(),
+        exists: false,
+        subscribed: true,
+        uses: SpecialUses::NONE,
+    });
+    mailboxes.chain(others).collect()
+}

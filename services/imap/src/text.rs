@@ -1,0 +1,106 @@
+//! Words in running text: case is folded, pieces may be cut anywhere.
+//!
+//! Row TR-53: a term is found in any charset and across any cut, without holding the text.
+
+use encoding_rs::{Decoder, Encoding};
+
+/// A term looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term(String);
+
+impl Term {
+    /// Folds the term.
+    pub fn new(text: &str) -> Self {
+        Self(fold(text))
+    }
+
+    /// Whether a whole text contains it.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.0.is_empty() || fold(text).contains(&self.0)
+    }
+}
+
+fn fold(text: &str) -> String {
+    if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase() }
+}
+
+/// Looks for several terms in octets of one charset as they stream by.
+pub struct Scan {
+    decoder: Decoder,
+    /// Folded text not yet passed: the end of what was seen, in case a term goes on.
+    held: String,
+    keep: usize,
+}
+
+impl Scan {
+    /// Before the first octet of a text; `terms` are those it will be asked for.
+    pub fn new<'t>(encoding: &'static Encoding, terms: impl IntoIterator<Item = &'t Term>) -> Self {
+        let keep = terms.into_iter().map(|term| term.0.len()).max().unwrap_or(0);
+        Self { decoder: encoding.new_decoder_without_bom_handling(), held: String::new(), keep }
+    }
+
+    /// More octets; `found` is called with the index of each term that is there now.
+    pub fn feed<'t>(
+        &mut self,
+        octets: &[u8],
+        last: bool,
+        terms: impl IntoIterator<Item = (usize, &'t Term)>,
+        mut found: impl FnMut(usize),
+    ) {
+        let room = self.decoder.max_utf8_buffer_length(octets.len()).unwrap_or(octets.len() * 3 + 16);
+        let mut text = String::with_capacity(room);
+        // The room is enough for all of it.
+        let _ = self.decoder.decode_to_string(octets, &mut text, last);
+        self.held.push_str(&fold(&text));
+        for (at, term) in terms {
+            if self.held.contains(&term.0) {
+                found(at);
+            }
+        }
+        let mut cut = self.held.len().saturating_sub(self.keep);
+        while !self.held.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        self.held.drain(..cut);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use encoding_rs::{ISO_8859_2, SHIFT_JIS, UTF_8};
+
+    #[track_caller]
+    fn finds(encoding: &'static Encoding, octets: &[u8], term: &str, want: bool) {
+        let term = Term::new(term);
+        for cut in [1, 2, 3, 1000] {
+            let mut scan = Scan::new(encoding, [&term]);
+            let mut hit = false;
+            for piece in octets.chunks(cut) {
+                scan.feed(piece, false, [(0, &term)], |_| hit = true);
+            }
+            scan.feed(&[], true, [(0, &term)], |_| hit = true);
+            assert_eq!(hit, want, "{term:?} in pieces of {cut}");
+        }
+    }
+
+    #[test]
+    fn terms_are_found_in_any_charset_and_across_cuts() {
+        finds(UTF_8, "Grüße aus KÖLN".as_bytes(), "köln", true);
+        finds(UTF_8, "Grüße aus KÖLN".as_bytes(), "koln", false);
+        finds(ISO_8859_2, b"P\xf8\xedli\xb9 \xbelu\xbbou\xe8k\xfd", "žluť", true);
+        let (octets, ..) = SHIFT_JIS.encode("こんにちは世界");
+        finds(SHIFT_JIS, &octets, "世界", true);
+        finds(UTF_8, b"\xff\xfebroken\xc3", "broken", true);
+        let mut long = vec![b'x'; 8190];
+        long.extend_from_slice(b"Needle");
+        long.extend_from_slice(&[b'y'; 9000]);
+        finds(UTF_8, &long, "needle", true);
+        finds(UTF_8, &long, "needlez", false);
+    }
+
+    #[test]
+    fn nothing_is_in_everything() {
+        assert!(Term::new("").is_in("") && Term::new("A").is_in("xay") && !Term::new("b").is_in("a"));
+    }
+}

@@ -1,0 +1,209 @@
+//! The change stream of the selected mailbox.
+//!
+//! A watch begins with a snapshot; from then on each change of the account has a number. A command that changed
+//! something waits here until its own change has come by, so that what the client is told is in the order of the
+//! store. Events of other mailboxes only move the number.
+
+use crate::error::Failure;
+use libmox_imap::response::Code;
+use libmox_imap::{Session, View};
+use libmox_store::{ChangeEvents, Event, Item, Mailbox, SessionId, Store, StoreContract, Watch};
+use libmox_types::{Flag, MailboxId, MailboxName, ModSeq, Uid, UidSet};
+use std::time::Duration;
+
+/// A change that was committed comes by within this time, or the stream is broken.
+const CHANGE_WAIT: Duration = Duration::from_secs(30);
+/// The same where the change may be one that tells nothing of modseqs.
+const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
+
+/// What becomes of changes to flags that this session made itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnFlags {
+    /// The client is told.
+    Tell,
+    /// The client knows already, or will be told otherwise.
+    Known,
+}
+
+/// A mailbox being watched.
+#[derive(Debug)]
+pub struct Watching {
+    items: libmox_ipc::Items<StoreContract>,
+    session: SessionId,
+    mailbox: MailboxId,
+    /// The last change that came by.
+    seen: u64,
+    /// The highest modseq of this mailbox that came by.
+    mod_seq: ModSeq,
+}
+
+/// What a watch begins with.
+pub struct Snapshot {
+    /// The mailbox at that instant.
+    pub mailbox: Mailbox,
+    /// Its messages.
+    pub view: View,
+    /// The first without `\Seen`.
+    pub first_unseen: Option<Uid>,
+}
+
+impl Watching {
+    /// Begins to watch a mailbox.
+    pub async fn start(
+        store: &Store,
+        session: SessionId,
+        name: MailboxName,
+    ) -> Result<(Self, Snapshot), Failure> {
+        let watch = Watch { session, mailbox: Some(name) };
+        let mut items = store.stream(libmox_store::Request::Watch(watch)).await?;
+        let (mut view, mut first_unseen) = (View::default(), None);
+        loop {
+            match items.next().await {
+                Some(Ok(Item::Snapshot(messages))) => {
+                    for message in messages {
+                        view.push(message.uid);
+                        if first_unseen.is_none() && !message.flags.has(Flag::Seen) {
+                            first_unseen = Some(message.uid);
+                        }
+                    }
+                }
+                Some(Ok(Item::SnapshotEnd(Some(mailbox), seen))) => {
+                    let watching =
+                        Self { items, session, mailbox: mailbox.id, seen, mod_seq: mailbox.mod_seq };
+                    return Ok((watching, Snapshot { mailbox: *mailbox, view, first_unseen }));
+                }
+                Some(Err(error)) => return Err(error.into()),
+                Some(Ok(_)) | None => return Err(broken()),
+            }
+        }
+    }
+
+    /// Waits for something to happen and takes it in. May be dropped while it waits.
+    pub async fn next(&mut self, session: &mut Session) -> Result<Taken, Failure> {
+        match self.items.next().await {
+            Some(Ok(item)) => self.take(item, session, OwnFlags::Tell),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(broken()),
+        }
+    }
+
+    /// Takes in what has arrived already.
+    pub fn drain(&mut self, session: &mut Session) -> Result<Taken, Failure> {
+        while let Some(item) = self.items.try_next() {
+            if self.take(item, session, OwnFlags::Tell)? == Taken::Overflow {
+                return Ok(Taken::Overflow);
+            }
+        }
+        Ok(Taken::All)
+    }
+
+    /// Takes in everything up to a change.
+    pub async fn until(
+        &mut self,
+        change: u64,
+        own: OwnFlags,
+        session: &mut Session,
+    ) -> Result<Taken, Failure> {
+        let deadline = tokio::time::Instant::now() + CHANGE_WAIT;
+        while self.seen < change {
+            let item = tokio::time::timeout_at(deadline, self.items.next()).await;
+            match item {
+                Ok(Some(Ok(item))) => {
+                    if self.take(item, session, own)? == Taken::Overflow {
+                        return Ok(Taken::Overflow);
+                    }
+                }
+                Ok(Some(Err(error))) => return Err(error.into()),
+                Ok(None) | Err(_) => return Err(broken()),
+            }
+        }
+        Ok(Taken::All)
+    }
+
+    /// Takes in everything up to a modseq the mailbox is known to have. Not every change carries one, so this
+    /// waits a moment only.
+    pub async fn catch_up(&mut self, mod_seq: ModSeq, session: &mut Session) -> Result<Taken, Failure> {
+        let deadline = tokio::time::Instant::now() + CATCH_UP_WAIT;
+        while self.mod_seq < mod_seq {
+            match tokio::time::timeout_at(deadline, self.next(session)).await {
+                Ok(taken) => {
+                    if taken? == Taken::Overflow {
+                        return Ok(Taken::Overflow);
+                    }
+                }
+                Err(_) => self.mod_seq = mod_seq,
+            }
+        }
+        Ok(Taken::All)
+    }
+
+    /// Which mailbox.
+    pub fn mailbox(&self) -> MailboxId {
+        self.mailbox
+    }
+
+    fn take(&mut self, item: Item, session: &mut Session, own: OwnFlags) -> Result<Taken, Failure> {
+        let Item::Events(changes) = item else { return Err(broken()) };
+        for ChangeEvents { change, by, events } in changes {
+            self.seen = self.seen.max(change);
+            let own_change = by == Some(self.session);
+            for event in events {
+                match event {
+                    Event::Overflow => return Ok(Taken::Overflow),
+                    Event::Ended { why } => return Err(Failure::Bye(None, why)),
+                    event => self.apply(event, session, own_change && own == OwnFlags::Known)?,
+                }
+            }
+        }
+        Ok(Taken::All)
+    }
+
+    fn apply(&mut self, event: Event, session: &mut Session, known: bool) -> Result<(), Failure> {
+        let Some(selected) = session.mailbox_mut() else { return Ok(()) };
+        match event {
+            Event::MessageAdded { mailbox, uid, mod_seq, .. } if mailbox == self.mailbox => {
+                selected.view.on_added(uid);
+                self.mod_seq = self.mod_seq.max(mod_seq);
+            }
+            Event::MessagesRemoved { mailbox, uids, mod_seq } if mailbox == self.mailbox => {
+                selected.view.on_removed(&uids);
+                self.mod_seq = self.mod_seq.max(mod_seq);
+            }
+            Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords } if mailbox == self.mailbox => {
+                if known {
+                    selected.view.on_own_flags(uid, flags, keywords, mod_seq);
+                } else {
+                    selected.view.on_flags(uid, flags, keywords, mod_seq);
+                }
+                self.mod_seq = self.mod_seq.max(mod_seq);
+            }
+            Event::Counts { mailbox, mod_seq, .. } if mailbox == self.mailbox => {
+                self.mod_seq = self.mod_seq.max(mod_seq);
+            }
+            Event::MailboxRenamed { mailbox, to, .. } if mailbox == self.mailbox => selected.name = to,
+            Event::MailboxRemoved { mailbox, .. } if mailbox == self.mailbox => {
+                return Err(Failure::Bye(None, "selected mailbox was deleted".into()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether the stream told everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It did.
+    All,
+    /// Events were lost: watch anew.
+    Overflow,
+}
+
+/// All messages of a snapshot as a set.
+pub fn uids(view: &View) -> UidSet {
+    view.present()
+}
+
+fn broken() -> Failure {
+    Failure::Bye(Some(Code::Unavailable), "mail store restarted, please reconnect".into())
+}

@@ -1,0 +1,100 @@
+//! Runs every conversation below `tests/dialogs/imap` against a store and a server of its own.
+//!
+//! A line is `C: text` (sent with CRLF), `S: pattern` (one response must fit; `{*}` is anything), `# remark`,
+//! `M name: line` (adds a line to a message), `@ login n account`, `@ connect n`, `@ deliver account name`, or
+//! `@ closed n`. `2C:` and `2S:` are of the second connection. `{name}` in a line is the message as a literal,
+//! `{name+}` as a non-synchronising one, `{name#}` its size.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use support::{Peer, World, fits};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/dialogs/imap")
+}
+
+fn filled(line: &str, messages: &BTreeMap<String, String>) -> String {
+    let mut line = line.to_string();
+    for (name, text) in messages {
+        let size = text.len();
+        line = line.replace(&format!("{{{name}}}"), &format!("{{{size}}}\r\n{text}"));
+        line = line.replace(&format!("{{{name}+}}"), &format!("{{{size}+}}\r\n{text}"));
+        line = line.replace(&format!("{{{name}#}}"), &size.to_string());
+    }
+    line
+}
+
+async fn run(name: &str, script: &str) {
+    let world = World::new().await;
+    let mut peers: BTreeMap<char, Peer> = BTreeMap::new();
+    let mut messages: BTreeMap<String, String> = BTreeMap::new();
+    for (at, line) in script.lines().enumerate() {
+        let place = format!("{name}:{}", at + 1);
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("M ") {
+            let (name, text) = rest.split_once(':').unwrap();
+            let message = messages.entry(name.to_string()).or_default();
+            message.push_str(text.strip_prefix(' ').unwrap_or(text));
+            message.push_str("\r\n");
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("@ ") {
+            match rest.split(' ').collect::<Vec<_>>()[..] {
+                ["login", n, account] => {
+                    peers.insert(n.chars().next().unwrap(), world.signed_in(account).await);
+                }
+                ["connect", n] => {
+                    peers.insert(n.chars().next().unwrap(), world.connect().await);
+                }
+                ["deliver", account, message] => {
+                    let text = messages[message].replace("\r\n", "\n");
+                    world.deliver(&format!("{account}@example.org"), &text).await;
+                }
+                ["closed", n] => {
+                    let mut peer = peers.remove(&n.chars().next().unwrap()).unwrap();
+                    assert_eq!(peer.response().await, "", "{place}: the connection is closed");
+                }
+                _ => panic!("{place}: {line:?}"),
+            }
+            continue;
+        }
+        let (who, line) = match line.as_bytes()[0] {
+            digit @ b'0'..=b'9' => (char::from(digit), &line[1..]),
+            _ => ('1', line),
+        };
+        let peer = peers.get_mut(&who).unwrap_or_else(|| panic!("{place}: no connection {who}"));
+        if let Some(text) = line.strip_prefix("C: ").or(line.strip_prefix("C:")) {
+            assert!(peer.input.is_empty(), "{place}: not expected: {}", String::from_utf8_lossy(&peer.input));
+            peer.send(&format!("{}\r\n", filled(text, &messages))).await;
+        } else if let Some(pattern) = line.strip_prefix("S: ") {
+            let got = peer.response().await;
+            let pattern = filled(pattern, &messages);
+            assert!(fits(&pattern, &got), "{place}:\nwanted {pattern}\n   got {got}");
+        } else {
+            panic!("{place}: {line:?}");
+        }
+    }
+    for (who, mut peer) in peers {
+        let left = peer.command("last NOOP").await;
+        assert_eq!(left, ["last OK done"], "{name}: connection {who} has more to say");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conversations_go_as_written() {
+    let only = std::env::var("DIALOG").unwrap_or_default();
+    let mut names: Vec<PathBuf> =
+        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for path in names {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.contains(&only) {
+            let script = std::fs::read_to_string(&path).unwrap();
+            run(&name, &script).await;
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! A store and `mox-imap` in one process, over real sockets, and clients that speak from a script.
+
+use libmox_service::Context;
+use libmox_service::config::Static;
+use libmox_service::sockets::Sockets;
+use libmox_store::{
+    AccountSetPassword, Body, Deliver, DeliverTo, Facts, RecipientPath, Role, Store as Client, Verdict,
+};
+use libmox_types::{Address, Cid, ReversePath, Timestamp};
+use mox_imap::Shared;
+use mox_store::directory::{Configured, Directory, DomainRules, Settings};
+use mox_store::engine::Options;
+use mox_store::{Store, serve_peer};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixListener};
+
+pub const PASSWORD: &str = "correct horse";
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Everything runs until it is dropped.
+pub struct World {
+    pub address: SocketAddr,
+    pub dir: tempfile::TempDir,
+    pub context: Context,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+fn directory() -> Directory {
+    let domain: libmox_types::Domain = "example.org".parse().unwrap();
+    let accounts = ["jane", "bob"].map(|name| {
+        let address = Address::parse(&format!("{name}@example.org")).unwrap();
+        (name.to_string(), Configured { addresses: vec![address], ..Configured::default() })
+    });
+    Directory::new(
+        1,
+        Settings {
+            hostname: "mail.example.org".parse().unwrap(),
+            postmaster: Some("jane".into()),
+            quota: None,
+            login_failures_per_minute: 10,
+        },
+        [(domain, DomainRules::default())].into(),
+        accounts.into(),
+    )
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with("[imap]\nallow-plaintext-login = true\n").await
+    }
+
+    pub async fn with(settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            segment_bytes: 1 << 20,
+            cache_bytes: 8 << 20,
+            reserve_bytes: 0,
+            ..Options::new(dir.path().join("data"), Some("boot".into()))
+        };
+        let clock = Arc::new(libmox_service::clock::now);
+        let store = Store::start(options, directory(), clock).await.unwrap();
+        let mut tasks = Vec::new();
+        for role in [Role::Imap, Role::Smtp, Role::Admin] {
+            let listener = UnixListener::bind(dir.path().join(role.socket())).unwrap();
+            let store = store.clone();
+            tasks.push(tokio::spawn(async move {
+                let mut connections = tokio::task::JoinSet::new();
+                while let Ok((stream, _)) = listener.accept().await {
+                    connections.spawn(serve_peer(store.clone(), role, stream));
+                }
+            }));
+        }
+        let settings = Static::parse(settings).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let sockets = Sockets::from_parts([("imap".to_string(), listener.into())]);
+        let context = Context::new("mox-imap", Arc::new(settings), sockets);
+        let shared = Shared {
+            context: context.clone(),
+            store: Client::new(&dir.path().join(Role::Imap.socket()), "mox-imap"),
+            tls: None,
+        };
+        tasks.push(tokio::spawn(async move { mox_imap::serve_with(shared).await.unwrap() }));
+        let world = Self { address, dir, context, tasks };
+        for account in ["jane", "bob"] {
+            let verb = AccountSetPassword { account: account.into(), password: PASSWORD.into() };
+            world.client(Role::Admin).ask(verb).await.unwrap();
+        }
+        world
+    }
+
+    pub fn client(&self, role: Role) -> Client {
+        Client::new(&self.dir.path().join(role.socket()), "test")
+    }
+
+    /// As `mox-smtp` hands it in.
+    pub async fn deliver(&self, to: &str, message: &str) {
+        let message = message.replace('\n', "\r\n").into_bytes();
+        let facts = libmox_message::parse(&message);
+        let verb = Deliver {
+            cid: Cid(1),
+            received: Timestamp(1_800_000_000),
+            remote_ip: "192.0.2.1".parse().unwrap(),
+            helo: None,
+            mail_from: ReversePath::Null,
+            facts: Facts::from(&facts),
+            body: Body::Inline(message),
+            verdict: Verdict::default(),
+            recipients: vec![DeliverTo {
+                recipient: RecipientPath::Address(Address::parse(to).unwrap()),
+                prefix: b"Delivered-To: x\r\n".to_vec(),
+            }],
+        };
+        self.client(Role::Smtp).ask(verb).await.unwrap();
+    }
+
+    pub async fn connect(&self) -> Peer {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let mut peer = Peer { stream, input: Vec::new() };
+        let greeting = peer.response().await;
+        assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev2 IMAP4rev1 "), "{greeting}");
+        peer
+    }
+
+    pub async fn signed_in(&self, account: &str) -> Peer {
+        let mut peer = self.connect().await;
+        peer.send(&format!("login LOGIN {account}@example.org \"{PASSWORD}\"\r\n")).await;
+        let answer = peer.response().await;
+        assert!(answer.starts_with("login OK [CAPABILITY "), "{answer}");
+        peer
+    }
+}
+
+/// The client's side of a connection.
+pub struct Peer {
+    stream: TcpStream,
+    pub input: Vec<u8>,
+}
+
+impl Peer {
+    pub async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn more(&mut self) -> bool {
+        let read = tokio::time::timeout(WAIT, self.stream.read_buf(&mut self.input)).await;
+        read.unwrap_or_else(|_| panic!("nothing comes after {:?}", String::from_utf8_lossy(&self.input)))
+            .unwrap()
+            > 0
+    }
+
+    /// One response with its literals, without its last line end. Empty at the end of the connection.
+    pub async fn response(&mut self) -> String {
+        let mut searched = 0;
+        loop {
+            let Some(end) = self.input[searched..].iter().position(|&b| b == b'\n') else {
+                if !self.more().await {
+                    return String::new();
+                }
+                continue;
+            };
+            let line = &self.input[searched..=searched + end];
+            searched += end + 1;
+            let literal = line
+                .strip_suffix(b"}\r\n")
+                .and_then(|line| line.rsplit(|&b| b == b'{').next())
+                .and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<usize>().ok());
+            match literal {
+                Some(size) => {
+                    while self.input.len() < searched + size {
+                        assert!(self.more().await, "connection ends in a literal");
+                    }
+                    searched += size;
+                }
+                None => {
+                    let response: Vec<u8> = self.input.drain(..searched).collect();
+                    return String::from_utf8_lossy(&response).trim_end().to_string();
+                }
+            }
+        }
+    }
+
+    /// Sends a command and returns everything up to its completion.
+    pub async fn command(&mut self, command: &str) -> Vec<String> {
+        self.send(&format!("{command}\r\n")).await;
+        self.until(command.split(' ').next().unwrap()).await
+    }
+
+    /// Everything up to the completion with this tag.
+    pub async fn until(&mut self, tag: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let response = self.response().await;
+            let done = response.is_empty() || response.starts_with(&format!("{tag} "));
+            all.push(response);
+            if done {
+                return all;
+            }
+        }
+    }
+}
+
+/// Whether a text fits a pattern in which `{*}` stands for anything.
+pub fn fits(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split("{*}");
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
+    for piece in middle {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,67 @@
+//! `mox-queue` delivers what waits in the store to other servers, and tells senders what failed.
+//!
+//! It keeps no state of its own: the store has the queue, each attempt is recorded there before dialing, each result
+//! is one atomic change together with the report it causes. Trusts nobody it dials. Reads queued messages and nothing
+//! else; holds no keys. Unit: `mox-queue.service`, started by `mox-queue.socket` (something was queued), by
+//! `mox-queue.timer` (something may be due) or by a call on the bus.
+//! If it dies halfway: a message may go out twice, it is never lost.
+
+mod bus;
+mod deliver;
+mod dial;
+mod limits;
+mod mx;
+mod report;
+mod schedule;
+
+use libmox_service::sockets::Listener;
+use libmox_service::{Context, dns, net, paths};
+use libmox_store::{Role, Store};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Its name and interfaces on the bus.
+#[must_use]
+pub fn offer() -> libmox_service::bus::Offer {
+    bus::offer()
+}
+
+/// What all parts share.
+pub(crate) struct Shared {
+    pub context: Context,
+    pub store: Store,
+    pub resolver: hickory_resolver::TokioResolver,
+    pub tls: dial::OutgoingTls,
+    /// Something may be due.
+    pub kick: Notify,
+}
+
+/// Delivers until told to stop.
+pub async fn serve(context: Context) -> anyhow::Result<()> {
+    let config = context.config();
+    let shared = Arc::new(Shared {
+        store: store(),
+        resolver: dns::resolver(&config.dns)?,
+        tls: dial::OutgoingTls::new()?,
+        kick: Notify::new(),
+        context: context.clone(),
+    });
+    let mut sockets = context.take_sockets();
+    for listener in sockets.listeners("queue")? {
+        let Listener::Unix(listener) = listener else { anyhow::bail!("queue must be a unix socket") };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
+            // The connection itself is the message.
+            drop(stream);
+            shared.kick.notify_one();
+            async move { drop(busy) }
+        }));
+    }
+    context.ready();
+    schedule::run(shared).await;
+    Ok(())
+}
+
+fn store() -> Store {
+    Store::new(&paths::socket(Role::Queue.socket()), "mox-queue")
+}
