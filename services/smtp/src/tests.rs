@@ -145,6 +145,9 @@ async fn a_large_message_goes_through_a_file() {
     let received = run.store.take();
     assert_eq!(received.len(), 1);
     assert!(received[0].body() == message.as_bytes());
+    while run.store.staged() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

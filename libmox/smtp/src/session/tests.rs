@@ -275,6 +275,8 @@ fn logins_are_counted_and_names_may_be_bogus() {
     for _ in 1..limits::FAILED_LOGINS {
         talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
         assert!(matches!(session.on_login(Login::Refused(Reply::new(535, "5.7.8", "no"))), Step::Reply(_)));
+        talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
+        assert!(matches!(session.on_login(Login::Uncounted(Reply::new(535, "5.7.8", "no"))), Step::Reply(_)));
     }
     talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
     assert!(matches!(session.on_login(Login::Refused(Reply::new(535, "5.7.8", "no"))), Step::Close(_)));
