@@ -76,6 +76,8 @@ pub trait Admin {
     /// See the interface file.
     fn domain_add(&self, domain: &str, account: &str, disabled: bool) -> zbus::Result<()>;
     /// See the interface file.
+    fn domain_keys(&self, domain: &str) -> zbus::Result<()>;
+    /// See the interface file.
     fn domain_remove(&self, domain: &str) -> zbus::Result<()>;
     /// See the interface file.
     fn domain_set_disabled(&self, domain: &str, disabled: bool) -> zbus::Result<()>;

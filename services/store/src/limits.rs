@@ -12,6 +12,12 @@ pub const LIST_RECORDS: usize = 1_000;
 pub const LIST_OCTETS: usize = 256 << 10;
 /// Messages of a snapshot in one item.
 pub const SNAPSHOT_MESSAGES: usize = 20_000;
+/// Octets of the entries in one reply of the queue.
+pub const PAGE_OCTETS: usize = 512 << 10;
+/// Octets of a recipient's RFC 3461 parameters, each; RFC 3461 §4.2 allows 500 for an address.
+pub const DSN_PARAMETER_OCTETS: usize = 1_000;
+/// Octets of a Message-ID that are kept beside a queued message.
+pub const MESSAGE_ID_OCTETS: usize = 1_000;
 /// Staged bodies of one connection.
 pub const STAGED: usize = 256;
 /// Recipients of one delivery or submission.
@@ -22,8 +28,8 @@ pub const MAILBOXES: usize = 10_000;
 pub const KEYWORDS: usize = 100;
 /// Octets of all keywords of a mailbox together.
 pub const KEYWORD_OCTETS: usize = 4 << 10;
-/// Messages that one copy, flag change or expunge touches at once.
-pub const BULK: usize = 100_000;
+/// Messages that one copy, flag change or expunge touches at once: the reply with all uids has to fit a frame.
+pub const BULK: usize = 50_000;
 /// Sessions of one connection.
 pub const SESSIONS: usize = 100_000;
 /// SCRAM exchanges begun and not finished, over all connections.

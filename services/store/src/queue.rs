@@ -8,7 +8,7 @@ use crate::accounts::publish;
 use crate::directory::Destination;
 use crate::engine::{FileName, Tx};
 use crate::keys;
-use crate::limits::{DUE_LOOKED_AT, RECIPIENTS};
+use crate::limits::{DSN_PARAMETER_OCTETS, DUE_LOOKED_AT, MESSAGE_ID_OCTETS, PAGE_OCTETS, RECIPIENTS};
 use crate::records::{
     self, Cold, QueueMessage, QueueRecord, QueueState, Read, delete_blob, encode, put_blob,
 };
@@ -100,7 +100,7 @@ impl<'a> Queue<'a> {
             size: ByteCount(new.file + u64::from(prefix)),
             prefix,
             needs: new.needs,
-            message_id: new.message_id.clone(),
+            message_id: cut(&new.message_id, MESSAGE_ID_OCTETS),
             entries: u32::try_from(ids.len()).unwrap_or(u32::MAX),
         };
         self.tx.change().put(keys::queue_message(message), encode(&shared));
@@ -169,6 +169,11 @@ impl Store {
             return Err(Fault::Invalid("number of recipients".into()));
         }
         check_prefix(&request.prefix)?;
+        for recipient in &request.recipients {
+            if recipient.notify.len() > DSN_PARAMETER_OCTETS || recipient.orcpt.len() > DSN_PARAMETER_OCTETS {
+                return Err(Fault::Invalid("recipient parameters too long".into()));
+            }
+        }
         for address in [request.mail_from.address(), request.header_from.as_ref()].into_iter().flatten() {
             if !self.may_send_as(session, address) {
                 return Err(Fault::NotYours);
@@ -252,11 +257,13 @@ impl Store {
                 if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
         })?;
+        let mut octets = 0;
         for (at, id) in looked_at {
-            if at <= request.now && due.entries.len() < most {
+            if at <= request.now && due.entries.len() < most && octets < PAGE_OCTETS {
                 // Gone between two reads.
                 let Some(entry) = self.engine.record::<QueueRecord>(&keys::queue(id))? else { continue };
                 if !busy.contains(&entry.recipient.address.domain) {
+                    octets += weight(&entry);
                     due.entries.extend(self.queue_entry(id, entry)?);
                     continue;
                 }
@@ -427,6 +434,7 @@ impl Store {
         let mut page: Vec<(QueueId, QueueRecord)> = Vec::new();
         let from = keys::queue(after);
         let mut outcome = Ok(());
+        let mut octets = 0;
         let end = keys::behind(b"Q").unwrap_or_default();
         let range = (Bound::Excluded(from.as_slice()), Bound::Excluded(end.as_slice()));
         let most = (most as usize).min(PAGE);
@@ -435,11 +443,14 @@ impl Store {
         }
         self.engine.visit(range, |key, value| {
             match (keys::last_id(key), records::decode(key, value)) {
-                (Some(id), Ok(entry)) => page.push((QueueId(id), entry)),
+                (Some(id), Ok(entry)) => {
+                    octets += weight(&entry);
+                    page.push((QueueId(id), entry));
+                }
                 (_, Err(error)) => outcome = Err(Fault::from(error)),
                 (None, _) => {}
             }
-            let more = outcome.is_ok() && page.len() < most;
+            let more = outcome.is_ok() && page.len() < most && octets < PAGE_OCTETS;
             if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         outcome?;
@@ -457,7 +468,7 @@ impl Store {
         let mut kicked = 0;
         let mut after = QueueId(0);
         loop {
-            let ids: Vec<QueueId> = self.engine_ids_after(after)?.into_iter().collect();
+            let ids = self.engine_ids_after(after)?;
             let Some(last) = ids.last() else { return Ok(kicked) };
             after = *last;
             kicked += self.queue_kick_some(ids, now).await?;
@@ -546,6 +557,11 @@ impl Store {
     pub fn queue_state(&self) -> Result<QueueState, Fault> {
         Ok(self.engine.record(keys::QUEUE)?.unwrap_or_default())
     }
+}
+
+/// Roughly the octets of an entry in a reply: addresses and Message-ID have their limits.
+fn weight(entry: &QueueRecord) -> usize {
+    1024 + entry.last.len() + entry.recipient.notify.len() + entry.recipient.orcpt.len()
 }
 
 fn cut(text: &str, most: usize) -> String {

@@ -40,7 +40,14 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     tokio::spawn(tend(store.clone()));
     tokio::spawn(follow(context.clone(), store.clone()));
     context.ready();
-    context.life.stopping().await;
+    let mut health = store.engine.health();
+    tokio::select! {
+        () = context.life.stopping() => {}
+        Ok(_) = health.wait_for(|health| health.reopen) => {
+            // Started again, the store replays into an index that works, or says why there is none.
+            anyhow::bail!("the index failed: {}", store.engine.health().borrow().commit.as_deref().unwrap_or("-"));
+        }
+    }
     // Peers that are in the middle of something get their answers; they find the next store by themselves.
     context.life.drained(context.config().service.stop_grace.min(Duration::from_secs(2))).await;
     store.sweep(false).await;

@@ -8,7 +8,7 @@ mod setup;
 mod supervisor;
 mod units;
 
-pub use bus::ask_to_start;
+pub use bus::{ask_to_start, bus_name};
 
 use crate::localserve::supervisor::{Place, Supervisor};
 use anyhow::{Context as _, bail};

@@ -124,7 +124,11 @@ impl Committer {
                 batch.set(key, value.as_ref());
             }
         }
-        self.inner.index.apply(batch, end).map_err(|error| error.to_string())?;
+        self.inner.index.apply(batch, end).map_err(|error| {
+            // sled refuses everything after its first I/O error.
+            self.inner.set_index_failed();
+            error.to_string()
+        })?;
         if !missing.is_empty() {
             tracing::error!(?missing, "a change was committed whose files could not be made");
         }

@@ -94,6 +94,8 @@ pub struct Health {
     pub commit: Option<String>,
     /// Checkpoints fail because of this; changes go on.
     pub keep: Option<String>,
+    /// The index failed and stays so until the store is opened again.
+    pub reopen: bool,
 }
 
 /// An open store.
@@ -309,6 +311,10 @@ impl Inner {
             health.commit = problem;
             differs
         });
+    }
+
+    fn set_index_failed(&self) {
+        self.health.send_modify(|health| health.reopen = true);
     }
 
     fn set_keep_health(&self, problem: Option<String>) {

@@ -103,8 +103,13 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
         fs::create_dir_all(dir).map_err(fault(dir))?;
     }
     let lock = lock(&options.dir)?;
-    journal::tidy(&journal_dir);
+    // A folder that a power cut takes away takes along whatever was synced in it.
+    let above = options.dir.parent().filter(|above| !above.as_os_str().is_empty());
     let files = Files::open(&options.dir).map_err(fault(&options.dir))?;
+    for dir in [Some(options.dir.as_path()), above].into_iter().flatten() {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault(dir))?;
+    }
+    journal::tidy(&journal_dir);
     let before = State::read(&index_dir).map_err(fault(&index_dir))?;
     let snapshot = snapshot::newest(&index_dir).map_err(fault(&index_dir))?;
     let mut report = Report::default();

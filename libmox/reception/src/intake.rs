@@ -1,0 +1,209 @@
+//! A message on its way in: in memory while small, then in a staging file of the store.
+//!
+//! | state | left by |
+//! |---|---|
+//! | Inline | more than [`INLINE_OCTETS`]: the store is asked for a file |
+//! | File | the end |
+//! | Broken | the end: bytes are taken and dropped, so that the client can be told |
+//!
+//! A crash leaves nothing: the file has no name, and the store forgets it with our connection.
+
+use libmox_store::{Body, BodyId, INLINE_OCTETS, Stage, Store, StoreError, Unstage};
+use libmox_types::ByteCount;
+use std::io;
+use std::os::fd::OwnedFd;
+use tokio::fs::File;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+
+/// Sees every octet of a message, in order.
+pub trait Tap: Send {
+    /// The next ones.
+    fn feed(&mut self, bytes: &[u8]);
+}
+
+impl Tap for () {
+    fn feed(&mut self, _: &[u8]) {}
+}
+
+impl Tap for libmox_message::Parser {
+    fn feed(&mut self, bytes: &[u8]) {
+        libmox_message::Parser::feed(self, bytes);
+    }
+}
+
+/// Why a message could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeFault {
+    /// The store gave no file.
+    #[error("no staging file")]
+    Stage(#[source] StoreError),
+    /// It gave a reply without a descriptor.
+    #[error("no descriptor for the staging file")]
+    NoFile,
+    /// Writing it.
+    #[error("staging file cannot be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// A message that is all there.
+#[derive(Debug)]
+pub struct Taken<T> {
+    /// What looked at it.
+    pub tap: T,
+    /// Octets.
+    pub size: ByteCount,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where the octets are.
+#[derive(Debug)]
+pub enum Place {
+    /// Here.
+    Inline(Vec<u8>),
+    /// In a file of the store.
+    Staged(Staged),
+}
+
+impl<T> Taken<T> {
+    /// For a request to the store; the file is the request's then.
+    #[must_use]
+    pub fn into_body(self) -> (Body, T) {
+        let body = match self.place {
+            Place::Inline(bytes) => Body::Inline(bytes),
+            Place::Staged(staged) => Body::Staged { body: staged.release(), size: self.size },
+        };
+        (body, self.tap)
+    }
+
+    /// The octets, where they are in memory.
+    #[must_use]
+    pub fn inline(&self) -> Option<&[u8]> {
+        match &self.place {
+            Place::Inline(bytes) => Some(bytes),
+            Place::Staged(_) => None,
+        }
+    }
+
+    /// A descriptor to read them from, at the start of the file.
+    pub fn descriptor(&self) -> io::Result<Option<OwnedFd>> {
+        match &self.place {
+            Place::Inline(_) => Ok(None),
+            Place::Staged(staged) => staged.file.as_ref().map(OwnedFd::try_clone).transpose(),
+        }
+    }
+}
+
+/// A staging file; given back when dropped unused.
+#[derive(Debug)]
+pub struct Staged {
+    id: Option<BodyId>,
+    file: Option<OwnedFd>,
+    store: Store,
+}
+
+impl Staged {
+    fn release(mut self) -> BodyId {
+        // Set when it was made, taken only here and in `drop`.
+        self.id.take().unwrap_or(BodyId(0))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let store = self.store.clone();
+        // Outside a runtime the connection ends too, and the store forgets it by itself.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = store.ask(Unstage(id)).await {
+                    tracing::debug!(%error, "staged body was not given back");
+                }
+            });
+        }
+    }
+}
+
+enum State {
+    Inline,
+    File(File, Staged),
+    Broken(IntakeFault),
+}
+
+/// Octets gathered before they go to the file.
+const CHUNK: usize = 256 * 1024;
+
+pub(crate) struct Intake<T> {
+    store: Store,
+    tap: T,
+    buffer: Vec<u8>,
+    /// Of the buffer, seen by the tap.
+    seen: usize,
+    written: u64,
+    state: State,
+}
+
+impl<T: Tap> Intake<T> {
+    pub(crate) fn new(store: Store, tap: T) -> Self {
+        Self { store, tap, buffer: Vec::new(), seen: 0, written: 0, state: State::Inline }
+    }
+
+    /// Where the next octets are appended; then [`Self::settle`].
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Shows new octets to the tap, and moves what is too much for memory.
+    pub(crate) async fn settle(&mut self) {
+        self.tap.feed(&self.buffer[self.seen..]);
+        self.seen = self.buffer.len();
+        let most = if matches!(self.state, State::Inline) { INLINE_OCTETS } else { CHUNK };
+        if self.buffer.len() > most {
+            self.write_out().await;
+        }
+    }
+
+    async fn write_out(&mut self) {
+        if matches!(self.state, State::Inline) {
+            self.state = match stage(&self.store).await {
+                Ok((file, staged)) => State::File(file, staged),
+                Err(fault) => State::Broken(fault),
+            };
+        }
+        if let State::File(file, _) = &mut self.state
+            && let Err(error) = file.write_all(&self.buffer).await
+        {
+            self.state = State::Broken(error.into());
+        }
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.seen = 0;
+    }
+
+    pub(crate) async fn finish(mut self) -> Result<Taken<T>, IntakeFault> {
+        if !matches!(self.state, State::Inline) {
+            self.write_out().await;
+        }
+        match self.state {
+            State::Inline => {
+                let size = ByteCount(self.buffer.len() as u64);
+                Ok(Taken { tap: self.tap, size, place: Place::Inline(self.buffer) })
+            }
+            State::File(mut file, mut staged) => {
+                file.flush().await?;
+                // Whoever reads it through a copy of this descriptor starts at the front.
+                file.rewind().await?;
+                staged.file = Some(OwnedFd::from(file.into_std().await));
+                Ok(Taken { tap: self.tap, size: ByteCount(self.written), place: Place::Staged(staged) })
+            }
+            State::Broken(fault) => Err(fault),
+        }
+    }
+}
+
+async fn stage(store: &Store) -> Result<(File, Staged), IntakeFault> {
+    let (id, descriptors) = store.ask_with(Stage, Vec::new()).await.map_err(IntakeFault::Stage)?;
+    let staged = Staged { id: Some(id), file: None, store: store.clone() };
+    let descriptor = descriptors.into_iter().next().ok_or(IntakeFault::NoFile)?;
+    Ok((File::from_std(std::fs::File::from(descriptor)), staged))
+}

@@ -1,0 +1,282 @@
+//! The driver of an SMTP server: carries out the steps of a [`Session`] on a connection.
+//!
+//! What `mox-smtp` and `mox-submission` share. Replies leave when no further command waits (RFC 2920 §3.2); the
+//! message goes to a staging file of the store as it comes in, unless it is small.
+//! Does not know: who may send what to whom. That is [`Policy`], the service's own.
+//! Fails with: nothing towards the service; a connection that ends says why in [`Ended`].
+
+mod intake;
+
+pub use intake::{IntakeFault, Place, Staged, Taken, Tap};
+
+use intake::Intake;
+use libmox_sasl::Mechanism;
+use libmox_service::clock;
+use libmox_service::life::Life;
+use libmox_service::tls::Tls;
+use libmox_service::wire::{Wire, WireFault};
+use libmox_smtp::command::RcptPath;
+use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction};
+use libmox_smtp::{Reply, data, limits};
+use libmox_store::Store;
+use libmox_types::ReversePath;
+use std::future::Future;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The service's decisions. Each may wait for others; the session waits meanwhile.
+pub trait Policy: Send {
+    /// Looks at the message as it comes in.
+    type Tap: Tap;
+
+    /// MAIL FROM.
+    fn ask_sender(&mut self, from: &ReversePath) -> impl Future<Output = Answer> + Send;
+
+    /// RCPT TO, within this transaction.
+    fn ask_recipient(
+        &mut self,
+        to: &RcptPath,
+        transaction: &Transaction,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// A message is about to come in.
+    fn tap(&mut self) -> Self::Tap;
+
+    /// What becomes of the message: the last word.
+    fn ask_message(
+        &mut self,
+        wire: &Wire,
+        session: &Session,
+        transaction: &Transaction,
+        taken: Taken<Self::Tap>,
+    ) -> impl Future<Output = Reply> + Send;
+
+    /// Runs a SASL exchange.
+    fn ask_login(
+        &mut self,
+        wire: &mut Wire,
+        mechanism: Mechanism,
+        initial: Option<Vec<u8>>,
+    ) -> impl Future<Output = Result<Login, WireFault>> + Send;
+
+    /// TLS is on: which mechanisms are on offer now.
+    fn mechanisms(&mut self, wire: &Wire) -> Vec<Mechanism>;
+}
+
+/// Why a conversation ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// As the protocol has it, with the last reply.
+    #[error("{0}")]
+    Closed(Reply),
+    /// The connection.
+    #[error("connection")]
+    Wire(#[from] WireFault),
+}
+
+/// Until the last reply has left.
+const GOODBYE_WAIT: Duration = Duration::from_secs(5);
+
+/// Holds a conversation to its end.
+pub async fn converse<P: Policy>(
+    wire: &mut Wire,
+    session: &mut Session,
+    policy: &mut P,
+    store: &Store,
+    tls: Option<&Tls>,
+    life: &Life,
+    message_octets: u64,
+) -> Ended {
+    let mut driver = Driver { wire, session, policy, store, tls, life, message_octets };
+    match driver.run().await {
+        Ok(reply) => {
+            reply.write(driver.wire.output());
+            driver.wire.close(GOODBYE_WAIT).await;
+            Ended::Closed(reply)
+        }
+        Err(fault) => {
+            driver.wire.close(GOODBYE_WAIT).await;
+            Ended::Wire(fault)
+        }
+    }
+}
+
+struct Driver<'a, P> {
+    wire: &'a mut Wire,
+    session: &'a mut Session,
+    policy: &'a mut P,
+    store: &'a Store,
+    tls: Option<&'a Tls>,
+    life: &'a Life,
+    message_octets: u64,
+}
+
+/// What the next line is.
+enum Next {
+    Step(Step),
+    /// Nobody says anything any more.
+    Stopping,
+    Silent,
+}
+
+impl<P: Policy> Driver<'_, P> {
+    /// Until the last reply, which is returned and not written yet.
+    async fn run(&mut self) -> Result<Reply, WireFault> {
+        self.session.greeting().write(self.wire.output());
+        loop {
+            let mut step = match self.next().await? {
+                Next::Step(step) => step,
+                Next::Stopping => self.session.on_shutdown(),
+                Next::Silent => self.session.on_timeout(),
+            };
+            loop {
+                step = match step {
+                    Step::Reply(reply) => {
+                        reply.write(self.wire.output());
+                        break;
+                    }
+                    Step::Close(reply) => return Ok(reply),
+                    Step::Ask(question) => self.ask(question).await,
+                    Step::Auth(mechanism, initial) => {
+                        let login = self.policy.ask_login(self.wire, mechanism, initial).await?;
+                        self.session.on_login(login)
+                    }
+                    Step::StartTls(reply) => {
+                        reply.write(self.wire.output());
+                        self.start_tls().await?;
+                        break;
+                    }
+                    Step::Body(reply) => {
+                        reply.write(self.wire.output());
+                        self.body().await?
+                    }
+                };
+            }
+        }
+    }
+
+    /// The next command. Replies leave only when nothing more is buffered.
+    async fn next(&mut self) -> Result<Next, WireFault> {
+        let mut too_long = false;
+        loop {
+            let buffered = self.wire.buffered();
+            if let Some(end) = memchr::memchr(b'\n', buffered) {
+                if self.life.is_stopping() {
+                    return Ok(Next::Stopping);
+                }
+                let line = &buffered[..end];
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let step = if too_long || end >= limits::COMMAND_OCTETS {
+                    self.session.on_long_line()
+                } else {
+                    self.session.on_line(line, clock::now())
+                };
+                self.wire.consume(end + 1);
+                return Ok(Next::Step(step));
+            }
+            if buffered.len() >= limits::COMMAND_OCTETS {
+                // The rest of the line is thrown away as it comes.
+                too_long = true;
+                let len = buffered.len();
+                self.wire.consume(len);
+            }
+            self.wire.flush(limits::DATA_WAIT).await?;
+            if self.wire.buffered().is_empty() {
+                self.wire.rest();
+            }
+            tokio::select! {
+                () = self.life.stopping() => return Ok(Next::Stopping),
+                filled = self.wire.fill(limits::COMMAND_WAIT) => match filled {
+                    Ok(_) => {}
+                    Err(WireFault::Timeout) => return Ok(Next::Silent),
+                    Err(fault) => return Err(fault),
+                },
+            }
+        }
+    }
+
+    async fn ask(&mut self, question: Question) -> Step {
+        let answer = match question {
+            Question::Sender(from) => self.policy.ask_sender(&from).await,
+            Question::Recipient(to) => match self.session.transaction() {
+                Some(transaction) => self.policy.ask_recipient(&to, transaction).await,
+                None => Answer::Refuse(internal()),
+            },
+            // The message is asked about where it was read.
+            Question::Message => Answer::Refuse(internal()),
+        };
+        self.session.on_answer(answer)
+    }
+
+    async fn start_tls(&mut self) -> Result<(), WireFault> {
+        self.wire.flush(limits::DATA_WAIT).await?;
+        let Some(tls) = self.tls else { return Err(WireFault::Closed) };
+        self.wire.start_tls(tls).await?;
+        let mechanisms = self.policy.mechanisms(self.wire);
+        self.session.on_tls(mechanisms);
+        Ok(())
+    }
+
+    /// Reads the message and asks what becomes of it.
+    async fn body(&mut self) -> Result<Step, WireFault> {
+        let until = Instant::now() + limits::TRANSACTION_WAIT;
+        let mut decoder = data::Decoder::new(self.message_octets);
+        let mut intake = Intake::new(self.store.clone(), self.policy.tap());
+        self.wire.flush(limits::DATA_WAIT).await?;
+        loop {
+            let used = decoder.feed(self.wire.buffered(), intake.buffer());
+            self.wire.consume(used);
+            intake.settle().await;
+            if decoder.ended() {
+                break;
+            }
+            // A message that is far too large is not read to its end: row SR-20.
+            if decoder.taken() > self.message_octets.saturating_mul(2) {
+                return Ok(Step::Close(Reply::new(552, "5.3.4", "message too large")));
+            }
+            if Instant::now() >= until {
+                return Ok(Step::Close(Reply::new(421, "4.4.2", "transaction takes too long")));
+            }
+            match self.wire.fill(limits::DATA_WAIT).await {
+                Ok(_) => {}
+                Err(WireFault::Timeout) => return Ok(self.session.on_timeout()),
+                Err(fault) => return Err(fault),
+            }
+        }
+        let flaws = decoder.flaws();
+        if flaws != data::Flaws::default() {
+            return Ok(self.session.on_body(Body::Flawed(flaws)));
+        }
+        let step = self.session.on_body(Body::Complete);
+        if step != Step::Ask(Question::Message) {
+            return Ok(step);
+        }
+        let reply = match (intake.finish().await, self.session.transaction()) {
+            (Ok(taken), Some(transaction)) => {
+                self.policy.ask_message(self.wire, self.session, transaction, taken).await
+            }
+            (Ok(_), None) => internal(),
+            (Err(fault), _) => {
+                tracing::error!(mox_reason = %fault, "message cannot be staged: {fault}");
+                Reply::new(451, "4.3.0", "cannot store messages now, try again later")
+            }
+        };
+        Ok(self.session.on_answer(Answer::Message(reply)))
+    }
+}
+
+fn internal() -> Reply {
+    Reply::new(451, "4.3.0", "internal error")
+}
+
+/// The store's words for a refusal, for strangers. An unknown outcome is never 5xx.
+#[must_use]
+pub fn store_refusal(error: &libmox_store::StoreError) -> Reply {
+    use libmox_store::Fault;
+    match error.fault() {
+        Some(Fault::OverQuota) => Reply::new(452, "4.2.2", "mailbox is full"),
+        Some(Fault::NotYours) => Reply::new(550, "5.7.1", "address not allowed for this account"),
+        Some(Fault::Limit(name)) => Reply::new(451, "4.7.1", format!("limit reached: {name}")),
+        _ => Reply::new(451, "4.3.0", "try again later"),
+    }
+}

@@ -1,0 +1,283 @@
+//! A store in memory that speaks the real contract: recipients, logins, deliveries and the queue, without mailboxes.
+
+use libmox_ipc::{Answer, Refusal, Service};
+use libmox_sasl::scram::{self, Hash, Verifier};
+use libmox_sasl::{Secret, prepare_password};
+use libmox_store::{
+    Body, BodyId, Deliver, Delivered, Fault, LoginOutcome, QueueAdd, RecipientPath, RecipientStatus, Reply,
+    Request, Role, ScramChallenge, ScramHash, SessionId, SignedIn, Store, StoreContract, Stored,
+};
+use libmox_types::{AccountId, Address, MsgId, QueueId, ReversePath};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::UnixListener;
+
+/// What the store was handed, with the octets of the body.
+#[derive(Debug, Clone)]
+pub enum Received {
+    /// From port 25.
+    Delivery(Box<Deliver>, Vec<u8>),
+    /// For elsewhere.
+    Queued(Box<QueueAdd>, Vec<u8>),
+}
+
+/// How it answers.
+#[derive(Debug, Default)]
+struct State {
+    recipients: HashMap<String, RecipientStatus>,
+    passwords: HashMap<String, String>,
+    received: Vec<Received>,
+    staged: HashMap<u64, File>,
+    exchanges: HashMap<u64, (String, Verifier, String)>,
+    sessions: HashMap<u64, String>,
+    next: u64,
+    fault: Option<Fault>,
+    outcome: Option<Delivered>,
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub struct FakeStore {
+    state: Mutex<State>,
+}
+
+impl FakeStore {
+    /// Listens in this folder; the client goes with it.
+    pub fn start(folder: &Path, role: Role) -> io::Result<(Arc<Self>, Store)> {
+        let path = folder.join(format!("{}.sock", role.socket()));
+        let listener = UnixListener::bind(&path)?;
+        let store = Arc::new(Self::default());
+        let service = Arc::clone(&store);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(libmox_ipc::serve(Arc::clone(&service), role, stream, "fake-store"));
+            }
+        });
+        Ok((store, Store::new(&path, "test")))
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a recipient is; unknown ones are foreign.
+    pub fn recipient(&self, address: &str, status: RecipientStatus) {
+        self.state().recipients.insert(address.into(), status);
+    }
+
+    /// Somebody who may sign in, and send as this address.
+    pub fn person(&self, address: &str, password: &str) {
+        self.state().passwords.insert(address.into(), password.into());
+    }
+
+    /// Every delivery and queueing fails so from now on.
+    pub fn fail_with(&self, fault: Option<Fault>) {
+        self.state().fault = fault;
+    }
+
+    /// Every recipient of a delivery gets this.
+    pub fn answer_deliveries_with(&self, outcome: Option<Delivered>) {
+        self.state().outcome = outcome;
+    }
+
+    /// What came in, taken out.
+    pub fn take(&self) -> Vec<Received> {
+        std::mem::take(&mut self.state().received)
+    }
+
+    /// Staging files that were neither used nor given back.
+    pub fn staged(&self) -> usize {
+        self.state().staged.len()
+    }
+}
+
+impl Service for FakeStore {
+    type Contract = StoreContract;
+    type Peer = Role;
+
+    fn may(&self, role: &Role, request: &Request) -> Result<(), Refusal> {
+        if role.may(request) { Ok(()) } else { Err(Refusal("verb of another role")) }
+    }
+
+    async fn call(
+        self: Arc<Self>,
+        _: Arc<Role>,
+        request: Request,
+        _: Vec<OwnedFd>,
+        answer: Answer<StoreContract>,
+    ) {
+        let (outcome, descriptors) = self.state().answer(request);
+        answer.reply_with(outcome, descriptors).await;
+    }
+}
+
+type Outcome = (Result<Reply, Fault>, Vec<OwnedFd>);
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn answer(&mut self, request: Request) -> Outcome {
+        if let Request::Stage(_) = request {
+            return self.stage();
+        }
+        (self.plain(request), Vec::new())
+    }
+
+    fn stage(&mut self) -> Outcome {
+        let id = self.number();
+        let file = tempfile::tempfile().and_then(|file| Ok((file.try_clone()?, file)));
+        match file {
+            Ok((ours, theirs)) => {
+                self.staged.insert(id, ours);
+                (Ok(Reply::Stage(BodyId(id))), vec![OwnedFd::from(theirs)])
+            }
+            Err(error) => (Err(Fault::Unavailable(error.to_string())), Vec::new()),
+        }
+    }
+
+    fn plain(&mut self, request: Request) -> Result<Reply, Fault> {
+        Ok(match request {
+            Request::Ping(_) => Reply::Ping(()),
+            Request::Unstage(unstage) => {
+                self.staged.remove(&unstage.0.0).ok_or(Fault::NoBody)?;
+                Reply::Unstage(())
+            }
+            Request::CheckRecipient(ask) => {
+                let name = match ask.recipient {
+                    RecipientPath::Address(address) => address.to_string(),
+                    RecipientPath::Postmaster => "postmaster".into(),
+                    RecipientPath::Literal(local, ip) => format!("{}@[{ip}]", local.as_str()),
+                };
+                let status = self.recipients.get(&name).cloned();
+                Reply::CheckRecipient(status.unwrap_or(RecipientStatus::Foreign))
+            }
+            Request::Deliver(deliver) => {
+                self.refusal()?;
+                let bytes = self.body(&deliver.body)?;
+                let id = MsgId(self.number());
+                let outcome = self.outcome.clone().unwrap_or(Delivered::Stored(Stored { id }));
+                let outcomes = deliver.recipients.iter().map(|_| outcome.clone()).collect();
+                self.received.push(Received::Delivery(Box::new(deliver), bytes));
+                Reply::Deliver(outcomes)
+            }
+            Request::QueueAdd(add) => {
+                self.refusal()?;
+                let login = self.sessions.get(&add.session.0).cloned().ok_or(Fault::NoSession)?;
+                let foreign = |address: &Address| address.to_string() != login;
+                if add.header_from.as_ref().is_some_and(foreign) {
+                    return Err(Fault::NotYours);
+                }
+                let bytes = self.body(&add.body)?;
+                let ids = add.recipients.iter().map(|_| QueueId(self.number())).collect();
+                self.received.push(Received::Queued(Box::new(add), bytes));
+                Reply::QueueAdd(ids)
+            }
+            Request::CheckSender(ask) => {
+                let login = self.sessions.get(&ask.session.0).ok_or(Fault::NoSession)?;
+                Reply::CheckSender(ask.address.to_string() == *login)
+            }
+            Request::LoginPassword(login) => {
+                let right = self.passwords.get(&login.username) == Some(&login.password);
+                Reply::LoginPassword(self.sign_in(&login.username, right, Vec::new()))
+            }
+            Request::LoginLocal(login) => {
+                let user = format!("{}@localhost", login.user);
+                Reply::LoginLocal(self.sign_in(&user, true, Vec::new()))
+            }
+            Request::ScramStart(start) => {
+                let hash = match start.hash {
+                    ScramHash::Sha1 => Hash::Sha1,
+                    ScramHash::Sha256 => Hash::Sha256,
+                };
+                let password = self.passwords.get(&start.username).cloned().unwrap_or_else(|| "\u{1}".into());
+                let prepared = prepare_password(&password).unwrap_or(Secret("decoy".into()));
+                let verifier = scram::derive(hash, &prepared, b"salt", 4096);
+                let exchange = self.number();
+                let server_nonce = format!("server{exchange}");
+                self.exchanges.insert(exchange, (start.username, verifier, server_nonce.clone()));
+                Reply::ScramStart(ScramChallenge {
+                    exchange,
+                    salt: b"salt".to_vec(),
+                    iterations: 4096,
+                    server_nonce,
+                })
+            }
+            Request::ScramFinish(finish) => {
+                let (username, verifier, _) =
+                    self.exchanges.remove(&finish.exchange).ok_or(Fault::NotFound)?;
+                let signature = scram::verify(&verifier, &finish.auth_message, &finish.proof);
+                let right = signature.is_some();
+                Reply::ScramFinish(self.sign_in(&username, right, signature.unwrap_or_default()))
+            }
+            Request::SignOut(session) => {
+                self.sessions.remove(&session.0.0);
+                Reply::SignOut(())
+            }
+            _ => return Err(Fault::Invalid("not in the fake store".into())),
+        })
+    }
+
+    fn refusal(&self) -> Result<(), Fault> {
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    fn sign_in(&mut self, username: &str, right: bool, server_signature: Vec<u8>) -> LoginOutcome {
+        let Ok(login) = Address::parse(username) else { return LoginOutcome::Denied };
+        if !right {
+            return LoginOutcome::Denied;
+        }
+        let session = self.number();
+        self.sessions.insert(session, username.into());
+        LoginOutcome::SignedIn(SignedIn {
+            session: SessionId(session),
+            account: AccountId(1),
+            account_name: "test".into(),
+            login,
+            server_signature,
+        })
+    }
+
+    fn body(&mut self, body: &Body) -> Result<Vec<u8>, Fault> {
+        match body {
+            Body::Inline(bytes) => Ok(bytes.clone()),
+            Body::Staged { body, size } => {
+                let file = self.staged.remove(&body.0).ok_or(Fault::NoBody)?;
+                let len = file.metadata().map_err(|e| Fault::Unavailable(e.to_string()))?.len();
+                if len != size.0 {
+                    return Err(Fault::NoBody);
+                }
+                let mut bytes = vec![0; usize::try_from(len).map_err(|_| Fault::NoBody)?];
+                file.read_exact_at(&mut bytes, 0).map_err(|e| Fault::Unavailable(e.to_string()))?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+/// For assertions: the envelope sender of what was received.
+impl Received {
+    /// MAIL FROM.
+    #[must_use]
+    pub fn mail_from(&self) -> &ReversePath {
+        match self {
+            Self::Delivery(deliver, _) => &deliver.mail_from,
+            Self::Queued(add, _) => &add.mail_from,
+        }
+    }
+
+    /// The octets of the message.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        match self {
+            Self::Delivery(_, body) | Self::Queued(_, body) => body,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Stand-ins for other processes, for tests that run one service alone. Never a dependency, only a dev-dependency.
+
+mod fake_store;
+
+pub use fake_store::{FakeStore, Received};

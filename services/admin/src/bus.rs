@@ -1,0 +1,310 @@
+//! `org.libmox.Admin1`.
+
+use crate::edit::{self, Edit};
+use crate::{Admin, AdminError, dns};
+use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKeys, HostKeys, KeysFault};
+use libmox_service::bus::{actions, authorize};
+use libmox_service::{clock, config, paths};
+use libmox_store::{AccountList, AccountRemove, AccountSetPassword, Check, Reload, Status};
+use libmox_types::{Address, Domain};
+use mox_dbus::admin1::{AccountItem, DomainItem, SystemStatus};
+use std::sync::Arc;
+use zbus::message::Header;
+use zbus::{Connection, fdo};
+
+pub(crate) struct AdminInterface(pub Arc<Admin>);
+
+fn address(text: &str) -> Result<Address, AdminError> {
+    Address::parse(text).map_err(|error| AdminError::Invalid(format!("{text}: {error}")))
+}
+
+fn domain(text: &str) -> Result<Domain, AdminError> {
+    Domain::parse(text).map_err(|error| AdminError::Invalid(format!("{text}: {error}")))
+}
+
+impl Admin {
+    /// One change: computed, checked, written, followed by the store; taken back if the store does not follow.
+    async fn change(&self, edit: Edit) -> Result<(), AdminError> {
+        let _one = self.changing.lock().await;
+        let folder = paths::config();
+        let before = edit::read(&folder)?;
+        let after = edit::apply(&before, &edit)?;
+        edit::write(&folder, &before, &after)?;
+        match self.reload().await {
+            Ok(()) => {
+                tracing::info!(message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a031", change = ?edit, "configuration changed");
+                Ok(())
+            }
+            Err(error) => {
+                edit::write(&folder, &after, &before)?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn reload(&self) -> Result<(), AdminError> {
+        let generation = self.store.ask(Status).await?.generation + 1;
+        let outcome = self.store.ask(Reload { generation }).await?;
+        if outcome.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(AdminError::Mistakes(outcome.mistakes.join("\n")))
+        }
+    }
+
+    fn domains() -> Result<Arc<config::Domains>, AdminError> {
+        config::load_domains(&paths::config()).map_err(|mistakes| AdminError::Mistakes(mistakes.to_string()))
+    }
+
+    /// Row MA-05: two RSA keys named for the year, signing with the first.
+    async fn make_dkim(&self, domain: &Domain) -> Result<(), AdminError> {
+        let (year, ..) = libmox_message::date::utc(clock::now());
+        for (letter, signs) in [('a', true), ('b', false)] {
+            let verb = DkimGenerate {
+                domain: domain.clone(),
+                selector: format!("{year}{letter}"),
+                algorithm: DkimAlgorithm::Rsa2048,
+                signs,
+            };
+            match self.keys.ask(verb).await {
+                Ok(_) => {}
+                Err(error) if error.fault() == Some(&KeysFault::Exists) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn dns(&self, domain: &Domain) -> Result<Vec<String>, AdminError> {
+        if !Self::domains()?.domains.contains_key(domain) {
+            return Err(AdminError::NotFound(format!("domain {domain}")));
+        }
+        let statics =
+            config::load_static(&paths::config()).map_err(|m| AdminError::Mistakes(m.to_string()))?;
+        let keys = self.keys.ask(DkimKeys { domain: domain.clone() }).await?;
+        let host: Vec<Vec<u8>> =
+            self.keys.ask(HostKeys).await?.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+        Ok(dns::records(domain, &statics.hostname, &keys, &host))
+    }
+}
+
+#[zbus::interface(name = "org.libmox.Admin1")]
+impl AdminInterface {
+    async fn status(
+        &self,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<SystemStatus> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let status = self.0.store.ask(Status).await.map_err(AdminError::from)?;
+        Ok(SystemStatus {
+            store: status.state,
+            generation: status.generation,
+            accounts: status.accounts,
+            queued: status.queued,
+            held: status.held,
+            sessions: status.sessions,
+        })
+    }
+
+    async fn account_list(
+        &self,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<AccountItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let list = self.0.store.ask(AccountList).await.map_err(AdminError::from)?;
+        Ok(list
+            .into_iter()
+            .map(|account| AccountItem {
+                name: account.name,
+                addresses: account.addresses.iter().map(ToString::to_string).collect(),
+                login_disabled: account.login_disabled.unwrap_or_default(),
+                has_password: account.has_password,
+                used: account.used.0,
+                quota: account.quota.map_or(0, |quota| quota.0),
+            })
+            .collect())
+    }
+
+    async fn account_add(
+        &self,
+        name: &str,
+        first: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        Ok(self.0.change(Edit::AccountAdd { name: name.into(), address: address(first)? }).await?)
+    }
+
+    async fn account_remove(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        self.0.change(Edit::AccountRemove { name: name.into() }).await?;
+        Ok(self.0.store.ask(AccountRemove { account: name.into() }).await.map_err(AdminError::from)?)
+    }
+
+    async fn account_disable(
+        &self,
+        name: &str,
+        message: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        Ok(self.0.change(Edit::AccountLogin { name: name.into(), disabled: Some(message.into()) }).await?)
+    }
+
+    async fn account_enable(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        Ok(self.0.change(Edit::AccountLogin { name: name.into(), disabled: None }).await?)
+    }
+
+    async fn account_set_password(
+        &self,
+        name: &str,
+        password: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        let verb = AccountSetPassword { account: name.into(), password: password.into() };
+        Ok(self.0.store.ask(verb).await.map_err(AdminError::from)?)
+    }
+
+    async fn address_add(
+        &self,
+        entry: &str,
+        account: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        Ok(self.0.change(Edit::AddressAdd { address: entry.into(), account: account.into() }).await?)
+    }
+
+    async fn address_remove(
+        &self,
+        entry: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        Ok(self.0.change(Edit::AddressRemove { address: entry.into() }).await?)
+    }
+
+    async fn domain_list(
+        &self,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<DomainItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let domains = Admin::domains()?;
+        Ok(domains
+            .domains
+            .iter()
+            .map(|(n, d)| DomainItem { name: n.to_string(), disabled: d.disabled })
+            .collect())
+    }
+
+    /// Empty `account`: the domain alone.
+    async fn domain_add(
+        &self,
+        name: &str,
+        account: &str,
+        disabled: bool,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_DOMAINS).await?;
+        let name = domain(name)?;
+        self.0.change(Edit::DomainAdd { domain: name.clone(), disabled }).await?;
+        self.0.make_dkim(&name).await?;
+        if !account.is_empty() {
+            let address = format!("postmaster@{name}");
+            self.0.change(Edit::AddressAdd { address, account: account.into() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the DKIM keys of a domain that stands in the file already.
+    async fn domain_keys(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_DOMAINS).await?;
+        let name = domain(name)?;
+        if !Admin::domains()?.domains.contains_key(&name) {
+            return Err(AdminError::NotFound(format!("domain {name}")).into());
+        }
+        Ok(self.0.make_dkim(&name).await?)
+    }
+
+    async fn domain_remove(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_DOMAINS).await?;
+        Ok(self.0.change(Edit::DomainRemove { domain: domain(name)? }).await?)
+    }
+
+    async fn domain_set_disabled(
+        &self,
+        name: &str,
+        disabled: bool,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_DOMAINS).await?;
+        Ok(self.0.change(Edit::DomainDisabled { domain: domain(name)?, disabled }).await?)
+    }
+
+    async fn dns_records(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<String>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        Ok(self.0.dns(&domain(name)?).await?)
+    }
+
+    /// Empty `account`: all.
+    async fn check(
+        &self,
+        account: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<String>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let account = (!account.is_empty()).then(|| account.to_owned());
+        Ok(self.0.store.ask(Check { account }).await.map_err(AdminError::from)?)
+    }
+
+    async fn config_test(
+        &self,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<String>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let mut lines = Vec::new();
+        let folder = paths::config();
+        lines.extend(config::load_static(&folder).err().map(|m| m.lines()).unwrap_or_default());
+        lines.extend(config::load_domains(&folder).err().map(|m| m.lines()).unwrap_or_default());
+        Ok(lines)
+    }
+}

@@ -1,0 +1,229 @@
+//! Changes to `domains.toml` as text: what people wrote stays as they wrote it.
+//!
+//! Row CF-02: a change is computed from the text read, checked as a whole, and written only if the file is still the
+//! same. Does not know: the store, the bus.
+
+use crate::AdminError;
+use libmox_service::config::{DOMAINS_FILE, Domains};
+use libmox_types::{Address, Domain};
+use std::io::Write;
+use std::path::Path;
+use toml_edit::{Array, DocumentMut, Item, Table, Value};
+
+/// One change.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// A new account with its first address.
+    AccountAdd { name: String, address: Address },
+    /// An account goes.
+    AccountRemove { name: String },
+    /// Nobody may sign in, with the text to show; or again everybody.
+    AccountLogin { name: String, disabled: Option<String> },
+    /// One more address.
+    AddressAdd { address: String, account: String },
+    /// One less.
+    AddressRemove { address: String },
+    /// A new domain.
+    DomainAdd { domain: Domain, disabled: bool },
+    /// A domain goes; nobody may have addresses in it.
+    DomainRemove { domain: Domain },
+    /// Mail for it is refused for now, or again taken.
+    DomainDisabled { domain: Domain, disabled: bool },
+}
+
+/// The text after the change, checked.
+pub fn apply(text: &str, edit: &Edit) -> Result<String, AdminError> {
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| AdminError::Mistakes(format!("{DOMAINS_FILE}: {error}")))?;
+    change(document.as_table_mut(), edit)?;
+    let fresh = document.to_string();
+    Domains::parse(&fresh).map_err(|mistakes| AdminError::Mistakes(mistakes.to_string()))?;
+    Ok(fresh)
+}
+
+fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
+    match edit {
+        Edit::AccountAdd { name, address } => {
+            let accounts = table(root, "accounts")?;
+            if accounts.contains_key(name) {
+                return Err(AdminError::Exists(format!("account {name}")));
+            }
+            let mut account = Table::new();
+            account.insert("addresses", Item::Value(Value::Array(Array::from_iter([address.to_string()]))));
+            accounts.insert(name, Item::Table(account));
+        }
+        Edit::AccountRemove { name } => {
+            table(root, "accounts")?
+                .remove(name)
+                .ok_or_else(|| AdminError::NotFound(format!("account {name}")))?;
+        }
+        Edit::AccountLogin { name, disabled } => {
+            let account = existing(table(root, "accounts")?, name, "account")?;
+            match disabled {
+                Some(text) => drop(account.insert("login-disabled", Item::Value(Value::from(text.as_str())))),
+                None => drop(account.remove("login-disabled")),
+            }
+        }
+        Edit::AddressAdd { address, account } => {
+            let account = existing(table(root, "accounts")?, account, "account")?;
+            let list = account.entry("addresses").or_insert_with(|| Item::Value(Value::Array(Array::new())));
+            let list =
+                list.as_array_mut().ok_or_else(|| AdminError::Invalid("addresses is no list".into()))?;
+            list.push(address.as_str());
+        }
+        Edit::AddressRemove { address } => {
+            let accounts = table(root, "accounts")?;
+            let mut removed = false;
+            for (_, account) in accounts.iter_mut() {
+                let Some(list) = account.get_mut("addresses").and_then(Item::as_array_mut) else { continue };
+                let before = list.len();
+                list.retain(|entry| !entry.as_str().is_some_and(|entry| same(entry, address)));
+                removed |= list.len() < before;
+            }
+            if !removed {
+                return Err(AdminError::NotFound(format!("address {address}")));
+            }
+        }
+        Edit::DomainAdd { domain, disabled } => {
+            let domains = table(root, "domains")?;
+            if key_of(domains, domain).is_some() {
+                return Err(AdminError::Exists(format!("domain {domain}")));
+            }
+            let mut fresh = Table::new();
+            if *disabled {
+                fresh.insert("disabled", Item::Value(Value::from(true)));
+            }
+            domains.insert(domain.unicode(), Item::Table(fresh));
+        }
+        Edit::DomainRemove { domain } => {
+            let domains = table(root, "domains")?;
+            let key =
+                key_of(domains, domain).ok_or_else(|| AdminError::NotFound(format!("domain {domain}")))?;
+            domains.remove(&key);
+        }
+        Edit::DomainDisabled { domain, disabled } => {
+            let domains = table(root, "domains")?;
+            let key =
+                key_of(domains, domain).ok_or_else(|| AdminError::NotFound(format!("domain {domain}")))?;
+            existing(domains, &key, "domain")?.insert("disabled", Item::Value(Value::from(*disabled)));
+        }
+    }
+    Ok(())
+}
+
+/// The table `name` of the root; `[domains]` itself need not stand in the file.
+fn table<'a>(root: &'a mut Table, name: &str) -> Result<&'a mut Table, AdminError> {
+    let item = root.entry(name).or_insert_with(|| {
+        let mut fresh = Table::new();
+        fresh.set_implicit(true);
+        Item::Table(fresh)
+    });
+    item.as_table_mut().ok_or_else(|| AdminError::Invalid(format!("[{name}] is no table")))
+}
+
+fn existing<'a>(list: &'a mut Table, name: &str, kind: &str) -> Result<&'a mut Table, AdminError> {
+    list.get_mut(name)
+        .and_then(Item::as_table_mut)
+        .ok_or_else(|| AdminError::NotFound(format!("{kind} {name}")))
+}
+
+/// The key as written, whichever spelling of the domain it is.
+fn key_of(domains: &Table, domain: &Domain) -> Option<String> {
+    domains.iter().map(|(key, _)| key.to_owned()).find(|key| Domain::parse(key).is_ok_and(|d| d == *domain))
+}
+
+fn same(entry: &str, address: &str) -> bool {
+    entry == address
+        || matches!((Address::parse(entry), Address::parse(address)), (Ok(one), Ok(other)) if one == other)
+        || matches!(
+            (entry.strip_prefix('@').map(Domain::parse), address.strip_prefix('@').map(Domain::parse)),
+            (Some(Ok(one)), Some(Ok(other))) if one == other
+        )
+}
+
+/// The file's text; empty if it is not there yet.
+pub fn read(folder: &Path) -> Result<String, AdminError> {
+    let path = folder.join(DOMAINS_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(AdminError::File(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Replaces the file if it still says `before`.
+pub fn write(folder: &Path, before: &str, after: &str) -> Result<(), AdminError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = folder.join(DOMAINS_FILE);
+    let new = folder.join(format!("{DOMAINS_FILE}.new"));
+    let failed = |error: std::io::Error| AdminError::File(format!("{}: {error}", path.display()));
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o640)
+        .open(&new)
+        .map_err(failed)?;
+    file.write_all(after.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    if read(folder)? != before {
+        let _ = std::fs::remove_file(&new);
+        return Err(AdminError::Stale);
+    }
+    std::fs::rename(&new, &path).and_then(|()| std::fs::File::open(folder)?.sync_all()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "# ours\n[domains.\"example.org\"] # main\n\n[accounts.jane]\n# her\naddresses = [\"jane@example.org\"]\n";
+
+    #[test]
+    fn comments_stay_and_changes_read_back() {
+        let domain = Domain::parse("bücher.example").unwrap();
+        let text = apply(FILE, &Edit::DomainAdd { domain: domain.clone(), disabled: true }).unwrap();
+        let text =
+            apply(&text, &Edit::AddressAdd { address: "j@bücher.example".into(), account: "jane".into() })
+                .unwrap();
+        let joe = Edit::AccountAdd { name: "joe".into(), address: "joe@example.org".parse().unwrap() };
+        let text = apply(&text, &joe).unwrap();
+        let text =
+            apply(&text, &Edit::AccountLogin { name: "joe".into(), disabled: Some("gone".into()) }).unwrap();
+        assert!(
+            text.starts_with("# ours\n[domains.\"example.org\"] # main\n") && text.contains("# her\n"),
+            "{text}"
+        );
+        let read = Domains::parse(&text).unwrap();
+        assert!(read.domains[&domain].disabled);
+        assert_eq!(read.accounts["jane"].addresses.len(), 2);
+        assert_eq!(read.accounts["joe"].login_disabled.as_deref(), Some("gone"));
+        let text = apply(&text, &Edit::AddressRemove { address: "j@xn--bcher-kva.example".into() }).unwrap();
+        let text = apply(&text, &Edit::DomainRemove { domain }).unwrap();
+        let text = apply(&text, &Edit::AccountRemove { name: "joe".into() }).unwrap();
+        assert_eq!(Domains::parse(&text), Domains::parse(FILE));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let refused = |edit: Edit| apply(FILE, &edit).unwrap_err().to_string();
+        let org = Domain::parse("example.org").unwrap();
+        assert!(refused(Edit::DomainAdd { domain: org.clone(), disabled: false }).contains("exists already"));
+        assert!(refused(Edit::DomainRemove { domain: org }).contains("no such domain in [domains]"));
+        assert!(refused(Edit::AccountRemove { name: "x".into() }).contains("does not exist"));
+        assert!(
+            refused(Edit::AddressAdd { address: "Jane@example.org".into(), account: "jane".into() })
+                .contains("already")
+        );
+        let address = "x@example.org".parse().unwrap();
+        assert!(refused(Edit::AccountAdd { name: "a@b".into(), address }).contains("account name"));
+    }
+
+    #[test]
+    fn a_file_changed_underneath_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "", FILE).unwrap();
+        assert!(matches!(write(dir.path(), "", "x"), Err(AdminError::Stale)));
+        assert_eq!(read(dir.path()).unwrap(), FILE);
+    }
+}

@@ -1,0 +1,124 @@
+//! The commands of `mox`, as a library so that completions and man pages are made from the same definitions.
+
+mod commands;
+mod localserve;
+mod pages;
+mod quickstart;
+mod show;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Administer and run the mox mail system
+#[derive(Debug, Parser)]
+#[command(name = "mox", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Address of the bus, as localserve prints it [default: the system bus]
+    #[arg(long, global = true, value_name = "ADDRESS", env = "MOX_BUS")]
+    bus: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole system on loopback, without systemd, for yourself and for tests
+    Localserve(localserve::Args),
+    /// Set up this server for a domain: configuration, keys, account, listening sockets
+    Quickstart(quickstart::Args),
+    /// How the system is
+    Status,
+    /// Test and explain the configuration, list DNS records
+    #[command(subcommand)]
+    Config(commands::Config),
+    /// Accounts
+    #[command(subcommand)]
+    Account(commands::Account),
+    /// Addresses of accounts
+    #[command(subcommand)]
+    Address(commands::Address),
+    /// Domains
+    #[command(subcommand)]
+    Domain(commands::Domain),
+    /// Set the password of an account, read from standard input or asked for
+    Setaccountpassword {
+        /// Name of the account, not an address
+        account: String,
+    },
+    /// Messages waiting for other servers
+    #[command(subcommand)]
+    Queue(commands::Queue),
+    /// Check the stored mail of one account, or of all
+    Check {
+        /// Name of the account
+        account: Option<String>,
+    },
+    /// Services: reload, stop when idle, log level
+    #[command(subcommand)]
+    Service(commands::Service),
+    /// Write shell completion to standard output
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        folder: PathBuf,
+    },
+    /// Used by the private bus of localserve
+    #[command(hide = true)]
+    StartService {
+        #[arg(long)]
+        run: PathBuf,
+        service: String,
+    },
+}
+
+/// Runs a command; its result is the exit code.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(dispatch(cli)));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            show::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let to = show::To { json: cli.json };
+    match cli.command {
+        Command::Localserve(args) => {
+            let _journal = libmox_service::journal::Journal::start("mox-localserve");
+            localserve::run(args).await.map(|()| ExitCode::SUCCESS)
+        }
+        Command::StartService { run, service } => {
+            localserve::ask_to_start(&run, &service).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Completion { shell } => pages::completion(shell).map(|()| ExitCode::SUCCESS),
+        Command::Man { folder } => pages::man(&folder).map(|()| ExitCode::SUCCESS),
+        Command::Quickstart(args) => quickstart::run(args, to).await.map(|()| ExitCode::SUCCESS),
+        Command::Config(commands::Config::Describe) => {
+            to.text(&libmox_service::config::describe());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config(commands::Config::Test) => commands::config_test(to),
+        other => {
+            let bus = commands::Bus::connect(cli.bus.as_deref()).await?;
+            commands::on_bus(&bus, other, to).await
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Shell completion and man pages, made from the command definitions themselves.
+
+use crate::Cli;
+use clap::CommandFactory;
+use std::path::Path;
+
+/// To standard output.
+pub fn completion(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    clap_complete::generate(shell, &mut Cli::command(), "mox", &mut std::io::stdout());
+    Ok(())
+}
+
+/// `mox.8` and one page a command.
+pub fn man(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    page(&command, "mox", folder)
+}
+
+fn page(command: &clap::Command, name: &str, folder: &Path) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command.clone()).title(name).section("8").manual("mox mail system").render(&mut text)?;
+    std::fs::write(folder.join(format!("{name}.8")), text)?;
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        page(sub, &format!("{name}-{}", sub.get_name()), folder)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_page() {
+        let dir = tempfile::tempdir().unwrap();
+        man(dir.path()).unwrap();
+        for name in ["mox", "mox-localserve", "mox-account-add", "mox-queue-list"] {
+            let text = std::fs::read_to_string(dir.path().join(format!("{name}.8"))).unwrap();
+            assert!(text.contains(".SH NAME"), "{name}");
+        }
+        assert!(!dir.path().join("mox-start-service.8").exists());
+    }
+}

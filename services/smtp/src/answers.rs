@@ -1,0 +1,273 @@
+//! Asks the store and the verifier on behalf of one session.
+
+use crate::{events, policy};
+use libmox_message::Parser;
+use libmox_message::received::{self, Received, With};
+use libmox_reception::{Policy, Taken, Tap, store_refusal};
+use libmox_sasl::Mechanism;
+use libmox_service::clock;
+use libmox_service::config::Static;
+use libmox_service::wire::{Wire, WireFault};
+use libmox_smtp::command::RcptPath;
+use libmox_smtp::session::{Answer, Login, Session, Transaction};
+use libmox_smtp::{Reply, limits};
+use libmox_store::{CheckRecipient, Deliver, DeliverTo, Facts, RecipientPath, Store, Verdict};
+use libmox_types::{Address, Cid, ReversePath, Timestamp};
+use libmox_verify::{Shape, Verified, Verifier, Verify};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One connection's questions.
+pub(crate) struct Answers {
+    store: Store,
+    verifier: Verifier,
+    config: Arc<Static>,
+    cid: Cid,
+    ip: IpAddr,
+}
+
+/// Parses here only where nobody else does.
+pub(crate) struct MaybeParser(Option<Parser>);
+
+impl Tap for MaybeParser {
+    fn feed(&mut self, bytes: &[u8]) {
+        if let Some(parser) = &mut self.0 {
+            parser.feed(bytes);
+        }
+    }
+}
+
+impl Answers {
+    pub(crate) fn new(store: Store, verifier: Verifier, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
+        Self { store, verifier, config, cid, ip }
+    }
+
+    fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
+        events::refused(self.cid, self.ip, transaction, &reply, reason);
+        reply
+    }
+
+    /// What is known of the message, from `mox-verify` or, where that is switched off, from here.
+    async fn examine(
+        &self,
+        session: &Session,
+        transaction: &Transaction,
+        taken: &mut Taken<MaybeParser>,
+        now: Timestamp,
+    ) -> Result<Verified, Reply> {
+        if let Some(parser) = taken.tap.0.take() {
+            let found = parser.finish();
+            return Ok(Verified {
+                facts: Facts::from(&found),
+                shape: Shape::from(&found),
+                verdict: Verdict::default(),
+                headers: String::new(),
+                dmarc_refuses: false,
+            });
+        }
+        let later = || Reply::new(451, "4.3.0", "cannot check messages now, try again later");
+        let descriptor = taken.descriptor().map_err(|error| {
+            events::unavailable(self.cid, "staging file", &error);
+            later()
+        })?;
+        let question = Verify {
+            cid: self.cid,
+            now,
+            remote_ip: self.ip,
+            helo: session.hello().and_then(|hello| hello.host.clone()),
+            mail_from: transaction.from.clone(),
+            inline: taken.inline().map(|bytes| serde_bytes::ByteBuf::from(bytes.to_vec())),
+            size: taken.size,
+        };
+        let answer = self.verifier.ask_with(question, descriptor.into_iter().collect()).await;
+        answer.map(|(verified, _)| verified).map_err(|error| {
+            events::unavailable(self.cid, "mox-verify", &error);
+            later()
+        })
+    }
+
+    /// Row SR-24: the fields made at delivery, one set for each recipient.
+    fn prefix(
+        &self,
+        wire: &Wire,
+        session: &Session,
+        transaction: &Transaction,
+        verified: &Verified,
+        recipient: &RcptPath,
+        now: Timestamp,
+    ) -> Vec<u8> {
+        let address = address_of(recipient, &self.config);
+        let tls = wire.tls().map(|tls| format!("{} {}", tls.version, tls.cipher));
+        let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
+        let trace = Received {
+            from: Some(received::From { hello, ip: self.ip, name: None }),
+            by: &self.config.hostname,
+            with: With {
+                utf8: needs_utf8(transaction, verified.shape),
+                extended: session.is_extended(),
+                tls: tls.is_some(),
+                authenticated: false,
+            },
+            tls: tls.as_deref(),
+            requiretls: transaction.params.requiretls,
+            id: self.cid,
+            recipient: address.as_ref().filter(|_| transaction.recipients.len() == 1),
+            time: now,
+        };
+        let mut prefix = received::return_path(&transaction.from);
+        if let Some(address) = &address {
+            prefix.push_str(&received::delivered_to(address));
+        }
+        prefix.push_str(&verified.headers);
+        prefix.push_str(&trace.write());
+        if has_no_header(verified) {
+            // Row ST-03: all of the message is body, so the header ends here.
+            prefix.push_str("\r\n");
+        }
+        prefix.into_bytes()
+    }
+
+    async fn deliver(
+        &self,
+        wire: &Wire,
+        session: &Session,
+        transaction: &Transaction,
+        mut taken: Taken<MaybeParser>,
+    ) -> Reply {
+        let now = clock::now();
+        let verified = match self.examine(session, transaction, &mut taken, now).await {
+            Ok(verified) => verified,
+            Err(reply) => return reply,
+        };
+        if let Some((reply, reason)) =
+            policy::judge_message(&self.config.smtp, verified.shape, verified.dmarc_refuses)
+        {
+            return self.refuse(transaction, reply, reason);
+        }
+        let recipients = transaction
+            .recipients
+            .iter()
+            .map(|recipient| DeliverTo {
+                recipient: path_of(&recipient.rcpt.to),
+                prefix: self.prefix(wire, session, transaction, &verified, &recipient.rcpt.to, now),
+            })
+            .collect();
+        let size = taken.size.0;
+        let (body, _) = taken.into_body();
+        let request = Deliver {
+            cid: self.cid,
+            received: now,
+            remote_ip: self.ip,
+            helo: session.hello().and_then(|hello| hello.host.clone()),
+            mail_from: transaction.from.clone(),
+            body,
+            facts: verified.facts,
+            verdict: verified.verdict,
+            recipients,
+        };
+        match self.store.ask(request).await {
+            Ok(outcomes) => {
+                let reply = policy::judge_delivery(&outcomes);
+                if reply.is_error() {
+                    return self.refuse(transaction, reply, &format!("{outcomes:?}"));
+                }
+                events::stored(self.cid, transaction, size);
+                reply
+            }
+            Err(error) => {
+                let reply = store_refusal(&error);
+                if error.fault().is_none() {
+                    events::unavailable(self.cid, "mox-store", &error);
+                }
+                self.refuse(transaction, reply, &events::reason(&error))
+            }
+        }
+    }
+}
+
+impl Policy for Answers {
+    type Tap = MaybeParser;
+
+    async fn ask_sender(&mut self, _: &ReversePath) -> Answer {
+        Answer::Accept
+    }
+
+    async fn ask_recipient(&mut self, to: &RcptPath, transaction: &Transaction) -> Answer {
+        match self.store.ask(CheckRecipient { recipient: path_of(to) }).await {
+            Ok(status) => policy::judge_recipient(&status, transaction),
+            Err(error) => {
+                events::unavailable(self.cid, "mox-store", &error);
+                Answer::Refuse(store_refusal(&error))
+            }
+        }
+    }
+
+    fn tap(&mut self) -> MaybeParser {
+        MaybeParser((!self.config.smtp.verify).then(Parser::new))
+    }
+
+    async fn ask_message(
+        &mut self,
+        wire: &Wire,
+        session: &Session,
+        transaction: &Transaction,
+        taken: Taken<MaybeParser>,
+    ) -> Reply {
+        if transaction.recipients.iter().all(|recipient| recipient.unknown) {
+            // Row SR-17: slow, so that guessing names is.
+            tokio::time::sleep(limits::UNKNOWN_USER_DELAY).await;
+            return self.refuse(transaction, policy::unknown_user(), "unknown user");
+        }
+        self.deliver(wire, session, transaction, taken).await
+    }
+
+    async fn ask_login(
+        &mut self,
+        _: &mut Wire,
+        _: Mechanism,
+        _: Option<Vec<u8>>,
+    ) -> Result<Login, WireFault> {
+        // The session offers none here.
+        Ok(Login::Refused(Reply::new(502, "5.5.1", "no logins here")))
+    }
+
+    fn mechanisms(&mut self, _: &Wire) -> Vec<Mechanism> {
+        Vec::new()
+    }
+}
+
+fn path_of(path: &RcptPath) -> RecipientPath {
+    match path {
+        RcptPath::Address(address) => RecipientPath::Address(address.clone()),
+        RcptPath::Postmaster => RecipientPath::Postmaster,
+        RcptPath::Literal(local, ip) => RecipientPath::Literal(local.clone(), *ip),
+    }
+}
+
+/// For header fields: bare postmaster is the one of this host.
+fn address_of(path: &RcptPath, config: &Static) -> Option<Address> {
+    match path {
+        RcptPath::Address(address) => Some(address.clone()),
+        RcptPath::Postmaster => Address::parse(&format!("postmaster@{}", config.hostname)).ok(),
+        RcptPath::Literal(local, _) => {
+            Some(Address { local: local.clone(), domain: config.hostname.clone() })
+        }
+    }
+}
+
+/// Row SR-21: by content, not by what the peer said.
+fn needs_utf8(transaction: &Transaction, shape: Shape) -> bool {
+    shape.utf8_headers
+        || transaction.from.address().is_some_and(Address::needs_utf8)
+        || transaction
+            .recipients
+            .iter()
+            .any(|r| matches!(&r.rcpt.to, RcptPath::Address(address) if address.needs_utf8()))
+}
+
+/// Not one header field and no empty line: the body starts with the message.
+fn has_no_header(verified: &Verified) -> bool {
+    !verified.shape.separator
+        && libmox_message::Structure::from_bytes(&verified.facts.structure)
+            .is_ok_and(|structure| structure.root.body_start == 0 && structure.root.body_end > 0)
+}

@@ -1,0 +1,268 @@
+//! Conversations with `serve` on a loopback socket, against a store in memory.
+
+use super::*;
+use libmox_store::{Delivered, Fault, RecipientStatus};
+use libmox_testing::{FakeStore, Received};
+use std::os::fd::OwnedFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+struct Run {
+    store: Arc<FakeStore>,
+    address: std::net::SocketAddr,
+    context: Context,
+    _folder: tempfile::TempDir,
+}
+
+async fn start(config: &str) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, client) = FakeStore::start(folder.path(), Role::Smtp).unwrap();
+    store.recipient("jane@example.org", RecipientStatus::Local);
+    store.recipient("joe@example.org", RecipientStatus::Local);
+    store.recipient("nobody@example.org", RecipientStatus::UnknownUser);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sockets =
+        libmox_service::sockets::Sockets::from_parts([(SOCKET.to_string(), OwnedFd::from(listener))]);
+    let config = format!("hostname = \"mx.example.org\"\n{config}");
+    let context = Context::new("mox-smtp", Arc::new(Static::parse(&config).unwrap()), sockets);
+    let verifier = Verifier::new(&folder.path().join("verify.sock"), "test");
+    let doors = Doors { store: client, verifier, tls: None };
+    tokio::spawn(serve_with(context.clone(), doors));
+    Run { store, address, context, _folder: folder }
+}
+
+const NO_VERIFY: &str = "[smtp]\nverify = false\n";
+
+struct Talk {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Talk {
+    async fn start(run: &Run) -> Self {
+        let mut talk = Self { stream: TcpStream::connect(run.address).await.unwrap(), input: Vec::new() };
+        talk.expect("220").await;
+        talk
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next reply, whole; its code must be this.
+    #[track_caller]
+    fn expect(&mut self, code: &str) -> impl Future<Output = String> {
+        let caller = std::panic::Location::caller();
+        let code = code.to_string();
+        async move {
+            loop {
+                if let Ok(Some((used, answer))) = libmox_smtp::reply::parse(&self.input) {
+                    self.input.drain(..used);
+                    assert_eq!(answer.code.to_string(), code, "{answer} at {caller}");
+                    return answer.raw.join("\n");
+                }
+                let n = self.stream.read_buf(&mut self.input).await.unwrap();
+                assert!(n > 0, "closed, {code} expected at {caller}");
+            }
+        }
+    }
+
+    async fn command(&mut self, line: &str, code: &str) -> String {
+        self.send(format!("{line}\r\n").as_bytes()).await;
+        self.expect(code).await
+    }
+
+    async fn is_closed(&mut self) -> bool {
+        self.stream.read_buf(&mut self.input).await.unwrap() == 0
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_stored_before_250() {
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    let ehlo = talk.command("EHLO client.example", "250").await;
+    assert!(ehlo.contains("PIPELINING") && !ehlo.contains("STARTTLS"), "{ehlo}");
+    talk.command("MAIL FROM:<me@client.example> BODY=8BITMIME", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.send(b"Subject: hi\r\n\r\n..dot\r\n.\r\n").await;
+    talk.expect("250").await;
+    talk.command("QUIT", "221").await;
+    assert!(talk.is_closed().await);
+    let received = run.store.take();
+    let [Received::Delivery(deliver, body)] = &received[..] else { panic!("{received:?}") };
+    assert_eq!(body, b"Subject: hi\r\n\r\n.dot\r\n");
+    assert_eq!(deliver.facts.base_subject, "hi");
+    let prefix = String::from_utf8(deliver.recipients[0].prefix.clone()).unwrap().replace("\r\n\t", " ");
+    assert!(prefix.starts_with("Return-Path: <me@client.example>\r\nDelivered-To: jane@example.org\r\nReceived: from client.example"), "{prefix}");
+    assert!(
+        prefix.contains("with ESMTP id")
+            && prefix.contains("for <jane@example.org>;")
+            && prefix.ends_with("+0000\r\n"),
+        "{prefix}"
+    );
+}
+
+#[tokio::test]
+async fn everything_in_one_segment() {
+    // RFC 2920
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    talk.send(
+        b"EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<jane@example.org>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\nA: b\r\n\r\nx\r\n.\r\n\
+        MAIL FROM:<a@b>\r\nRCPT TO:<jane@example.org>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\nno header\r\n.\r\nQUIT\r\n",
+    )
+    .await;
+    for code in ["250", "250", "250", "452", "354", "250", "250", "250", "250", "354", "250", "221"] {
+        talk.expect(code).await;
+    }
+    let received = run.store.take();
+    assert_eq!(received.len(), 2);
+    let Received::Delivery(second, _) = &received[1] else { panic!() };
+    let prefix = String::from_utf8_lossy(&second.recipients[1].prefix);
+    // Row ST-03, and no `for` where there are several.
+    assert!(prefix.ends_with("\r\n\r\n") && !prefix.contains(" for "), "{prefix}");
+}
+
+#[tokio::test]
+async fn a_large_message_goes_through_a_file() {
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    let line = format!("{}\r\n", "x".repeat(98));
+    let message = format!("Subject: big\r\n\r\n{}", line.repeat(20_000));
+    talk.command("EHLO c.example", "250").await;
+    for outcome in ["250", "451"] {
+        talk.command("MAIL FROM:<a@b>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("DATA", "354").await;
+        talk.send(message.as_bytes()).await;
+        talk.send(b".\r\n").await;
+        talk.expect(outcome).await;
+        run.store.fail_with(Some(Fault::Unavailable("disk full".into())));
+    }
+    let received = run.store.take();
+    assert_eq!(received.len(), 1);
+    assert!(received[0].body() == message.as_bytes());
+}
+
+#[tokio::test]
+async fn staged_files_are_given_back() {
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    let line = format!("{}\r\n", "x".repeat(98));
+    talk.command("EHLO c.example", "250").await;
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.send(line.repeat(5_000).as_bytes()).await;
+    while run.store.staged() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(talk);
+    while run.store.staged() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(run.store.take().is_empty());
+}
+
+#[tokio::test]
+async fn smuggled_ends_are_refused() {
+    // TM-01, row SR-19
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.send(b"A: b\r\n\r\nx\n.\r\nMAIL FROM:<evil@b>\r\nRCPT TO:<jane@example.org>\r\nDATA\r\ny\r\n.\r\n")
+        .await;
+    assert!(talk.expect("500").await.contains("smuggling"));
+    talk.command("NOOP", "250").await;
+    assert!(run.store.take().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_store_says_decides() {
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    talk.command("HELO c.example", "250").await;
+    for (outcome, fault, code) in [
+        (Some(Delivered::OverQuota), None, "452"),
+        (Some(Delivered::Deferred("x".into())), None, "451"),
+        (Some(Delivered::UnknownUser), None, "550"),
+        (None, Some(Fault::Internal), "451"),
+        (None, Some(Fault::OverQuota), "452"),
+        (None, None, "250"),
+    ] {
+        run.store.answer_deliveries_with(outcome);
+        run.store.fail_with(fault);
+        talk.command("MAIL FROM:<a@b>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("DATA", "354").await;
+        talk.command("A: b\r\n\r\n.", code).await;
+    }
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<x@elsewhere.example>", "550").await;
+}
+
+#[tokio::test]
+async fn strangers_behave_badly() {
+    let run = start("[smtp]\nverify = false\nmax-message-size = \"64KiB\"\n").await;
+    let mut talk = Talk::start(&run).await;
+    talk.command("GET / HTTP/1.1", "500").await;
+    assert!(talk.is_closed().await);
+
+    let mut talk = Talk::start(&run).await;
+    talk.command(&"x".repeat(100_000), "500").await;
+    talk.command("EHLO c.example", "250").await;
+    talk.command("STARTTLS", "503").await; // TR-08
+    talk.command("MAIL FROM:<a@b> SIZE=70000", "552").await;
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command(&format!("{}\r\n.", "y".repeat(100_000)), "552").await;
+    talk.command("NOOP", "250").await;
+    talk.send(&[0, 255, 13, 10]).await;
+    talk.expect("500").await;
+    // Far too large: not read to its end.
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    let _ = talk.stream.write_all(&vec![b'z'; 1024 * 1024]).await;
+    talk.expect("552").await;
+    assert!(run.store.take().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_verifier_mail_waits() {
+    let run = start("").await;
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "451").await;
+    assert!(run.store.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_is_polite() {
+    // Row SR-38
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    run.context.life.stop();
+    talk.expect("421").await;
+    assert!(talk.is_closed().await);
+}
+
+#[tokio::test]
+async fn too_many_connections_are_told_so() {
+    let run = start("[smtp]\nverify = false\nmax-connections-per-ip = 1\n").await;
+    let talk = Talk::start(&run).await;
+    let mut second = Talk { stream: TcpStream::connect(run.address).await.unwrap(), input: Vec::new() };
+    second.expect("421").await;
+    drop(talk);
+}
