@@ -6,8 +6,10 @@
 
 use crate::append::Appending;
 use crate::error::Failure;
+use crate::messages::GONE;
 use crate::watch::{OwnFlags, Taken, Watching, uids};
 use crate::{Shared, Start};
+use libmox_imap::command::By;
 use libmox_imap::response::{self, Code, Status, continuation};
 use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told, limits};
 use libmox_sasl::{Bindings, Mechanism};
@@ -314,8 +316,12 @@ impl Connection {
             Ask::Expunge(uids) => self.expunge(uids).await,
             Ask::CloseExpunge(mailbox) => self.close_expunge(mailbox).await,
             Ask::Search { by, returns, key } => Box::pin(self.search(by, returns, key)).await,
-            Ask::Fetch { uids, items, changed_since, sets_seen, missing } => {
-                Box::pin(self.fetch(uids, &items, changed_since, sets_seen, missing)).await
+            Ask::Fetch { uids, items, changed_since, sets_seen, by, missing } => {
+                // By uid, and where only what changed is wanted, it is no surprise to get fewer.
+                let strict = by == By::Seq && changed_since.is_none();
+                Box::pin(self.fetch(uids, &items, changed_since, sets_seen, strict)).await.and_then(|done| {
+                    if missing { Err(Failure::no(Code::ExpungeIssued, GONE)) } else { Ok(done) }
+                })
             }
             Ask::Store { uids, change, silent, unchanged_since, by, missing } => {
                 self.store(uids, change, silent, unchanged_since, by, missing).await
