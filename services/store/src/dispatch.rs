@@ -23,10 +23,29 @@ pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreCo
             Err(fault) => answer.reply(Err(fault)).await,
         },
         Request::QueueWatch(_) => store.queue_watch(answer).await,
-        request => match reply(peer, request).await {
-            Ok((reply, descriptors)) => answer.reply_with(Ok(reply), descriptors).await,
-            Err(fault) => answer.reply(Err(fault)).await,
-        },
+        request => {
+            let _at_hand = AtHand::new(&store.at_hand);
+            match reply(peer, request).await {
+                Ok((reply, descriptors)) => answer.reply_with(Ok(reply), descriptors).await,
+                Err(fault) => answer.reply(Err(fault)).await,
+            }
+        }
+    }
+}
+
+/// Counts a request for as long as it is being answered, however that ends.
+struct AtHand<'a>(&'a tokio::sync::watch::Sender<usize>);
+
+impl<'a> AtHand<'a> {
+    fn new(count: &'a tokio::sync::watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for AtHand<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! From sockets to the store and out again.
 
 use crate::config;
+use crate::directory::Directory;
 use crate::engine::Options;
 use crate::store::{Front, Peer, Store};
 use libmox_service::sockets::Listener;
@@ -9,12 +10,26 @@ use libmox_store::Role;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
 /// How often removed messages are looked at.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Runs until the service is told to stop, then closes the data folder.
 pub async fn serve(context: Context) -> anyhow::Result<()> {
+    let statics = context.config();
+    let domains = config_domains()?;
+    let mut options = Options::new(paths::state("/var/lib/mox"), boot());
+    options.cache_bytes = statics.store.cache;
+    serve_folder(context, options, config::directory(1, &statics, &domains)).await
+}
+
+/// The same with everything given.
+pub(crate) async fn serve_folder(
+    context: Context,
+    options: Options,
+    directory: Directory,
+) -> anyhow::Result<()> {
     let mut sockets = context.take_sockets();
     let mut listeners = Vec::new();
     for (role, name) in Role::ALL {
@@ -29,16 +44,14 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     for name in sockets.left_over() {
         tracing::warn!(name, "a socket that no role has");
     }
-    let statics = context.config();
-    let domains = config_domains()?;
-    let mut options = Options::new(paths::state("/var/lib/mox"), boot());
-    options.cache_bytes = statics.store.cache;
-    let store = Store::start(options, config::directory(1, &statics, &domains), Arc::new(clock::now)).await?;
+    let store = Store::start(options, directory, Arc::new(clock::now)).await?;
+    // Dropped at the end: with it end the connections.
+    let open = watch::Sender::new(());
     for (role, listener) in listeners {
-        tokio::spawn(accept(context.clone(), store.clone(), role, listener));
+        tokio::spawn(accept(context.clone(), store.clone(), role, listener, open.subscribe()));
     }
-    tokio::spawn(tend(store.clone()));
-    tokio::spawn(follow(context.clone(), store.clone()));
+    tokio::spawn(tend(store.clone(), open.subscribe()));
+    tokio::spawn(follow(context.clone(), store.clone(), open.subscribe()));
     context.ready();
     let mut health = store.engine.health();
     tokio::select! {
@@ -48,12 +61,16 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
             anyhow::bail!("the index failed: {}", store.engine.health().borrow().commit.as_deref().unwrap_or("-"));
         }
     }
-    // Peers that are in the middle of something get their answers; they find the next store by themselves.
-    context.life.drained(context.config().service.stop_grace.min(Duration::from_secs(2))).await;
-    store.sweep(false).await;
+    // Requests at hand get their answers; peers find the next store by themselves.
+    if tokio::time::timeout(AT_HAND, store.at_rest()).await.is_err() {
+        tracing::warn!("closing with requests at hand");
+    }
     let closing = tokio::task::spawn_blocking(move || store.engine.close());
     closing.await?.map_err(|error| anyhow::anyhow!("closing: {error}"))
 }
+
+/// How long requests may go on once the store is told to stop.
+const AT_HAND: Duration = Duration::from_secs(2);
 
 fn config_domains() -> anyhow::Result<Arc<libmox_service::config::Domains>> {
     libmox_service::config::load_domains(&paths::config())
@@ -68,14 +85,23 @@ fn boot() -> Option<String> {
     })
 }
 
-async fn accept(context: Context, store: Arc<Store>, role: Role, listener: UnixListener) {
+async fn accept(
+    context: Context,
+    store: Arc<Store>,
+    role: Role,
+    listener: UnixListener,
+    open: watch::Receiver<()>,
+) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (store, busy) = (store.clone(), context.life.busy());
+                    let (store, busy, mut open) = (store.clone(), context.life.busy(), open.clone());
                     tokio::spawn(async move {
-                        serve_peer(store, role, stream).await;
+                        tokio::select! {
+                            () = serve_peer(store, role, stream) => {}
+                            _ = open.changed() => {}
+                        }
                         drop(busy);
                     });
                 }
@@ -98,19 +124,22 @@ pub async fn serve_peer(store: Arc<Store>, role: Role, stream: UnixStream) {
     }
 }
 
-async fn tend(store: Arc<Store>) {
+async fn tend(store: Arc<Store>, mut open: watch::Receiver<()>) {
     let mut tick = tokio::time::interval(SWEEP);
     loop {
-        tick.tick().await;
-        store.sweep(false).await;
+        tokio::select! {
+            _ = tick.tick() => store.sweep(false).await,
+            _ = open.changed() => return,
+        }
     }
 }
 
-async fn follow(context: Context, store: Arc<Store>) {
+async fn follow(context: Context, store: Arc<Store>, mut open: watch::Receiver<()>) {
     let mut reloads = context.life.reloads();
     let mut health = store.engine.health();
     loop {
         tokio::select! {
+            _ = open.changed() => return,
             changed = reloads.changed() => {
                 if changed.is_err() {
                     return;

@@ -31,6 +31,8 @@ pub struct Store {
     /// Counts what makes a look at the queue worthwhile.
     pub(crate) queue_changed: watch::Sender<u64>,
     pub(crate) connections: AtomicU32,
+    /// Requests being answered, streams not counted.
+    pub(crate) at_hand: watch::Sender<usize>,
     directory: RwLock<Arc<Directory>>,
     reloading: tokio::sync::Mutex<()>,
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
@@ -124,6 +126,7 @@ impl Store {
             queue_lock: tokio::sync::Mutex::default(),
             queue_changed: watch::Sender::new(0),
             connections: AtomicU32::new(0),
+            at_hand: watch::Sender::new(0),
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),
@@ -165,6 +168,12 @@ impl Store {
             self.accounts.live(*id).resume(&self.engine)?;
         }
         Ok(())
+    }
+
+    /// Returns when no request is being answered.
+    pub(crate) async fn at_rest(&self) {
+        // The sender lives in `self`.
+        let _ = self.at_hand.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Now.

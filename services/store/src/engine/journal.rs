@@ -218,9 +218,9 @@ impl Journal {
 
     /// The header is on disk before the segment has its name, so a named segment without one is damage.
     fn begin_segment(&self, start: u64, capacity: u64) -> io::Result<Segment> {
-        let spare = self.dir.join(SPARE);
         let fresh = self.dir.join("fresh");
-        let reused = capacity == self.segment_bytes && fs::rename(&spare, &fresh).is_ok();
+        let reused = capacity == self.segment_bytes
+            && (0..SPARES).any(|number| fs::rename(spare(&self.dir, number), &fresh).is_ok());
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(!reused).open(&fresh)?;
         if !reused {
             allocate(&file, SEGMENT_HEADER + capacity)?;
@@ -240,9 +240,18 @@ impl Journal {
     }
 }
 
-const SPARE: &str = "spare";
+/// Segments kept ready.
+const SPARES: usize = 4;
 
-/// Removes segments that end at or before `bound`, keeping one of them for reuse. Returns how many went.
+fn spare(dir: &Path, number: usize) -> PathBuf {
+    dir.join(format!("spare-{number}"))
+}
+
+fn missing_spare(dir: &Path) -> Option<PathBuf> {
+    (0..SPARES).map(|number| spare(dir, number)).find(|path| !path.exists())
+}
+
+/// Removes segments that end at or before `bound`, keeping some of them for reuse. Returns how many went.
 pub fn drop_segments(dir: &Path, bound: u64, segment_bytes: u64) -> Result<usize, JournalError> {
     let starts = list(dir)?;
     let mut dropped = 0;
@@ -253,8 +262,8 @@ pub fn drop_segments(dir: &Path, bound: u64, segment_bytes: u64) -> Result<usize
         }
         let path = segment_path(dir, *start);
         let length = fs::metadata(&path).map_err(fault(&path))?.len();
-        let spare = dir.join(SPARE);
-        if length == SEGMENT_HEADER + segment_bytes && !spare.exists() {
+        let kept = missing_spare(dir).filter(|_| length == SEGMENT_HEADER + segment_bytes);
+        if let Some(spare) = kept {
             // The old name must be gone for good before the blocks are written again under another one.
             let half = dir.join("spare.new");
             fs::rename(&path, &half).map_err(fault(&path))?;
@@ -271,10 +280,10 @@ pub fn drop_segments(dir: &Path, bound: u64, segment_bytes: u64) -> Result<usize
     Ok(dropped)
 }
 
-/// Makes a spare segment whose blocks are written, so that syncing records in it moves data only.
+/// Makes sure that a spare segment is there whose blocks are written: syncing records in it moves data only,
+/// while blocks that are merely reserved have to be entered in the file system's own journal one by one.
 pub fn prepare_spare(dir: &Path, segment_bytes: u64) -> io::Result<()> {
-    let spare = dir.join(SPARE);
-    if spare.exists() {
+    if (0..SPARES).any(|number| spare(dir, number).exists()) {
         return Ok(());
     }
     let half = dir.join("spare.new");
@@ -288,7 +297,7 @@ pub fn prepare_spare(dir: &Path, segment_bytes: u64) -> io::Result<()> {
         at += step;
     }
     file.sync_all()?;
-    fs::rename(&half, &spare)
+    fs::rename(&half, spare(dir, 0))
 }
 
 /// Hands every change after position `from` to `visit`, in order, with the position after it.

@@ -41,8 +41,8 @@ pub(super) struct Keeper {
     /// Position of the last checkpoint.
     pub last: u64,
     pub last_at: Instant,
-    /// Position of the journal when the store was opened.
-    pub opened: u64,
+    /// Position at which a spare segment was last seen to.
+    pub spare_at: u64,
 }
 
 impl Keeper {
@@ -52,6 +52,7 @@ impl Keeper {
             match wishes.recv_timeout(tick) {
                 Ok(Wish::Due) | Err(RecvTimeoutError::Timeout) => {
                     let applied = self.inner.applied.load(Ordering::Acquire);
+                    self.prepare_spare(applied);
                     let grown = applied - self.last >= self.inner.options.checkpoint_bytes;
                     let old =
                         applied > self.last && self.last_at.elapsed() >= self.inner.options.checkpoint_every;
@@ -88,7 +89,6 @@ impl Keeper {
         }
         self.last = at;
         self.last_at = Instant::now();
-        self.inner.checkpoint.store(at, Ordering::Release);
         Ok(())
     }
 
@@ -98,12 +98,20 @@ impl Keeper {
         if self.last - start >= self.inner.options.snapshot_bytes.max(size) {
             self.snapshot()?;
         }
-        if self.last - self.opened >= self.inner.options.segment_bytes / 2 {
-            let options = &self.inner.options;
-            journal::prepare_spare(&self.inner.journal_dir(), options.segment_bytes)
-                .map_err(named("spare journal segment"))?;
-        }
         Ok(())
+    }
+
+    /// A store that is written to gets its next segment ready; one that only looks up is left alone.
+    fn prepare_spare(&mut self, applied: u64) {
+        let options = &self.inner.options;
+        if applied - self.spare_at < options.segment_bytes / 2 {
+            return;
+        }
+        self.spare_at = applied;
+        if let Err(error) = journal::prepare_spare(&self.inner.journal_dir(), options.segment_bytes) {
+            // The committer makes one itself, or says why it cannot.
+            tracing::debug!(%error, "no spare journal segment");
+        }
     }
 
     /// A snapshot counts only once all files up to its start are synced and swept for good.

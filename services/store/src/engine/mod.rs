@@ -114,8 +114,8 @@ struct Inner {
     permits: Arc<Semaphore>,
     /// Journal position up to which readers see everything.
     applied: AtomicU64,
-    /// Position of the last checkpoint.
-    checkpoint: AtomicU64,
+    /// Position at which the keeper was last woken.
+    woken: AtomicU64,
     wishes: Sender<Wish>,
     health: watch::Sender<Health>,
     /// Sequence number of the last change that was applied or failed.
@@ -137,7 +137,7 @@ impl Engine {
             wake: Condvar::new(),
             permits: Arc::new(Semaphore::new(limits::CHANGES_IN_FLIGHT)),
             applied: AtomicU64::new(end),
-            checkpoint: AtomicU64::new(opened.state.files),
+            woken: AtomicU64::new(end),
             wishes,
             health: watch::Sender::new(Health::default()),
             done: watch::Sender::new(0),
@@ -150,7 +150,7 @@ impl Engine {
             state: opened.state,
             snapshot: opened.snapshot,
             last_at: Instant::now(),
-            opened: end,
+            spare_at: end,
         };
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name.into()).spawn(work);
@@ -329,10 +329,11 @@ impl Inner {
         self.health.borrow().commit.is_some()
     }
 
+    /// Tells the keeper now and then that there is something to do.
     fn keeper_wake(&self, applied: u64) {
-        if applied - self.checkpoint.load(Ordering::Relaxed) >= self.options.checkpoint_bytes {
-            // Told again only after as much journal once more.
-            self.checkpoint.store(applied, Ordering::Relaxed);
+        let step = self.options.checkpoint_bytes.min(self.options.segment_bytes / 2);
+        if applied - self.woken.load(Ordering::Relaxed) >= step {
+            self.woken.store(applied, Ordering::Relaxed);
             let _ = self.wishes.send(Wish::Due);
         }
     }

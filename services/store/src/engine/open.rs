@@ -169,6 +169,10 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
     state.boot.clone_from(&options.boot);
     state.write(&index_dir).map_err(fault(&index_dir))?;
     remove_other_generations(&index_dir, state.generation)?;
+    if tail.segment.is_none() {
+        // A new store: worth a moment once.
+        journal::prepare_spare(&journal_dir, options.segment_bytes).map_err(fault(&journal_dir))?;
+    }
     let journal = Journal::resume(&journal_dir, &tail, options.segment_bytes, options.medium.clone())?;
     Ok(Opened { lock, index, files, journal, state, snapshot, report })
 }
@@ -207,6 +211,7 @@ fn kept(
             }
             Ok(Some((index, state, position)))
         }
+        Err(error) if error.is_locked() => Err(OpenError::InUse(dir)),
         Ok(_) | Err(_) => {
             report.rebuilt = Some(Rebuilt::Unreadable);
             if dir.exists() {

@@ -1,5 +1,7 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
+mod kills;
+mod life;
 mod logins;
 mod mail;
 mod outgoing;

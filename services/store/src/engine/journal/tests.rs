@@ -162,14 +162,19 @@ fn dropped_segments_are_used_again() {
     write(&mut journal, 0, &[40, 40, 40, 40]);
     let from = *list(dir.path()).expect("list").last().expect("some");
     assert!(drop_segments(dir.path(), from, SEGMENT).expect("drop") > 0);
-    assert!(dir.path().join(SPARE).exists());
+    let spares = || (0..SPARES).filter(|number| spare(dir.path(), *number).exists()).count();
+    let kept = spares();
+    assert!(kept > 0);
     let before = read(dir.path(), from).expect("replay").0.len();
     write(&mut journal, 160, &[40]);
-    assert!(!dir.path().join(SPARE).exists(), "reused");
+    assert_eq!(spares(), kept - 1, "reused");
     assert_eq!(read(dir.path(), from).expect("replay").0.len(), before + 40);
+    write(&mut journal, 200, &[40, 40, 40, 40]);
+    assert_eq!(spares(), 0);
     prepare_spare(dir.path(), SEGMENT).expect("spare");
-    write(&mut journal, 200, &[40, 40]);
-    assert_eq!(read(dir.path(), from).expect("replay").0.len(), before + 120);
+    assert_eq!(spares(), 1);
+    write(&mut journal, 360, &[40, 40]);
+    assert_eq!(read(dir.path(), from).expect("replay").0.len(), before + 280);
 }
 
 /// Fails the operation with the given number, counting writes and syncs together.
