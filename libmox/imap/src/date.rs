@@ -58,6 +58,14 @@ impl Date {
 /// Reads `" 1-Feb-1994 21:52:25 -0800"`, without the quotes.
 #[must_use]
 pub fn parse_date_time(text: &[u8]) -> Option<Timestamp> {
+    // One digit without the space before it is what many write.
+    let padded: Vec<u8>;
+    let text = if text.len() == 25 {
+        padded = [b" ", text].concat();
+        &padded
+    } else {
+        text
+    };
     if text.len() != 26 || text[11] != b' ' || text[20] != b' ' || text[14] != b':' || text[17] != b':' {
         return None;
     }
@@ -159,6 +167,7 @@ mod tests {
             ("17-Jul-1996 02:44:25 -0700", Some("17-Jul-1996 09:44:25 +0000")), // RFC 9051 §6.4.5
             ("01-Mar-2024 00:30:00 +0130", Some("29-Feb-2024 23:00:00 +0000")),
             ("31-Dec-9999 23:59:60 +0000", Some("31-Dec-9999 23:59:59 +0000")),
+            ("1-Feb-2020 00:00:00 +0000", Some(" 1-Feb-2020 00:00:00 +0000")),
             ("31-Dec-2020 24:00:00 +0000", None),
             ("31-Dec-2020 00:00:00 0000", None),
             ("31-Dec-2020 00:00:00 +00:0", None),

@@ -108,6 +108,8 @@ pub enum Ask {
         changed_since: Option<ModSeq>,
         /// Whether `\Seen` is to be set.
         sets_seen: bool,
+        /// How the client names messages.
+        by: By,
         /// Some named by number are gone.
         missing: bool,
     },
@@ -622,7 +624,7 @@ impl Session {
                 }
                 let sets_seen = !read_only && items.iter().any(FetchItem::sets_seen);
                 self.enabled.condstore |= items.contains(&FetchItem::ModSeq);
-                Ask::Fetch { uids, items, changed_since, sets_seen, missing }
+                Ask::Fetch { uids, items, changed_since, sets_seen, by, missing }
             }
             Command::Store { by, set, change, silent, unchanged_since } => {
                 let (uids, missing) = match selected.resolve_set(by, &set) {

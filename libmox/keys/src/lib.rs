@@ -5,9 +5,11 @@
 //! Fails with: [`KeysFault`] inside [`libmox_ipc::CallError`].
 
 mod contract;
+mod dkim;
 mod resolver;
 
 pub use contract::*;
+pub use dkim::{DkimDigest, sign};
 pub use resolver::{RemoteKeys, SigningError};
 
 /// The client of `mox-keys`.

@@ -376,6 +376,7 @@ impl Parser {
             self.header_flaws();
             if !self.field.is_empty() {
                 let room = limits::FIELD_OCTETS.saturating_sub(self.field.len());
+                self.flaws.over_limit |= content.len() > room;
                 self.field.extend_from_slice(&content[..content.len().min(room)]);
             }
             return;
@@ -407,6 +408,7 @@ impl Parser {
     fn header_flaws(&mut self) {
         self.flaws.header_non_ascii |= std::mem::take(&mut self.line.non_ascii);
         self.flaws.nul |= std::mem::take(&mut self.line.nul);
+        self.flaws.over_limit |= self.line.len > limits::FIELD_OCTETS as u64;
     }
 
     fn body_flaws(&mut self) {
@@ -467,7 +469,11 @@ impl Parser {
             _ => return,
         };
         let have = envelope_slot_ref(envelope, name).map_or(0, Vec::len);
-        if have > 0 && (!list || have + value.len() > limits::FIELD_OCTETS) {
+        if have > 0 && !list {
+            return;
+        }
+        if have + value.len() > limits::FIELD_OCTETS {
+            self.flaws.over_limit = true;
             return;
         }
         let Some(kept) = self.keep(value) else { return };

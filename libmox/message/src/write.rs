@@ -11,19 +11,22 @@ const COLUMNS: usize = 76;
 pub struct Field {
     out: String,
     column: usize,
+    /// Nothing stands behind the name yet: the first word stays on its line.
+    empty: bool,
 }
 
 impl Field {
     /// `Name:`
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { out: format!("{name}:"), column: name.len() + 1 }
+        Self { out: format!("{name}:"), column: name.len() + 1, empty: true }
     }
 
     /// Adds a word behind a space, on a new line if this one is full. The word itself is never broken.
     pub fn word(&mut self, word: &str) -> &mut Self {
         let width = word.chars().count();
-        let fold = self.column + 1 + width > COLUMNS && !self.out.ends_with(':');
+        let fold = self.column + 1 + width > COLUMNS && !self.empty;
+        self.empty = false;
         self.out.push_str(if fold { "\r\n\t" } else { " " });
         self.column = if fold { 8 } else { self.column + 1 };
         self.push(word);

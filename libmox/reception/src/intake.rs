@@ -66,14 +66,26 @@ pub enum Place {
 }
 
 impl<T> Taken<T> {
-    /// For a request to the store; the file is the request's then.
+    /// What looked at it, and the rest.
     #[must_use]
-    pub fn into_body(self) -> (Body, T) {
-        let body = match self.place {
-            Place::Inline(bytes) => Body::Inline(bytes),
-            Place::Staged(staged) => Body::Staged { body: staged.release(), size: self.size },
-        };
-        (body, self.tap)
+    pub fn split(self) -> (T, Taken<()>) {
+        (self.tap, Taken { tap: (), size: self.size, place: self.place })
+    }
+
+    /// For a request to the store. Where that succeeds, say [`Self::used`]; where not, a file is given back.
+    #[must_use]
+    pub fn lend(&mut self) -> Body {
+        match &mut self.place {
+            Place::Inline(bytes) => Body::Inline(std::mem::take(bytes)),
+            Place::Staged(staged) => Body::Staged { body: staged.id.unwrap_or(BodyId(0)), size: self.size },
+        }
+    }
+
+    /// The store took it.
+    pub fn used(self) {
+        if let Place::Staged(mut staged) = self.place {
+            staged.id = None;
+        }
     }
 
     /// The octets, where they are in memory.
@@ -100,13 +112,6 @@ pub struct Staged {
     id: Option<BodyId>,
     file: Option<OwnedFd>,
     store: Store,
-}
-
-impl Staged {
-    fn release(mut self) -> BodyId {
-        // Set when it was made, taken only here and in `drop`.
-        self.id.take().unwrap_or(BodyId(0))
-    }
 }
 
 impl Drop for Staged {

@@ -76,6 +76,8 @@ pub enum Login {
     SignedIn,
     /// No, in these words.
     Refused(Reply),
+    /// No, but not for a wrong password: not counted (row AU-10, TR-24).
+    Uncounted(Reply),
     /// No, and goodbye.
     Expelled(Reply),
 }
@@ -441,6 +443,7 @@ impl Session {
                 Step::Reply(Reply::new(235, "2.7.0", "welcome"))
             }
             Login::Expelled(reply) => Step::Close(reply),
+            Login::Uncounted(reply) => Step::Reply(reply),
             Login::Refused(reply) => {
                 self.failed_logins += 1;
                 if self.failed_logins >= limits::FAILED_LOGINS {

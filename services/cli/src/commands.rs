@@ -165,6 +165,9 @@ pub enum Service {
     },
 }
 
+/// Until a bus that does not answer is given up.
+const BUS_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// The bus and the proxies on it.
 pub struct Bus {
     connection: zbus::Connection,
@@ -173,15 +176,15 @@ pub struct Bus {
 impl Bus {
     /// The system bus, or the one named.
     pub async fn connect(address: Option<&str>) -> anyhow::Result<Self> {
-        let connection = match address {
-            Some(address) => zbus::connection::Builder::address(address)
-                .build()
-                .await
-                .with_context(|| format!("cannot reach the bus at {address}"))?,
-            None => {
-                zbus::connection::Builder::system().build().await.context("cannot reach the system bus")?
-            }
+        let builder = match address {
+            Some(address) => zbus::connection::Builder::address(address),
+            None => zbus::connection::Builder::system(),
         };
+        let name = address.unwrap_or("the system bus");
+        let connection = tokio::time::timeout(BUS_WAIT, builder.build())
+            .await
+            .with_context(|| format!("{name} does not answer"))?
+            .with_context(|| format!("cannot reach {name}"))?;
         Ok(Self { connection })
     }
 

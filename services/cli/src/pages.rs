@@ -20,7 +20,11 @@ pub fn man(folder: &Path) -> anyhow::Result<()> {
 
 fn page(command: &clap::Command, name: &str, folder: &Path) -> anyhow::Result<()> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(command.clone()).title(name).section("8").manual("mox mail system").render(&mut text)?;
+    clap_mangen::Man::new(command.clone())
+        .title(name)
+        .section("8")
+        .manual("mox mail system")
+        .render(&mut text)?;
     std::fs::write(folder.join(format!("{name}.8")), text)?;
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         page(sub, &format!("{name}-{}", sub.get_name()), folder)?;

@@ -24,11 +24,12 @@ impl Connection {
         items: &[FetchItem],
         changed_since: Option<ModSeq>,
         sets_seen: bool,
-        missing: bool,
+        strict: bool,
     ) -> Result<Done, Failure> {
         let (session, mailbox) = (self.session_id()?, self.mailbox_id()?);
         let mut unseen = UidSet::new();
-        let mut lost = missing;
+        let asked = uids.count();
+        let (mut told, mut lost) = (0, false);
         if !uids.is_empty() {
             let want = Want {
                 structure: items.iter().any(needs_structure),
@@ -40,6 +41,7 @@ impl Connection {
                 let Item::Messages(records) = item? else { continue };
                 for record in &records {
                     lost |= !self.fetch_one(record, items).await?;
+                    told += 1;
                     if sets_seen && !record.flags.has(Flag::Seen) {
                         unseen.insert(record.uid);
                     }
@@ -61,7 +63,11 @@ impl Connection {
             let changed = self.shared.store.ask(verb).await?;
             self.see_change(changed.change, OwnFlags::Tell).await?;
         }
-        if lost { Err(Failure::no(Code::ExpungeIssued, GONE)) } else { Ok(Done::OK) }
+        if lost || (strict && told < asked) {
+            Err(Failure::no(Code::ExpungeIssued, GONE))
+        } else {
+            Ok(Done::OK)
+        }
     }
 
     /// One line. False where the message went away before it could be read.

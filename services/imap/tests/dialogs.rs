@@ -5,6 +5,9 @@
 //! `@ closed n`. `2C:` and `2S:` are of the second connection. `{name}` in a line is the message as a literal,
 //! `{name+}` as a non-synchronising one, `{name#}` its size.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code, reason = "each test binary uses its part")]
 mod support;
 
 use std::collections::BTreeMap;

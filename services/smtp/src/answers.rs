@@ -153,7 +153,7 @@ impl Answers {
             })
             .collect();
         let size = taken.size.0;
-        let (body, _) = taken.into_body();
+        let body = taken.lend();
         let request = Deliver {
             cid: self.cid,
             received: now,
@@ -167,6 +167,7 @@ impl Answers {
         };
         match self.store.ask(request).await {
             Ok(outcomes) => {
+                taken.used();
                 let reply = policy::judge_delivery(&outcomes);
                 if reply.is_error() {
                     return self.refuse(transaction, reply, &format!("{outcomes:?}"));

@@ -145,6 +145,9 @@ async fn a_large_message_goes_through_a_file() {
     let received = run.store.take();
     assert_eq!(received.len(), 1);
     assert!(received[0].body() == message.as_bytes());
+    while run.store.staged() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -265,4 +268,15 @@ async fn too_many_connections_are_told_so() {
     let mut second = Talk { stream: TcpStream::connect(run.address).await.unwrap(), input: Vec::new() };
     second.expect("421").await;
     drop(talk);
+}
+
+#[tokio::test]
+async fn the_dialogs() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dialogs/smtp");
+    for (name, text) in libmox_testing::dialog::read_folder(&folder).unwrap() {
+        let run = start(NO_VERIFY).await;
+        if let Err(fault) = libmox_testing::dialog::play(run.address, &text).await {
+            panic!("{name}: {fault}");
+        }
+    }
 }

@@ -231,9 +231,10 @@ fn sets_become_uids() {
     let mut talk = Talk::selected(&[3, 4, 9]);
     let fetch = |uids: &[u32], items: Vec<FetchItem>, missing| Ask::Fetch {
         uids: set(uids),
-        items,
         changed_since: None,
         sets_seen: false,
+        by: if items.contains(&FetchItem::Uid) { By::Uid } else { By::Seq },
+        items,
         missing,
     };
     talk.asks("a FETCH 2:* FLAGS", fetch(&[4, 9], vec![FetchItem::Flags], false));

@@ -275,6 +275,8 @@ fn logins_are_counted_and_names_may_be_bogus() {
     for _ in 1..limits::FAILED_LOGINS {
         talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
         assert!(matches!(session.on_login(Login::Refused(Reply::new(535, "5.7.8", "no"))), Step::Reply(_)));
+        talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
+        assert!(matches!(session.on_login(Login::Uncounted(Reply::new(535, "5.7.8", "no"))), Step::Reply(_)));
     }
     talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
     assert!(matches!(session.on_login(Login::Refused(Reply::new(535, "5.7.8", "no"))), Step::Close(_)));
@@ -295,4 +297,76 @@ fn the_end_comes_politely() {
     );
     assert!(matches!(exchange().on_long_line(), Step::Reply(reply) if reply.code() == 500));
     assert!(matches!(exchange().on_answer(Answer::Accept), Step::Reply(reply) if reply.code() == 451));
+}
+
+#[test]
+fn a_random_script_gets_one_answer_for_each_line() {
+    let lines = [
+        "EHLO c.example",
+        "HELO c.example",
+        "MAIL FROM:<a@b>",
+        "MAIL FROM:<> SIZE=10 REQUIRETLS",
+        "RCPT TO:<c@d>",
+        "RCPT TO:<e@f>",
+        "DATA",
+        "DATA",
+        "RSET",
+        "NOOP",
+        "STARTTLS",
+        "AUTH PLAIN",
+        "AUTH SCRAM-SHA-256-PLUS",
+        "BLAH",
+        "MAIL",
+        "VRFY x",
+        "\u{e9}",
+    ];
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = move |most: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % most as u64).unwrap()
+    };
+    for round in 0..3_000 {
+        let kind = [Kind::Exchange, Kind::Submission, Kind::Local][below(3)];
+        let tls = [TlsOffer::None, TlsOffer::Optional, TlsOffer::Required][below(3)];
+        let mut session = Session::new(settings(kind, tls), below(2) == 0);
+        for _ in 0..60 {
+            let mut step = session.on_line(lines[below(lines.len())].as_bytes(), Timestamp(0));
+            let mut turns = 0;
+            let closed = loop {
+                turns += 1;
+                assert!(turns < 5, "round {round} does not end");
+                let refusal = Reply::new([450, 550][below(2)], "", "no");
+                step = match step {
+                    Step::Reply(_) => break false,
+                    Step::Close(_) => break true,
+                    Step::StartTls(_) => {
+                        session.on_tls(vec![Mechanism::Plain]);
+                        assert!(session.transaction().is_none() && session.hello().is_none());
+                        break false;
+                    }
+                    Step::Ask(Question::Message) => {
+                        assert!(session.transaction().is_some_and(|t| !t.recipients.is_empty()));
+                        session.on_answer(Answer::Message([accepted(), refusal][below(2)].clone()))
+                    }
+                    Step::Ask(_) => match below(3) {
+                        0 => session.on_answer(Answer::Refuse(refusal)),
+                        1 => session.on_answer(Answer::AcceptUnknown),
+                        _ => session.on_answer(Answer::Accept),
+                    },
+                    Step::Auth(..) if below(3) == 0 => session.on_login(Login::SignedIn),
+                    Step::Auth(..) => session.on_login(Login::Refused(refusal)),
+                    Step::Body(_) if below(4) == 0 => {
+                        session.on_body(Body::Flawed(Flaws { bare_line_end: true, too_large: false }))
+                    }
+                    Step::Body(_) => session.on_body(Body::Complete),
+                };
+            };
+            assert!(session.transaction().is_none_or(|t| t.recipients.len() <= 3));
+            if closed {
+                break;
+            }
+        }
+    }
 }

@@ -43,9 +43,9 @@ impl Bus {
         );
         let _ = write!(
             config,
-            "<type>system</type><listen>{}</listen><auth>EXTERNAL</auth><servicedir>{}</servicedir>\
-             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"false\"/><allow own=\"*\"/>\
-             <allow receive_type=\"method_call\"/></policy>\
+            "<type>session</type><listen>{}</listen><auth>EXTERNAL</auth><servicedir>{}</servicedir>\
+             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/><allow eavesdrop=\"true\"/>\
+             <allow own=\"*\"/></policy>\
              <limit name=\"service_start_timeout\">20000</limit></busconfig>",
             place.bus,
             folder.display()

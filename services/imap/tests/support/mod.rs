@@ -1,6 +1,7 @@
 //! A store and `mox-imap` in one process, over real sockets, and clients that speak from a script.
 
 use libmox_service::Context;
+
 use libmox_service::config::Static;
 use libmox_service::sockets::Sockets;
 use libmox_store::{

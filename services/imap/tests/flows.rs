@@ -1,0 +1,244 @@
+//! What a conversation in a file cannot show: large messages, other logins, hostile and silent clients.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+mod support;
+
+use libmox_sasl::{ClientBinding, ScramClient, Secret, decode_line, encode_line, scram::Hash};
+use std::fmt::Write;
+use support::{PASSWORD, World};
+
+/// A message of about so many octets.
+fn message(octets: usize) -> String {
+    let mut text = String::from("From: a@example.org\r\nSubject: large\r\n\r\n");
+    let mut at = 0;
+    while text.len() < octets {
+        writeln!(text, "line {at} of a message that goes on and on\r").unwrap();
+        at += 1;
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_message_comes_back_as_it_was() {
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    let sent = message(20 << 20);
+    peer.send(&format!("a APPEND INBOX {{{}}}\r\n", sent.len())).await;
+    assert_eq!(peer.response().await, "+ send the message");
+    peer.send(&sent).await;
+    peer.send("\r\n").await;
+    let answer = peer.until("a").await;
+    assert!(answer[0].starts_with("a OK [APPENDUID "), "{answer:?}");
+    peer.command("b SELECT INBOX").await;
+    let got = peer.command("c FETCH 1 (RFC822.SIZE BODY.PEEK[])").await;
+    let want = format!("* 1 FETCH (RFC822.SIZE {0} BODY[] {{{0}}}\r\n{sent})", sent.len());
+    assert!(got[0] == want, "what came back differs");
+    let got = peer.command("d FETCH 1 BODY.PEEK[]<20000000.11>").await;
+    assert_eq!(got[0], format!("* 1 FETCH (BODY[]<20000000> {{11}}\r\n{})", &sent[20_000_000..20_000_011]));
+    assert_eq!(peer.command("e SEARCH BODY \"line 400000 of\"").await[0], "* SEARCH 1");
+    assert_eq!(peer.command("f SEARCH BODY \"line 40000x\"").await[0], "* SEARCH");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scram_signs_in() {
+    let world = World::new().await;
+    for (password, good) in [(PASSWORD, true), ("wrong", false)] {
+        let mut peer = world.connect().await;
+        let mut client = ScramClient::new(
+            Hash::Sha256,
+            "jane@example.org",
+            &Secret(password.into()),
+            "rOprNGfwEbeRWgbNEkqO".into(),
+            ClientBinding::None,
+        )
+        .unwrap();
+        peer.send(&format!("a AUTHENTICATE SCRAM-SHA-256 {}\r\n", encode_line(&client.first()))).await;
+        let challenge = peer.response().await;
+        let server_first = decode_line(challenge.strip_prefix("+ ").unwrap().as_bytes()).unwrap();
+        let client_final = client.on_server_first(&server_first).unwrap();
+        peer.send(&format!("{}\r\n", encode_line(&client_final))).await;
+        let answer = peer.response().await;
+        if good {
+            let server_final = decode_line(answer.strip_prefix("+ ").unwrap().as_bytes()).unwrap();
+            client.on_server_final(&server_final).unwrap();
+            peer.send("\r\n").await;
+            assert!(peer.response().await.starts_with("a OK [CAPABILITY "));
+        } else {
+            assert_eq!(answer, "a NO [AUTHENTICATIONFAILED] login failed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_messages_change_at_once() {
+    const MESSAGES: usize = 3_000;
+    let world = World::new().await;
+    let (mut one, mut two) = (world.signed_in("jane").await, world.signed_in("jane").await);
+    for round in 0..MESSAGES / 100 {
+        let mut command = format!("a{round} APPEND INBOX");
+        for _ in 0..100 {
+            command.push_str(" {14+}\r\nSubject: x\r\n\r\n");
+        }
+        let answer = one.command(&command).await;
+        assert!(answer[0].contains("OK [APPENDUID"), "{answer:?}");
+    }
+    one.command("b SELECT INBOX").await;
+    two.command("b SELECT INBOX").await;
+    let answers = one.command("c STORE 1:* +FLAGS (\\Deleted)").await;
+    assert_eq!(answers.len(), MESSAGES + 1, "{:?}", answers.last());
+    let answers = two.command("c NOOP").await;
+    assert_eq!(answers.len(), MESSAGES + 1, "{:?}", answers.last());
+    let answers = one.command("d EXPUNGE").await;
+    assert_eq!(answers.len(), MESSAGES + 1, "{:?}", answers.last());
+    two.send("d IDLE\r\n").await;
+    assert_eq!(two.response().await, "+ idling");
+    for left in (1..=MESSAGES).rev() {
+        assert_eq!(two.response().await, format!("* {left} EXPUNGE"));
+    }
+    two.send("DONE\r\n").await;
+    assert_eq!(two.response().await, "d OK done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_that_fails_leaves_nothing() {
+    // TR-51
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    let large = message(300_000);
+    let size = large.len();
+    for (at, end) in ["junk", " {3+}junk", " (\\Bogus) {3+}\r\nabc"].iter().enumerate() {
+        let command = format!("a{at} APPEND INBOX {{{size}+}}\r\n{large} {{{size}+}}\r\n{large}{end}");
+        let answer = peer.command(&command).await;
+        assert!(answer[0].contains(" BAD "), "{answer:?}");
+    }
+    // Half a message, then nothing.
+    let mut other = world.signed_in("jane").await;
+    other.send(&format!("a APPEND INBOX {{{size}+}}\r\n{}", &large[..size / 2])).await;
+    drop(other);
+    let answer = peer.command("b STATUS INBOX (MESSAGES SIZE UIDNEXT)").await;
+    assert_eq!(answer[0], "* STATUS INBOX (MESSAGES 0 UIDNEXT 1 SIZE 0)");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_commands_always_get_an_answer() {
+    let world = World::new().await;
+    world
+        .deliver(
+            "jane@example.org",
+            "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\ny\n--b--\n",
+        )
+        .await;
+    let words = [
+        "FETCH",
+        "UID",
+        "STORE",
+        "SEARCH",
+        "COPY",
+        "1",
+        "1:*",
+        "*",
+        "(",
+        ")",
+        "FLAGS",
+        "BODY[]",
+        "BODY[1]",
+        "BINARY[1]",
+        "BODYSTRUCTURE",
+        "ENVELOPE",
+        "\\Seen",
+        "+FLAGS",
+        "INBOX",
+        "LIST",
+        "\"\"",
+        "%",
+        "SELECT",
+        "STATUS",
+        "UIDNEXT",
+        "NOT",
+        "OR",
+        "TEXT",
+        "x",
+        "EXPUNGE",
+        "NOOP",
+        "CLOSE",
+        "CREATE",
+        "a/b",
+        "DELETE",
+        "RENAME",
+        "RETURN",
+        "SAVE",
+        "$",
+        "ALL",
+        "PREVIEW",
+        "MODSEQ",
+        "UNSELECT",
+        "MOVE",
+        "CHECK",
+        "ENABLE",
+        "CONDSTORE",
+    ];
+    let mut seed = 9_u32;
+    let mut next = |bound: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % bound
+    };
+    let mut peer = world.signed_in("jane").await;
+    peer.command("s SELECT INBOX").await;
+    let mut faults = 0;
+    for at in 0..2_000 {
+        let command: Vec<&str> = (0..=next(6)).map(|_| words[next(words.len())]).collect();
+        let answer = peer.command(&format!("t{at} {}", command.join(" "))).await;
+        let last = answer.last().unwrap();
+        assert!(last.starts_with(&format!("t{at} ")), "{command:?} {answer:?}");
+        faults = if last.contains(" BAD ") { faults + 1 } else { 0 };
+        if faults > 80 {
+            peer.command("n NOOP").await;
+            faults = 0;
+        }
+        if at % 50 == 0 {
+            peer.command("s SELECT INBOX").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_holds_up_nobody() {
+    let world = World::new().await;
+    let mut writer = world.signed_in("jane").await;
+    let sent = message(8 << 20);
+    writer.command(&format!("a APPEND INBOX {{{}+}}\r\n{sent}", sent.len())).await;
+    let mut deaf = world.signed_in("jane").await;
+    deaf.command("a SELECT INBOX").await;
+    deaf.send(&"b FETCH 1 BODY.PEEK[]\r\n".repeat(20)).await;
+    let mut other = world.signed_in("jane").await;
+    other.command("a SELECT INBOX").await;
+    assert_eq!(other.command("b STORE 1 FLAGS (\\Seen)").await.len(), 2);
+    assert_eq!(other.command("c FETCH 1 BODY.PEEK[HEADER]").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_tls_there_is_no_login() {
+    let world = World::with("").await;
+    let mut peer = world.connect().await;
+    let capabilities = peer.command("a CAPABILITY").await;
+    assert!(capabilities[0].contains(" LOGINDISABLED ") && !capabilities[0].contains("AUTH="));
+    // TR-08: there is no certificate to show.
+    assert!(!capabilities[0].contains("STARTTLS"));
+    assert_eq!(peer.command("b STARTTLS").await, ["b BAD not possible now"]);
+    let answer = peer.command("c LOGIN jane@example.org x").await;
+    assert_eq!(answer, ["c NO [PRIVACYREQUIRED] TLS required"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_server_says_goodbye() {
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    peer.command("a SELECT INBOX").await;
+    peer.send("b IDLE\r\n").await;
+    assert_eq!(peer.response().await, "+ idling");
+    world.context.life.stop();
+    assert_eq!(peer.response().await, "* BYE [UNAVAILABLE] server is restarting, please reconnect");
+    assert_eq!(peer.response().await, "");
+}

@@ -1,0 +1,185 @@
+//! SASL over an SMTP connection: lines of base64, questions for the store.
+//!
+//! Law: RFC 4954. Lines of an exchange are never logged.
+
+use crate::answers::Answers;
+use crate::{events, policy};
+use libmox_sasl::scram::Hash;
+use libmox_sasl::{
+    Answer, Bindings, Fault, Mechanism, Question, ServerExchange, Step, decode_line, encode_line,
+};
+use libmox_service::wire::{Wire, WireFault};
+use libmox_smtp::session::Login;
+use libmox_smtp::{Reply, limits};
+use libmox_store::{
+    LoginContext, LoginOutcome, LoginPassword, ScramFinish, ScramHash, ScramStart, StoreError,
+};
+
+/// What is on offer: -PLUS where there is a channel to bind to.
+pub(crate) fn mechanisms(wire: &Wire) -> Vec<Mechanism> {
+    let mut all = vec![Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
+    if bindings(wire).any() {
+        all.insert(0, Mechanism::ScramSha256Plus);
+    }
+    all
+}
+
+fn bindings(wire: &Wire) -> Bindings {
+    wire.tls().map_or_else(Bindings::default, |tls| Bindings {
+        exporter: tls.exporter.map(|bytes| bytes.to_vec()),
+        end_point: Some(tls.end_point.clone()).filter(|hash| !hash.is_empty()),
+    })
+}
+
+/// What an exchange came to, besides its steps.
+#[derive(Default)]
+struct Talk {
+    /// The credentials were right; good once the exchange is over.
+    granted: Option<Box<libmox_store::SignedIn>>,
+    /// The store's words for a refusal.
+    refusal: Option<(Login, &'static str)>,
+}
+
+/// Runs one exchange.
+pub(crate) async fn run(
+    answers: &mut Answers,
+    wire: &mut Wire,
+    mechanism: Mechanism,
+    initial: Option<Vec<u8>>,
+) -> Result<Login, WireFault> {
+    let mut exchange = ServerExchange::new(mechanism, bindings(wire));
+    let mut talk = Talk::default();
+    let mut step = match initial {
+        Some(line) => message(&mut exchange, &line),
+        None => exchange.begin(),
+    };
+    let fault = loop {
+        step = match step {
+            Step::Challenge(challenge) => {
+                Reply::new(334, "", encode_line(&challenge)).write(wire.output());
+                let line = read_line(wire).await?;
+                if line == b"*" {
+                    // RFC 4954 §4: the client gives up.
+                    let reply = Reply::new(501, "5.7.0", "cancelled");
+                    talk.refusal = Some((Login::Uncounted(reply), "cancelled"));
+                    break Fault::Denied;
+                }
+                message(&mut exchange, &line)
+            }
+            Step::Ask(question) => {
+                let answer = ask(answers, wire, mechanism, question, &mut talk).await;
+                exchange.on_answer(answer)
+            }
+            Step::Done => {
+                if let Some(signed_in) = talk.granted.take() {
+                    events::signed_in(answers.cid, &signed_in.account_name, mechanism.name());
+                    answers.signed_in(*signed_in).await;
+                    return Ok(Login::SignedIn);
+                }
+                break Fault::Order;
+            }
+            Step::Failed(fault) => break fault,
+        };
+    };
+    if let Some(signed_in) = talk.granted {
+        // The client left after its proof: the capability is given back.
+        answers.sign_out_of(signed_in.session).await;
+    }
+    let (login, reason) = talk.refusal.unwrap_or_else(|| match fault {
+        Fault::Encoding | Fault::TooLong | Fault::Malformed | Fault::Order => {
+            let reply = Reply::new(501, "5.5.2", "malformed authentication message");
+            (Login::Refused(reply), "malformed message")
+        }
+        _ => (Login::Refused(policy::login_denied()), "protocol"),
+    });
+    events::login_failed(answers.cid, answers.ip, mechanism.name(), &format!("{reason} ({fault})"));
+    Ok(login)
+}
+
+fn message(exchange: &mut ServerExchange, line: &[u8]) -> Step {
+    match decode_line(line) {
+        Ok(message) => exchange.on_message(&message),
+        Err(fault) => Step::Failed(fault),
+    }
+}
+
+/// One line of the client, without its end. A longer one than any mechanism needs ends the connection.
+async fn read_line(wire: &mut Wire) -> Result<Vec<u8>, WireFault> {
+    loop {
+        let buffered = wire.buffered();
+        if let Some(end) = memchr::memchr(b'\n', buffered) {
+            let line = &buffered[..end];
+            let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+            wire.consume(end + 1);
+            return Ok(line);
+        }
+        if buffered.len() > limits::AUTH_OCTETS {
+            return Err(WireFault::Closed);
+        }
+        wire.flush(limits::DATA_WAIT).await?;
+        wire.fill(limits::COMMAND_WAIT).await?;
+    }
+}
+
+async fn ask(
+    answers: &Answers,
+    wire: &Wire,
+    mechanism: Mechanism,
+    question: Question,
+    talk: &mut Talk,
+) -> Answer {
+    let context = LoginContext {
+        cid: answers.cid,
+        remote_ip: answers.ip,
+        protocol: "submission".into(),
+        mechanism: mechanism.name().into(),
+        tls: wire.tls().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),
+        user_agent: String::new(),
+    };
+    let outcome = match question {
+        Question::Password { username, password } => {
+            answers.store.ask(LoginPassword { context, username, password: password.0 }).await
+        }
+        Question::ScramFinish { exchange, auth_message, proof } => {
+            answers.store.ask(ScramFinish { context, exchange, auth_message, proof }).await
+        }
+        Question::ScramStart { hash, username } => {
+            let hash = match hash {
+                Hash::Sha1 => ScramHash::Sha1,
+                Hash::Sha256 => ScramHash::Sha256,
+            };
+            match answers.store.ask(ScramStart { hash, username }).await {
+                Ok(challenge) => {
+                    return Answer::Scram {
+                        exchange: challenge.exchange,
+                        salt: challenge.salt,
+                        iterations: challenge.iterations,
+                        server_nonce: challenge.server_nonce,
+                    };
+                }
+                Err(error) => Err(error),
+            }
+        }
+    };
+    settle(answers, outcome, talk)
+}
+
+fn settle(answers: &Answers, outcome: Result<LoginOutcome, StoreError>, talk: &mut Talk) -> Answer {
+    match outcome {
+        Ok(LoginOutcome::SignedIn(signed_in)) => {
+            let server_signature = signed_in.server_signature.clone();
+            talk.granted = Some(Box::new(signed_in));
+            Answer::Granted { server_signature }
+        }
+        Ok(other) => {
+            talk.refusal = Some(policy::login_refusal(&other));
+            Answer::Denied
+        }
+        Err(error) => {
+            events::unavailable(answers.cid, "mox-store", &error);
+            let reply = Reply::new(454, "4.7.0", "cannot check credentials now, try again later");
+            talk.refusal = Some((Login::Uncounted(reply), "store unavailable"));
+            Answer::Denied
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Conversations with `serve` on loopback and unix sockets, against a store in memory and keys that are away.
+
+use super::*;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use libmox_sasl::{ClientBinding, ScramClient, Secret, scram::Hash};
+use libmox_service::sockets::Sockets;
+use libmox_smtp::reply::{self, Answer};
+use libmox_store::{Fault, RecipientStatus};
+use libmox_testing::{FakeStore, Received};
+use std::os::fd::OwnedFd;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+struct Run {
+    store: Arc<FakeStore>,
+    address: std::net::SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+const PLAINTEXT: &str = "[submission]\nallow-plaintext-login = true\n";
+
+async fn start(config: &str) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, client) = FakeStore::start(folder.path(), Role::Submission).unwrap();
+    store.person("jane@example.org", "secret pass");
+    store.recipient("joe@example.org", RecipientStatus::Local);
+    store.recipient("nobody@example.org", RecipientStatus::UnknownUser);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let local = std::os::unix::net::UnixListener::bind(folder.path().join("local.sock")).unwrap();
+    let sockets = Sockets::from_parts([
+        (SUBMISSION.to_string(), OwnedFd::from(listener)),
+        (LOCAL.to_string(), OwnedFd::from(local)),
+    ]);
+    let config = format!("hostname = \"mx.example.org\"\n{config}");
+    let context = Context::new("mox-submission", Arc::new(Static::parse(&config).unwrap()), sockets);
+    let keys = Keys::new(&folder.path().join("keys.sock"), "test");
+    let doors = Doors { store: client, tls: Tls::new(RemoteKeys::new(keys.clone())), keys };
+    tokio::spawn(serve_with(context, doors));
+    Run { store, address, folder }
+}
+
+struct Talk<S> {
+    stream: S,
+    input: Vec<u8>,
+}
+
+impl Talk<TcpStream> {
+    async fn start(run: &Run) -> Self {
+        let mut talk = Self { stream: TcpStream::connect(run.address).await.unwrap(), input: Vec::new() };
+        talk.expect("220").await;
+        talk.command("EHLO [bogus", "250").await;
+        talk
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    #[track_caller]
+    fn expect(&mut self, code: &str) -> impl Future<Output = Answer> {
+        let caller = std::panic::Location::caller();
+        let code = code.to_string();
+        async move {
+            loop {
+                if let Ok(Some((used, answer))) = reply::parse(&self.input) {
+                    self.input.drain(..used);
+                    assert_eq!(answer.code.to_string(), code, "{answer} at {caller}");
+                    return answer;
+                }
+                let n = self.stream.read_buf(&mut self.input).await.unwrap();
+                assert!(n > 0, "closed, {code} expected at {caller}");
+            }
+        }
+    }
+
+    async fn command(&mut self, line: &str, code: &str) -> Answer {
+        self.stream.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+        self.expect(code).await
+    }
+
+    /// A challenge, decoded.
+    async fn challenge(&mut self, line: &str) -> Vec<u8> {
+        STANDARD.decode(&self.command(line, "334").await.lines[0]).unwrap()
+    }
+
+    async fn sign_in(&mut self) {
+        let message = STANDARD.encode("\0jane@example.org\0secret pass");
+        self.command(&format!("AUTH PLAIN {message}"), "235").await;
+    }
+
+    async fn message(&mut self, message: &str, code: &str) -> Answer {
+        self.command("DATA", "354").await;
+        self.command(&format!("{message}\r\n."), code).await
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_queued() {
+    let run = start(PLAINTEXT).await;
+    let mut talk = Talk::start(&run).await;
+    talk.command("MAIL FROM:<jane@example.org>", "530").await;
+    talk.sign_in().await;
+    talk.command("MAIL FROM:<other@example.org>", "550").await;
+    talk.command("MAIL FROM:<jane@example.org> HOLDFOR=60", "250").await;
+    talk.command("RCPT TO:<nobody@example.org>", "550").await;
+    talk.command("RCPT TO:<joe@example.org>", "250").await;
+    talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
+    talk.message("From: Jane <jane@example.org>\r\nTLS-Required: No\r\nSubject: caf\u{e9}\r\n\r\nhi", "250")
+        .await;
+    let received = run.store.take();
+    let [Received::Queued(add, body)] = &received[..] else { panic!("{received:?}") };
+    assert!(body.ends_with(b"\r\n\r\nhi\r\n"));
+    assert_eq!(add.recipients.len(), 2);
+    assert_eq!(add.header_from.as_ref().map(ToString::to_string).as_deref(), Some("jane@example.org"));
+    assert!(add.needs.smtputf8 && !add.needs.eight_bit && add.needs.require_tls == Some(false));
+    assert!(add.release.is_some() && add.facts.message_id.ends_with("@mx.example.org"));
+    let prefix = String::from_utf8(add.prefix.clone()).unwrap();
+    // Rows SU-05, SU-12.
+    assert!(prefix.starts_with("Received: by mx.example.org via tcp with UTF8SMTPA id"), "{prefix}");
+    assert!(
+        prefix.contains("\r\nMessage-ID: <")
+            && prefix.contains("\r\nDate: ")
+            && !prefix.contains("127.0.0.1"),
+        "{prefix}"
+    );
+    assert!(!prefix.contains("\r\nFrom: "), "{prefix}");
+}
+
+#[tokio::test]
+async fn plain_text_needs_tls_first() {
+    let run = start("").await;
+    let mut talk = Talk::start(&run).await;
+    talk.command("AUTH PLAIN", "538").await;
+    talk.command("MAIL FROM:<jane@example.org>", "530").await;
+    // The keys are away: the handshake ends the connection, nothing else.
+    talk.command("STARTTLS", "220").await;
+}
+
+#[tokio::test]
+async fn ways_to_sign_in() {
+    let run = start(PLAINTEXT).await;
+    let mut talk = Talk::start(&run).await;
+    assert_eq!(talk.challenge("AUTH PLAIN").await, b"");
+    talk.command(&STANDARD.encode("\0jane@example.org\0secret\u{a0}pass"), "535").await;
+    talk.command("AUTH PLAIN !", "501").await;
+    talk.command("AUTH PLAIN  =", "501").await;
+    talk.command("AUTH GSSAPI", "504").await;
+    talk.challenge("AUTH LOGIN").await;
+    talk.command("*", "501").await;
+    assert_eq!(talk.challenge("AUTH LOGIN").await, b"Username:");
+    assert_eq!(talk.challenge(&STANDARD.encode("jane@example.org")).await, b"Password:");
+    talk.command(&STANDARD.encode("secret pass"), "235").await;
+
+    for (password, want) in [("wrong", None), ("secret pass", Some("235"))] {
+        let mut talk = Talk::start(&run).await;
+        let mut client = ScramClient::new(
+            Hash::Sha256,
+            "jane@example.org",
+            &Secret(password.into()),
+            "nonce".into(),
+            ClientBinding::None,
+        )
+        .unwrap();
+        let first = talk.challenge(&format!("AUTH SCRAM-SHA-256 {}", STANDARD.encode(client.first()))).await;
+        let last = STANDARD.encode(client.on_server_first(&first).unwrap());
+        if let Some(code) = want {
+            let server_final = talk.challenge(&last).await;
+            client.on_server_final(&server_final).unwrap();
+            talk.command("", code).await;
+            talk.command("MAIL FROM:<jane@example.org>", "250").await;
+        } else {
+            talk.command(&last, "535").await;
+            // TR-09: still a usable connection.
+            talk.command("NOOP", "250").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_refused() {
+    let run = start(PLAINTEXT).await;
+    let mut talk = Talk::start(&run).await;
+    talk.sign_in().await;
+    let hidden = format!(
+        "From: jane@example.org ({})\r\nFrom: boss@x ({})\r\n\r\n",
+        "x".repeat(40_000),
+        "y".repeat(40_000)
+    );
+    let late = format!("From: jane@example.org\r\n{}From: boss@x\r\n\r\n", "X: y\r\n".repeat(10_001));
+    for (message, code) in [
+        (hidden.as_str(), "554"),
+        (late.as_str(), "554"),
+        ("no header", "554"),
+        ("Subject: no separator", "554"),
+        ("From: a@b, c@d\r\n\r\n", "554"),
+        ("From: nobody\r\n\r\n", "554"),
+        ("Subject: no from\r\n\r\n", "554"),
+        ("From: other@example.org\r\n\r\n", "550"),
+        ("From: jane@example.org\r\n\r\n", "250"),
+    ] {
+        talk.command("MAIL FROM:<>", "250").await;
+        talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
+        talk.message(message, code).await;
+    }
+    run.store.fail_with(Some(Fault::Limit("MaxOutgoingMessagesPerDay".into())));
+    talk.command("MAIL FROM:<>", "250").await;
+    talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
+    let big = format!("From: jane@example.org\r\n\r\n{}", "x\r\n".repeat(50_000));
+    let answer = talk.message(&big, "451").await;
+    assert!(answer.to_string().contains("MaxOutgoingMessagesPerDay"));
+    while run.store.staged() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(run.store.take().len(), 1);
+}
+
+#[tokio::test]
+async fn programs_of_this_machine_are_known_by_uid() {
+    let run = start("").await;
+    let stream = UnixStream::connect(run.folder.path().join("local.sock")).await.unwrap();
+    let mut talk = Talk { stream, input: Vec::new() };
+    talk.expect("220").await;
+    talk.command("EHLO localhost", "250").await;
+    talk.command("AUTH PLAIN", "502").await;
+    talk.command("MAIL FROM:<>", "250").await;
+    talk.command("RCPT TO:<joe@example.org>", "250").await;
+    talk.message("Subject: cron\r\n\r\ndone", "250").await;
+    talk.command("MAIL FROM:<>", "250").await;
+    talk.command("RCPT TO:<joe@example.org>", "250").await;
+    talk.message("no header", "250").await;
+    let received = run.store.take();
+    let prefix = |at: usize| match &received[at] {
+        Received::Queued(add, _) => String::from_utf8(add.prefix.clone()).unwrap(),
+        Received::Delivery(..) => panic!(),
+    };
+    assert!(prefix(0).contains("From: <") && prefix(0).ends_with("@localhost>\r\n"), "{}", prefix(0));
+    assert!(prefix(1).ends_with("\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn the_dialogs() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dialogs/submission");
+    for (name, text) in libmox_testing::dialog::read_folder(&folder).unwrap() {
+        let run = start(PLAINTEXT).await;
+        if let Err(fault) = libmox_testing::dialog::play(run.address, &text).await {
+            panic!("{name}: {fault}");
+        }
+    }
+}
