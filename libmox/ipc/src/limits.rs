@@ -8,6 +8,8 @@ pub const FRAME_OCTETS: usize = 1 << 20;
 pub const FRAME_DESCRIPTORS: usize = 4;
 /// Calls of one connection being worked on at once; further frames wait in the socket.
 pub const CALLS_IN_FLIGHT: usize = 1024;
+/// Streams of one connection, which may last as long as it: one for each session that watches something.
+pub const STREAMS: usize = 100_000;
 /// Stream items on their way before the receiver must take some.
 pub const WINDOW: u32 = 16;
 /// Frames waiting to be written on one connection.

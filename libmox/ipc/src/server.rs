@@ -2,14 +2,14 @@
 
 use crate::client::write_loop;
 use crate::frame::{FrameFault, FrameReader, Kind, Outgoing};
-use crate::limits::{CALLS_IN_FLIGHT, HELLO_WAIT, WINDOW, WRITE_QUEUE};
+use crate::limits::{CALLS_IN_FLIGHT, HELLO_WAIT, STREAMS, WINDOW, WRITE_QUEUE};
 use crate::{Contract, Hello};
 use std::collections::HashMap;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Who answers the requests of a contract.
 pub trait Service: Send + Sync + 'static {
@@ -54,7 +54,8 @@ pub enum ServeFault {
     Frame(#[from] FrameFault),
 }
 
-type Credits = Arc<Mutex<HashMap<u64, Arc<Semaphore>>>>;
+/// Calls under way; those that became streams have a window. An id that is missing was cancelled.
+type Credits = Arc<Mutex<HashMap<u64, Option<Arc<Semaphore>>>>>;
 
 /// The one chance to answer a request. Dropped unused it leaves the caller waiting only until the connection ends,
 /// so a handler answers on every path.
@@ -62,6 +63,9 @@ pub struct Answer<C: Contract> {
     id: u64,
     out: mpsc::Sender<Outgoing>,
     credits: Credits,
+    streams: Arc<Semaphore>,
+    /// Of the calls under way, or of the streams; held until all is said.
+    permit: Option<OwnedSemaphorePermit>,
     marker: std::marker::PhantomData<fn(C)>,
 }
 
@@ -82,11 +86,18 @@ impl<C: Contract> Answer<C> {
         send::<C>(&self.out, self.id, &outcome.map(Some), descriptors).await;
     }
 
-    /// Starts a stream.
+    /// Starts a stream. It may last as long as the connection and is counted apart from the calls.
     #[must_use]
-    pub fn stream(self) -> StreamOut<C> {
+    pub fn stream(mut self) -> StreamOut<C> {
         let credit = Arc::new(Semaphore::new(WINDOW as usize));
-        self.credits.lock().unwrap_or_else(PoisonError::into_inner).insert(self.id, Arc::clone(&credit));
+        match self.credits.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&self.id) {
+            Some(window) => *window = Some(Arc::clone(&credit)),
+            // Cancelled before it began.
+            None => credit.close(),
+        }
+        if let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() {
+            self.permit = Some(permit);
+        }
         StreamOut { answer: self, credit, ended: false }
     }
 }
@@ -218,6 +229,7 @@ async fn read_calls<S: Service>(
     let peer = Arc::new(peer);
     let credits: Credits = Arc::default();
     let in_flight = Arc::new(Semaphore::new(CALLS_IN_FLIGHT));
+    let streams = Arc::new(Semaphore::new(STREAMS));
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
@@ -238,18 +250,21 @@ async fn read_calls<S: Service>(
                     id,
                     out: out.clone(),
                     credits: Arc::clone(&credits),
+                    streams: Arc::clone(&streams),
+                    permit: Some(permit),
                     marker: std::marker::PhantomData,
                 };
-                let (service, peer) = (Arc::clone(service), Arc::clone(&peer));
+                credits.lock().unwrap_or_else(PoisonError::into_inner).insert(id, None);
+                let (service, peer, credits) = (Arc::clone(service), Arc::clone(&peer), Arc::clone(&credits));
                 tasks.spawn(async move {
                     service.call(peer, request, descriptors, answer).await;
-                    drop(permit);
+                    credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 });
             }
             Kind::Credit => {
                 let more: u32 = postcard::from_bytes(frame.payload).map_err(FrameFault::Payload)?;
                 let credits = credits.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(credit) = credits.get(&id) {
+                if let Some(Some(credit)) = credits.get(&id) {
                     if more > WINDOW || credit.available_permits() + more as usize > WINDOW as usize {
                         return Err(FrameFault::Malformed.into());
                     }
@@ -257,7 +272,8 @@ async fn read_calls<S: Service>(
                 }
             }
             Kind::Cancel => {
-                if let Some(credit) = credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+                if let Some(Some(credit)) = credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+                {
                     credit.close();
                 }
             }

@@ -193,6 +193,17 @@ async fn a_dropped_stream_is_cancelled_and_large_frames_pass() {
     assert_eq!(run.client.ask(Say("still here".into())).await.unwrap(), "still here");
 }
 
+/// As many sessions may watch as there are; calls go on beside them.
+#[tokio::test]
+async fn streams_do_not_use_up_the_calls() {
+    let run = start("streams");
+    let mut watching = Vec::new();
+    for _ in 0..crate::limits::CALLS_IN_FLIGHT + 50 {
+        watching.push(run.client.stream(said::Request::Never(Never)).await.unwrap());
+    }
+    assert_eq!(run.client.ask(Say("x".into())).await.unwrap(), "x");
+}
+
 #[tokio::test]
 async fn descriptors_travel_with_their_frame() {
     let run = start("fds");

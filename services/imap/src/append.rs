@@ -9,6 +9,7 @@
 
 use crate::connection::{Connection, Done};
 use crate::error::Failure;
+use crate::events;
 use crate::watch::OwnFlags;
 use libmox_imap::Tag;
 use libmox_imap::command::{AppendMessage, Sync};
@@ -79,7 +80,7 @@ impl Current {
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                tracing::error!(mox_reason = %error, "a staged message cannot be written");
+                events::trouble("a staged message cannot be written", &error.to_string());
                 Err(unwritable())
             }
             Err(_) => Err(unwritable()),
@@ -97,7 +98,7 @@ impl Appending {
         let Some(current) = &mut self.current else { return Ok(()) };
         current.take(octets);
         let limit = if current.staged.is_some() { CHUNK } else { INLINE_OCTETS };
-        if current.held.len() > limit { current.spill(store).await } else { Ok(()) }
+        if current.held.len() > limit { Box::pin(current.spill(store)).await } else { Ok(()) }
     }
 
     async fn message_end(&mut self, store: &Store, now: Timestamp) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 
 use crate::append::Appending;
 use crate::error::Failure;
+use crate::events;
 use crate::messages::GONE;
 use crate::watch::{OwnFlags, Taken, Watching, uids};
 use crate::{Shared, Start};
@@ -14,6 +15,7 @@ use libmox_imap::response::{self, Code, Status, continuation};
 use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told, limits};
 use libmox_sasl::{Bindings, Mechanism};
 use libmox_service::clock::new_cid;
+use libmox_service::net::Full;
 use libmox_service::wire::{Wire, WireFault};
 use libmox_store::{MailboxStatus, MessageList, Request, SessionId, SignOut, Want};
 use libmox_types::{Cid, UidSet};
@@ -89,8 +91,8 @@ impl Connection {
     }
 
     /// There is no place for it.
-    pub(crate) async fn turn_away(mut self) {
-        tracing::info!(mox_cid = %self.cid, mox_remote_ip = %self.remote, "too many connections");
+    pub(crate) async fn turn_away(mut self, full: Full) {
+        events::turned_away(self.cid, self.remote, full);
         if self.start == Start::Plain {
             response::bye(self.wire.output(), Some(&Code::Limit), "too many connections");
         }
@@ -99,7 +101,7 @@ impl Connection {
 
     /// From greeting to goodbye.
     pub(crate) async fn run(mut self) {
-        tracing::debug!(mox_cid = %self.cid, mox_remote_ip = %self.remote, "connected");
+        events::connected(self.cid, self.remote);
         let failure = self.talk().await.err();
         match &failure {
             Some(Failure::Bye(code, text)) => {
@@ -110,12 +112,17 @@ impl Connection {
             }
             _ => {}
         }
-        match failure {
-            Some(Failure::Wire(WireFault::Closed)) | None => {}
-            Some(failure) => {
-                tracing::debug!(mox_cid = %self.cid, mox_reason = ?failure, "connection given up");
-            }
+        match &failure {
+            None | Some(Failure::Wire(WireFault::Closed)) => events::hung_up(self.cid, "done"),
+            Some(Failure::Wire(fault)) => events::lost(self.cid, self.remote, fault),
+            Some(Failure::Bye(_, text) | Failure::No(_, text)) => events::hung_up(self.cid, text),
+            Some(Failure::Bad(text)) => events::hung_up(self.cid, text),
         }
+        Box::pin(self.leave()).await;
+    }
+
+    /// Gives everything back.
+    async fn leave(&mut self) {
         self.wire.close(GOODBYE_WAIT).await;
         self.watching = None;
         if let Some(appending) = self.appending.take() {
@@ -125,12 +132,11 @@ impl Connection {
             // If this fails the connection to the store is gone, and the session with it.
             let _ = self.shared.store.ask(SignOut(session)).await;
         }
-        tracing::debug!(mox_cid = %self.cid, "disconnected");
     }
 
     async fn talk(&mut self) -> Result<(), Failure> {
         if self.start == Start::Tls {
-            self.start_tls().await?;
+            Box::pin(self.start_tls()).await?;
         }
         let greeting = format!("{} mox ready ({})", self.shared.context.config().hostname, self.cid);
         self.session.greeting(&greeting, self.wire.output());
@@ -182,7 +188,7 @@ impl Connection {
                 };
                 wire.consume(used);
                 if let Err(failure) = outcome {
-                    return self.append_failed(failure).await;
+                    return Box::pin(self.append_failed(failure)).await;
                 }
                 return Ok(false);
             }
@@ -204,7 +210,7 @@ impl Connection {
                         if let Some(watching) = &mut self.watching
                             && watching.drain(session)? == Taken::Overflow
                         {
-                            self.watch_anew().await?;
+                            Box::pin(self.watch_anew()).await?;
                         }
                         let step = self.session.on_command(tag, command, self.wire.output());
                         if self.session.mailbox().is_none() {
@@ -214,7 +220,7 @@ impl Connection {
                     }
                     Owned::Fault(tag, fault) => {
                         if let Some(appending) = self.appending.take() {
-                            appending.forget(&self.shared.store).await;
+                            Box::pin(appending.forget(&self.shared.store)).await;
                         }
                         self.session.on_fault(tag.as_ref(), &fault, self.wire.output())
                     }
@@ -251,7 +257,7 @@ impl Connection {
             Step::Close => Ok(true),
             Step::StartTls => {
                 self.flush().await?;
-                self.start_tls().await?;
+                Box::pin(self.start_tls()).await?;
                 Ok(false)
             }
             Step::Ask(ask) => {
@@ -285,7 +291,7 @@ impl Connection {
                 filled = wire.fill(left) => return Ok(filled.map(drop)?),
                 taken = watch => {
                     if taken? == Taken::Overflow {
-                        self.watch_anew().await?;
+                        Box::pin(self.watch_anew()).await?;
                     }
                 }
                 () = shared.context.life.stopping() => return Err(stopping()),
@@ -405,7 +411,7 @@ impl Connection {
     pub(crate) async fn see_change(&mut self, change: u64, own: OwnFlags) -> Result<(), Failure> {
         let Some(watching) = &mut self.watching else { return Ok(()) };
         if watching.until(change, own, &mut self.session).await? == Taken::Overflow {
-            self.watch_anew().await?;
+            Box::pin(self.watch_anew()).await?;
         }
         Ok(())
     }
@@ -441,7 +447,7 @@ impl Connection {
             && watching.mailbox() == mailbox.id
             && watching.catch_up(mailbox.mod_seq, &mut self.session).await? == Taken::Overflow
         {
-            self.watch_anew().await?;
+            Box::pin(self.watch_anew()).await?;
         }
         Ok(Done::OK)
     }
@@ -487,14 +493,14 @@ impl Connection {
                     if let Some(watching) = &mut self.watching
                         && watching.drain(&mut self.session)? == Taken::Overflow
                     {
-                        self.watch_anew().await?;
+                        Box::pin(self.watch_anew()).await?;
                     }
                     self.tell().await?;
                     return Ok(self.session.on_done(&line, self.wire.output()) == Step::Close);
                 }
                 taken = watch => {
                     if taken? == Taken::Overflow {
-                        self.watch_anew().await?;
+                        Box::pin(self.watch_anew()).await?;
                     }
                 }
                 () = shared.context.life.stopping() => return Err(stopping()),

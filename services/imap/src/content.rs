@@ -1,6 +1,7 @@
 //! The octets of a message, read where they are needed.
 
 use crate::error::Failure;
+use crate::events;
 use libmox_imap::response::Code;
 use libmox_message::{Parser, Structure};
 use libmox_store::{MessageOpen, MessageRecord, SessionId, Store};
@@ -126,6 +127,6 @@ fn place(offset: u64) -> usize {
 }
 
 fn broken(why: &str) -> Failure {
-    tracing::error!(mox_reason = why, "message cannot be read");
+    events::trouble("message cannot be read", why);
     Failure::no(Code::Unavailable, "message cannot be read now")
 }

@@ -1,5 +1,6 @@
 //! What went wrong, in words for the client.
 
+use crate::events;
 use libmox_imap::response::Code;
 use libmox_service::wire::WireFault;
 use libmox_store::{Fault, StoreError};
@@ -69,7 +70,7 @@ impl From<StoreError> for Failure {
             | Fault::Forbidden
             | Fault::Invalid(_)
             | Fault::Internal => {
-                tracing::error!(%fault, "the store refused what it should not");
+                events::trouble("the store refused what it should not", &fault.to_string());
                 Self::no(Code::ServerBug, "internal error")
             }
         }

@@ -10,6 +10,7 @@ mod append;
 mod connection;
 mod content;
 mod error;
+mod events;
 mod fetch;
 mod login;
 mod mailboxes;
@@ -94,7 +95,27 @@ async fn handle(shared: Arc<Shared>, accepted: Accepted, start: Start) {
             connection.run().await;
             drop(ticket);
         }
-        Err(_) => connection.turn_away().await,
+        Err(full) => connection.turn_away(full).await,
     }
     drop(busy);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_waiting_connection_is_small() {
+        let config = libmox_service::config::Static::parse("").unwrap();
+        let context = Context::new("mox-imap", Arc::new(config), libmox_service::sockets::Sockets::default());
+        let store = Store::new(std::path::Path::new("/nowhere"), "test");
+        let shared = Arc::new(Shared { context, store, tls: None });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connection = Connection::new(shared, stream.into(), "127.0.0.1".parse().unwrap(), Start::Plain);
+        let size = std::mem::size_of_val(&connection);
+        let future = connection.run();
+        let all = std::mem::size_of_val(&future);
+        assert!(size < 1_024 && all < 4_096, "{size} {all}");
+    }
 }

@@ -4,6 +4,7 @@
 
 use crate::connection::{Connection, Done};
 use crate::error::Failure;
+use crate::events;
 use libmox_imap::command::Secret;
 use libmox_imap::response::{Code, Status, continuation};
 use libmox_imap::{Step, parse_sasl_line};
@@ -147,12 +148,7 @@ impl Connection {
     async fn end_login(&mut self, outcome: Result<Outcome, Failure>) -> Result<bool, Failure> {
         match outcome {
             Ok(Outcome::SignedIn(signed_in)) => {
-                tracing::info!(
-                    mox_cid = %self.cid,
-                    mox_account = signed_in.account_name,
-                    mox_remote_ip = %self.remote,
-                    "signed in"
-                );
+                events::signed_in(self.cid, self.remote, &signed_in.account_name);
                 self.account = Some(signed_in.session);
                 self.reader.signed_in();
                 self.session.signed_in(Vec::new());
@@ -161,11 +157,12 @@ impl Connection {
                 Ok(false)
             }
             Ok(Outcome::Refused(code, text)) => {
-                tracing::info!(mox_cid = %self.cid, mox_remote_ip = %self.remote, "login refused");
+                events::refused(self.cid, self.remote, &text);
                 self.session.complete(Status::No, Some(&code), &text, self.wire.output());
                 Ok(self.session.login_failed(self.wire.output()) == Step::Close)
             }
             Ok(Outcome::Disabled(text)) => {
+                events::refused(self.cid, self.remote, "login is switched off");
                 self.session.complete(Status::No, None, &text, self.wire.output());
                 Ok(self.session.login_failed(self.wire.output()) == Step::Close)
             }
@@ -175,6 +172,7 @@ impl Connection {
             }
             Ok(Outcome::Limited) => {
                 let text = "too many failed logins, try again later";
+                events::refused(self.cid, self.remote, text);
                 Err(Failure::Bye(Some(Code::Limit), text.into()))
             }
             Err(failure) => {

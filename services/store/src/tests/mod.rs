@@ -4,6 +4,7 @@ mod kills;
 mod life;
 mod logins;
 mod mail;
+mod model;
 mod outgoing;
 mod receiving;
 
