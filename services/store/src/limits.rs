@@ -20,6 +20,8 @@ pub const DSN_PARAMETER_OCTETS: usize = 1_000;
 pub const MESSAGE_ID_OCTETS: usize = 1_000;
 /// Staged bodies of one connection.
 pub const STAGED: usize = 256;
+/// Staged bodies being synced at one time.
+pub const SEALING: usize = 16;
 /// Recipients of one delivery or submission.
 pub const RECIPIENTS: usize = 1_000;
 /// Mailboxes of an account.

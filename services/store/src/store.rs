@@ -4,7 +4,7 @@ use crate::accounts::{Accounts, Live, publish, told};
 use crate::directory::Directory;
 use crate::engine::{Engine, Options, Sealed, Source, Staged};
 use crate::keys;
-use crate::limits::{SESSIONS, STAGED};
+use crate::limits::{SEALING, SESSIONS, STAGED};
 use crate::login::Logins;
 use crate::records::{Read, encode};
 use crate::writer::Writer;
@@ -33,6 +33,8 @@ pub struct Store {
     pub(crate) connections: AtomicU32,
     /// Requests being answered, streams not counted.
     pub(crate) at_hand: watch::Sender<usize>,
+    /// Staged bodies being synced at one time: each takes a thread.
+    sealing: tokio::sync::Semaphore,
     directory: RwLock<Arc<Directory>>,
     reloading: tokio::sync::Mutex<()>,
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
@@ -127,6 +129,7 @@ impl Store {
             queue_changed: watch::Sender::new(0),
             connections: AtomicU32::new(0),
             at_hand: watch::Sender::new(0),
+            sealing: tokio::sync::Semaphore::new(SEALING),
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),
@@ -452,6 +455,7 @@ impl Peer {
             Body::Staged { body, size } => {
                 let staged = lock(&self.staged).get(body).cloned().ok_or(Fault::NoBody)?;
                 let size = size.0;
+                let _one_of_few = self.store.sealing.acquire().await.map_err(|_| Fault::Internal)?;
                 let work = tokio::task::spawn_blocking(move || Self::take_staged(staged, size));
                 work.await.map_err(|_| Fault::Internal)?
             }

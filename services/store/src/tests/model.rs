@@ -166,7 +166,7 @@ impl Run {
                     .map(|(uid, message)| (*uid, *message))
                     .collect();
                 if take {
-                    picked.iter().for_each(|(uid, _)| drop(source.messages.remove(uid)));
+                    source.messages.retain(|uid, _| !uids.contains(Uid(*uid)));
                 }
                 let target = self.model.get_mut(NAMES[to]).unwrap();
                 picked.into_iter().for_each(|(_, (flags, size))| add(target, flags, size));
