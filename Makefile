@@ -6,6 +6,7 @@ export CARGO_TARGET_DIR
 DEBUG := $(CARGO_TARGET_DIR)/debug
 SERVICES := mox-store mox-keys mox-verify mox-smtp mox-submission mox-imap mox-queue mox-admin
 RUN_CRATES := $(foreach s,$(SERVICES) mox-cli mox-sendmail,-p $(s))
+LOGS := $(CARGO_TARGET_DIR)/logs
 ARGS ?=
 
 .PHONY: run test lint unit system deb rpm bench fuzz packages clean
@@ -16,6 +17,7 @@ run:
 	@exec $(DEBUG)/mox localserve --units units --libexec $(DEBUG) $(ARGS)
 
 test: lint unit system
+	@tests/features-check $(LOGS)/unit.log $(wildcard $(LOGS)/system.log)
 
 lint:
 	@tests/needs test
@@ -27,10 +29,12 @@ lint:
 unit:
 	@tests/needs test
 	cargo build --locked $(RUN_CRATES)
-	cargo test --locked --workspace
+	@mkdir -p $(LOGS)
+	set -o pipefail; cargo test --locked --workspace 2>&1 | tee $(LOGS)/unit.log
 
 system:
-	@tests/system/run
+	@mkdir -p $(LOGS)
+	@set -o pipefail; tests/system/run 2>&1 | tee $(LOGS)/system.log
 
 deb:
 	@packaging-deb/build

@@ -314,17 +314,18 @@ impl<C: Contract> fmt::Debug for Items<C> {
 }
 
 impl<C: Contract> Items<C> {
-    /// The next item; none at the end.
+    /// The next item; none at the end. May be dropped while it waits without losing anything.
     pub async fn next(&mut self) -> Option<Result<C::Item, CallError<C::Fault>>> {
         if self.ended {
             return None;
         }
+        // Before an item is in hand: whoever gives up waiting here must not lose one.
+        if self.taken >= WINDOW / 2 {
+            self.grant().await;
+        }
         match self.receiver.recv().await {
             Some(Ok(item)) => {
                 self.taken += 1;
-                if self.taken >= WINDOW / 2 {
-                    self.grant().await;
-                }
                 Some(Ok(item))
             }
             Some(Err(fault)) => {

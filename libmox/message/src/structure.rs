@@ -1,6 +1,6 @@
 //! What a message is made of: a tree of parts with their places in the bytes.
 //!
-//! Law: RFC 2045, RFC 2046; enough for BODYSTRUCTURE, ENVELOPE and BODY[section] of RFC 9051 without reading
+//! Law: RFC 2045, RFC 2046; enough for BODYSTRUCTURE, ENVELOPE and `BODY[section]` of RFC 9051 without reading
 //! the message again.
 //! Stored by others as opaque bytes: a version byte, then each part in pre-order, postcard, behind its number
 //! of children. Fields are added in a new version only; golden bytes are tested.

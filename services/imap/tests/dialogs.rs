@@ -87,17 +87,35 @@ async fn run(name: &str, script: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn conversations_go_as_written() {
-    let only = std::env::var("DIALOG").unwrap_or_default();
-    let mut names: Vec<PathBuf> =
-        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    for path in names {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.contains(&only) {
-            let script = std::fs::read_to_string(&path).unwrap();
-            run(&name, &script).await;
-        }
-    }
+/// One test for each file, so that each can be named.
+macro_rules! dialogs {
+    ($($test:ident: $name:literal),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                run($name, &std::fs::read_to_string(folder().join($name)).unwrap()).await;
+            }
+        )+
+        const NAMES: &[&str] = &[$($name),+];
+    };
+}
+
+dialogs! {
+    imap_dialog_fetch: "fetch.txt",
+    imap_dialog_limits: "limits.txt",
+    imap_dialog_login: "login.txt",
+    imap_dialog_mailboxes: "mailboxes.txt",
+    imap_dialog_search: "search.txt",
+    imap_dialog_sessions: "sessions.txt",
+    imap_dialog_store: "store.txt",
+}
+
+#[test]
+fn every_imap_dialog_has_a_test() {
+    let mut files: Vec<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    assert_eq!(files, NAMES);
 }

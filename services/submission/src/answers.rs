@@ -18,7 +18,9 @@ use libmox_store::{
 };
 use libmox_types::{Address, Cid, ReversePath, Timestamp};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::net::UnixStream;
 
 /// One connection's questions.
 pub(crate) struct Answers {
@@ -26,6 +28,7 @@ pub(crate) struct Answers {
     pub(crate) cid: Cid,
     pub(crate) ip: IpAddr,
     keys: Keys,
+    queue_socket: PathBuf,
     config: Arc<Static>,
     kind: Kind,
     who: Option<SignedIn>,
@@ -46,7 +49,16 @@ impl Tap for Look {
 
 impl Answers {
     pub(crate) fn new(doors: &Doors, config: Arc<Static>, cid: Cid, ip: IpAddr, kind: Kind) -> Self {
-        Self { store: doors.store.clone(), cid, ip, keys: doors.keys.clone(), config, kind, who: None }
+        Self {
+            store: doors.store.clone(),
+            cid,
+            ip,
+            keys: doors.keys.clone(),
+            queue_socket: doors.queue.clone(),
+            config,
+            kind,
+            who: None,
+        }
     }
 
     /// A login that is over and good.
@@ -158,6 +170,7 @@ impl Answers {
             Ok(ids) => {
                 taken.used();
                 let reply = policy::queued(&ids);
+                self.wake_queue();
                 events::queued(self.cid, transaction, size);
                 reply
             }
@@ -169,6 +182,16 @@ impl Answers {
                 self.refuse(transaction, reply, &events::reason(&error))
             }
         }
+    }
+
+    /// Only a hint: a queue that is not reached looks by itself, by its timer.
+    fn wake_queue(&self) {
+        let (path, cid) = (self.queue_socket.clone(), self.cid);
+        tokio::spawn(async move {
+            if let Err(error) = UnixStream::connect(&path).await {
+                tracing::warn!(mox_cid = %cid, mox_reason = %error, "mox-queue cannot be woken: {error}");
+            }
+        });
     }
 
     /// Row SU-12: where the client is, is nobody's business.

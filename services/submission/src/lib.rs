@@ -26,6 +26,7 @@ use libmox_smtp::session::{Kind, Session, Settings, TlsOffer};
 use libmox_store::{Role, Store};
 use libmox_types::Cid;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -46,6 +47,8 @@ pub struct Doors {
     pub keys: Keys,
     /// `mox-keys`, for TLS.
     pub tls: Tls,
+    /// Where `mox-queue` is woken: a connection is the whole message.
+    pub queue: PathBuf,
 }
 
 impl Doors {
@@ -58,6 +61,7 @@ impl Doors {
             store: Store::new(&paths::socket(Role::Submission.socket()), name),
             tls: Tls::new(RemoteKeys::new(keys.clone())),
             keys,
+            queue: paths::socket("queue"),
         }
     }
 }

@@ -16,6 +16,7 @@ struct Run {
     store: Arc<FakeStore>,
     address: std::net::SocketAddr,
     folder: tempfile::TempDir,
+    woken: tokio::net::UnixListener,
 }
 
 const PLAINTEXT: &str = "[submission]\nallow-plaintext-login = true\n";
@@ -36,9 +37,11 @@ async fn start(config: &str) -> Run {
     let config = format!("hostname = \"mx.example.org\"\n{config}");
     let context = Context::new("mox-submission", Arc::new(Static::parse(&config).unwrap()), sockets);
     let keys = Keys::new(&folder.path().join("keys.sock"), "test");
-    let doors = Doors { store: client, tls: Tls::new(RemoteKeys::new(keys.clone())), keys };
+    let queue = folder.path().join("queue.sock");
+    let woken = tokio::net::UnixListener::bind(&queue).unwrap();
+    let doors = Doors { store: client, tls: Tls::new(RemoteKeys::new(keys.clone())), keys, queue };
     tokio::spawn(serve_with(context, doors));
-    Run { store, address, folder }
+    Run { store, address, folder, woken }
 }
 
 struct Talk<S> {
@@ -107,6 +110,7 @@ async fn a_message_is_queued() {
     talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
     talk.message("From: Jane <jane@example.org>\r\nTLS-Required: No\r\nSubject: caf\u{e9}\r\n\r\nhi", "250")
         .await;
+    run.woken.accept().await.unwrap();
     let received = run.store.take();
     let [Received::Queued(add, body)] = &received[..] else { panic!("{received:?}") };
     assert!(body.ends_with(b"\r\n\r\nhi\r\n"));
