@@ -104,6 +104,8 @@ def rpm_installs_and_starts(w):
     listening = host.run("ss -Hltn")
     for port in PORTS:
         assert f"127.0.0.1:{port}" in listening, listening
+    host.run("systemctl disable --now mox.target")
+    assert host.run("ss -Hltn").strip() == "", "a disabled target still listens"
     result = host.json(f"mox --json quickstart you@{host.domain} --hostname mail.{host.domain} --skipdial")
     host.login, host.password = result["login"], result["password"]
     # No name server answers here, and what is checked with it is not what this is about.
