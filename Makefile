@@ -21,6 +21,7 @@ test: lint unit system
 
 lint:
 	@tests/needs test
+	tests/tidy-packages
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet

@@ -27,14 +27,15 @@ def sh(command, check=True, **more):
     return done.stdout
 
 
-def image():
-    """A small Debian with systemd, made once."""
-    path = f"{CACHE}/image/{SUITE}"
+def image(more=""):
+    """A small Debian with systemd, made once; one with more packages beside it."""
+    path = f"{CACHE}/image/{SUITE}" + (f"-{more}" if more else "")
     if not os.path.isdir(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.rmtree(path + ".new", ignore_errors=True)
         print("making the container image", flush=True)
-        sh(["mmdebstrap", "--variant=minbase", f"--include={INCLUDE}", SUITE, path + ".new"])
+        include = f"{INCLUDE},{more}" if more else INCLUDE
+        sh(["mmdebstrap", "--variant=minbase", f"--include={include}", SUITE, path + ".new"])
         os.rename(path + ".new", path)
     return path
 
@@ -96,14 +97,14 @@ class Link:
 
 
 class Host:
-    """One container."""
+    """One container: a copy of base, with a folder of packages."""
 
-    def __init__(self, link, name, address, work):
+    def __init__(self, link, name, address, work, base=None, packages=PACKAGES):
         self.name, self.address, self.link = name, address, link
         self.domain = f"{name}.test"
         self.root = f"{work}/{name}"
         link.join(f"mox{name}", address)
-        sh(["cp", "-a", "--reflink=auto", image(), self.root])
+        sh(["cp", "-a", "--reflink=auto", base or image(), self.root])
         with open(f"{self.root}/etc/resolv.conf", "w") as file:
             file.write(f"nameserver {DNS}\n")
         with open(f"{self.root}/etc/hostname", "w") as file:
@@ -113,7 +114,7 @@ class Host:
         self.log = open(f"{work}/{name}.log", "w")
         self.nspawn = subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-D", self.root, "--boot",
-             f"--network-namespace-path=/run/netns/mox{name}", "-M", f"mox-{name}", f"--bind-ro={PACKAGES}:/packages"],
+             f"--network-namespace-path=/run/netns/mox{name}", "-M", f"mox-{name}", f"--bind-ro={packages}:/packages"],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
         self.leader = None
         for _ in range(200):
