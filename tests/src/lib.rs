@@ -3,3 +3,5 @@
 
 #[cfg(test)]
 mod flow;
+#[cfg(test)]
+mod tidy;
