@@ -5,12 +5,11 @@
 use crate::imap::Imap;
 use crate::line::Tls;
 use crate::smtp::Smtp;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -108,7 +107,8 @@ impl Spec {
         command.args(["--log", "debug"]);
         command.args(self.accounts.iter().flat_map(|account| ["--account", account]));
         command.args(self.settings.iter().flat_map(|setting| ["--set", setting]));
-        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0);
+        // In the group of the test: Ctrl-C there ends this too.
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let child = command.spawn()?;
         let mut instance = Instance { ready: Value::Null, child, dir, log, home };
         let start = Instant::now();
@@ -301,7 +301,11 @@ impl Instance {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = self.signal_bus(Signal::KILL);
-        let _ = kill_process_group(pid, Signal::KILL);
+        let services = self.services();
+        let _ = kill_process(pid, Signal::KILL);
+        for (_, service) in services {
+            let _ = kill_process(service, Signal::KILL);
+        }
         let _ = self.child.wait();
         false
     }
