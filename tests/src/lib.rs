@@ -1,1 +1,7 @@
-//! Placeholder until its first module lands.
+//! Tests of the whole: `flow` sends messages through all services as a person starts them, `tidy` holds the rules of the
+//! source tree. Nothing here is part of the product.
+
+#[cfg(test)]
+mod flow;
+#[cfg(test)]
+mod tidy;

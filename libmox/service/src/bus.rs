@@ -13,6 +13,8 @@ use zbus::{Connection, ObjectServer, Variant, fdo};
 pub const PATH: &str = "/org/libmox";
 /// Until a bus that is away is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Until a bus that does not answer a goodbye is left without one.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Adds a service's own interfaces to its object server.
 pub type AddInterfaces = Box<
@@ -43,21 +45,26 @@ impl Offer {
     }
 }
 
-/// Connects to the system bus, or to the private one named in `DBUS_SYSTEM_BUS_ADDRESS`.
-pub async fn connect() -> zbus::Result<Connection> {
-    zbus::connection::Builder::system().build().await
-}
-
 /// Keeps the service on the bus until it ends.
 pub(crate) async fn keep(context: Context, offer: Offer) {
     let mut told = false;
     loop {
-        match serve(&context, &offer).await {
+        let served = tokio::select! {
+            served = serve(&context, &offer) => served,
+            () = context.life.stopping() => return,
+        };
+        match served {
             Ok(connection) => {
                 told = false;
-                // Ends when the bus goes away.
                 let mut stream = zbus::MessageStream::from(&connection);
-                while futures_next(&mut stream).await {}
+                tokio::select! {
+                    () = context.life.stopping() => {
+                        drop(stream);
+                        return leave(connection, offer.name).await;
+                    }
+                    // Ends when the bus goes away.
+                    () = listen(&mut stream, &context) => {}
+                }
                 tracing::warn!("bus connection lost");
             }
             Err(error) if !told => {
@@ -73,18 +80,43 @@ pub(crate) async fn keep(context: Context, offer: Offer) {
     }
 }
 
-async fn futures_next(stream: &mut zbus::MessageStream) -> bool {
-    std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(stream), cx))
-        .await
-        .is_some_and(|m| m.is_ok())
+/// A call is a sign of life: who is asked is not idle.
+async fn listen(stream: &mut zbus::MessageStream, context: &Context) {
+    loop {
+        let next = std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(stream), cx));
+        match next.await {
+            Some(Ok(message)) => {
+                if message.message_type() == zbus::message::Type::MethodCall {
+                    drop(context.life.busy());
+                }
+            }
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+/// Goes without leaving a call unanswered: without the name new calls wait for the next process, and a call to ourselves
+/// comes back after all that came before.
+async fn leave(connection: Connection, name: &str) {
+    let goodbye = async {
+        connection.release_name(name).await?;
+        let me = connection.unique_name().cloned();
+        connection.call_method(me, PATH, Some("org.freedesktop.DBus.Peer"), "Ping", &()).await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(GOODBYE, goodbye).await {
+        tracing::debug!(%error, "leaving the bus");
+    }
+    // Waits for the answers at hand.
+    connection.graceful_shutdown().await;
 }
 
 async fn serve(context: &Context, offer: &Offer) -> zbus::Result<Connection> {
-    let connection = connect().await?;
-    let server = connection.object_server();
-    server.at(PATH, Service { context: context.clone(), started: crate::clock::now().0 }).await?;
+    let service = Service { context: context.clone(), started: crate::clock::now().0 };
+    // The builder waits until calls are listened to. Added later, an interface can miss the very call for which the bus
+    // started this process: it comes with the name.
+    let connection = zbus::connection::Builder::system().serve_at(PATH, service).build().await?;
     if let Some(add) = &offer.interfaces {
-        add(server).await?;
+        add(connection.object_server()).await?;
     }
     connection.request_name(offer.name).await?;
     Ok(connection)

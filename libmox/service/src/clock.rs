@@ -21,8 +21,10 @@ pub fn new_cid() -> Cid {
 #[must_use]
 pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
-    // The kernel's generator cannot fail once it is seeded at boot; the crate reports it as an error all the same.
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+    // Straight from the kernel: seeding the generator of the crypto library takes 100 ms of processor time, and a
+    // service that was just started for a connection has to greet. So few octets come whole or not at all, and only
+    // a kernel without the call refuses.
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) != Ok(bytes.len()) {
         std::process::abort();
     }
     u64::from_le_bytes(bytes)

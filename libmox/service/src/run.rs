@@ -2,7 +2,7 @@
 
 use crate::config::{self, Static};
 use crate::journal::Journal;
-use crate::life::Life;
+use crate::life::{Busy, Life};
 use crate::sockets::Sockets;
 use crate::{bus, paths};
 use sd_notify::NotifyState;
@@ -23,6 +23,8 @@ pub struct Context {
     pub journal: Journal,
     config: Arc<RwLock<Arc<Static>>>,
     sockets: Arc<std::sync::Mutex<Sockets>>,
+    /// Held until the service can be used: who is still opening is not idle.
+    starting: Arc<std::sync::Mutex<Option<Busy>>>,
 }
 
 impl Context {
@@ -35,6 +37,7 @@ impl Context {
             journal: Journal::none(),
             config: Arc::new(RwLock::new(config)),
             sockets: Arc::new(std::sync::Mutex::new(sockets)),
+            starting: Arc::default(),
         }
     }
 
@@ -52,8 +55,13 @@ impl Context {
 
     /// The service can be used.
     pub fn ready(&self) {
+        self.started();
         notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
         tracing::debug!("ready");
+    }
+
+    fn started(&self) {
+        *self.starting.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }
 
     /// Reads `mox.toml` again; a bad one changes nothing.
@@ -114,6 +122,7 @@ where
     runtime.block_on(async {
         let mut context = Context::new(name, config, sockets);
         context.journal = journal;
+        context.starting = Arc::new(std::sync::Mutex::new(Some(context.life.busy())));
         tokio::spawn(signals(context.clone()));
         tokio::spawn(watchdog());
         let life = context.life.clone();
@@ -122,11 +131,14 @@ where
         let on_bus = tokio::spawn(bus::keep(context.clone(), bus));
         let outcome = serve(context.clone()).await;
         notify(&[NotifyState::Stopping]);
+        context.started();
+        context.life.stop();
         let grace = context.config().service.stop_grace;
         if !context.life.drained(grace).await {
             tracing::warn!(left = context.life.at_hand(), "stopping with work at hand");
         }
-        on_bus.abort();
+        // Who asked over the bus gets the answer; a bus that hangs holds nobody up for long.
+        let _ = tokio::time::timeout(grace, on_bus).await;
         outcome
     })
 }

@@ -1,2 +1,130 @@
-//! Placeholder until its first module lands.
-fn main() {}
+//! Measures a whole local instance: messages stored each second, processor time for each, activation, handshakes, memory.
+//!
+//! Starts `mox localserve` on a folder of its own, talks to it as clients do and counts over IMAP what it was promised.
+//! Beside it runs a bare sink (append, `fdatasync`, answer) on the same disk, so that ratios come from one run.
+//! Does not know: the services' insides. Fails when a message that was answered with 250 is not there.
+
+mod activation;
+mod handshake;
+mod instance;
+mod load;
+mod processes;
+mod report;
+mod sink;
+
+use anyhow::{Context as _, ensure};
+use instance::{Instance, Programs};
+use report::Figures;
+use std::path::PathBuf;
+
+/// What is measured, and how much of it.
+#[derive(Debug, clap::Parser)]
+#[command(name = "mox-bench")]
+struct Args {
+    /// The program `mox`
+    #[arg(long, value_name = "FILE")]
+    mox: PathBuf,
+    /// Folder with the services [default: that of `mox`]
+    #[arg(long, value_name = "DIR")]
+    libexec: Option<PathBuf>,
+    /// Folder with the unit files
+    #[arg(long, value_name = "DIR")]
+    units: PathBuf,
+    /// Folder to work in; its disk is what is measured [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Added to each port
+    #[arg(long, default_value_t = 21_000, value_name = "N")]
+    port_base: u16,
+    /// SMTP connections at once
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    connections: usize,
+    /// Messages that are counted
+    #[arg(long, default_value_t = 20_000, value_name = "N")]
+    messages: usize,
+    /// Octets of a message
+    #[arg(long, default_value_t = 4096, value_name = "N")]
+    size: usize,
+    /// TLS handshakes of each kind
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    handshakes: usize,
+    /// Starts of a service that does not run
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    activations: usize,
+    /// Log level of the services
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log: String,
+    /// Where the figures go as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure the load only
+    #[arg(long)]
+    load_only: bool,
+    /// Fail when a target is missed
+    #[arg(long)]
+    strict: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = <Args as clap::Parser>::parse();
+    let temporary = match &args.dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)?;
+            tempfile::tempdir_in(dir)?
+        }
+        None => tempfile::tempdir()?,
+    };
+    let libexec = args.libexec.clone().or_else(|| args.mox.parent().map(PathBuf::from)).unwrap_or_default();
+    let programs = Programs {
+        mox: args.mox.clone(),
+        libexec,
+        units: args.units.clone(),
+        dir: temporary.path().join("mox"),
+        port_base: args.port_base,
+        log: args.log.clone(),
+    };
+    let mut figures = Figures { machine: report::machine(), ..Figures::default() };
+
+    let instance = Instance::start(&programs, &["smtp.verify=false"]).await?;
+    figures.first_start = Some(instance.started_in);
+    let message = load::message(args.size);
+    let warm = args.messages / 20;
+    load::run(&instance, args.connections, warm, &message).await.context("warming up")?;
+    let before = instance.processes()?;
+    let load = load::run(&instance, args.connections, args.messages, &message).await?;
+    let after = instance.processes()?;
+    figures.processor = processes::used(&before, &after);
+    figures.load = Some(load);
+    let visible = load::visible(&instance).await?;
+    figures.visible = Some((warm + args.messages, visible));
+    figures.processes = instance.processes()?;
+    figures.sink = Some(sink::run(temporary.path(), args.connections, args.messages, message.len())?);
+    if !args.load_only {
+        figures.handshake = Some(handshake::run(&instance, args.handshakes).await?);
+    }
+    instance.stop().await?;
+
+    if !args.load_only {
+        let instance = Instance::start(&programs, &["smtp.verify=false", "service.idle-exit=200ms"]).await?;
+        figures.second_start = Some(instance.started_in);
+        for service in [activation::SMTP, activation::IMAP] {
+            let took = activation::run(&instance, &service, args.activations).await?;
+            figures.activation.push((service.program, took));
+        }
+        instance.stop().await?;
+    }
+
+    let missed = figures.print();
+    if let Some(json) = &args.json {
+        std::fs::write(json, serde_json::to_vec_pretty(&figures.json())?)
+            .with_context(|| format!("cannot write {}", json.display()))?;
+    }
+    ensure!(
+        visible == warm + args.messages,
+        "{} messages were promised, {visible} are there",
+        warm + args.messages
+    );
+    ensure!(!(args.strict && missed > 0), "{missed} targets missed");
+    Ok(())
+}

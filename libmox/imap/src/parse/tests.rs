@@ -1,3 +1,5 @@
+//! Command lines and what they are read as.
+
 use super::*;
 use crate::command::{
     AppendMessage, EnvelopeField, FetchItem, List, Partial, Peek, SearchKey, SearchReturn, Section,

@@ -1,3 +1,5 @@
+//! Octets cut anywhere, and what the reader says of them.
+
 use super::*;
 use crate::command::{FlagList, Secret};
 

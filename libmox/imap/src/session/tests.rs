@@ -1,3 +1,5 @@
+//! Commands and answers in, steps out.
+
 use super::*;
 use crate::parse::parse;
 

@@ -1,0 +1,206 @@
+//! The control plane: what administrators ask, what services show of themselves, and mail without it.
+
+use super::{arrived, message};
+use mox_testkit::{Instance, Spec, repository};
+use rustix::process::Signal;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const SERVICES: [&str; 8] =
+    ["Store1", "Keys1", "Verify1", "Smtp1", "Submission1", "Imap1", "Queue1", "Admin1"];
+/// Until an administrator must have an answer, also when the service has to be started for it.
+const ANSWER: Duration = Duration::from_secs(5);
+
+#[test]
+fn administrators_get_json() {
+    let instance = Spec::new().account("you@example.test:another secret").start();
+    let status = instance.json(&["status"]);
+    assert_eq!(status["accounts"], 2, "{status}");
+    assert_eq!(status["queued"], 0, "{status}");
+    let accounts = instance.json(&["account", "list"]);
+    assert_eq!(accounts[0]["name"], "mox");
+    assert_eq!(accounts[1]["addresses"][0], "you@example.test");
+    assert_eq!(accounts[1]["has_password"], true);
+
+    // Held, so that it stays where it can be seen.
+    instance.json(&["service", "stop", "queue"]);
+    let (me, _) = instance.account(0);
+    let reply = instance
+        .submission(0)
+        .unwrap()
+        .send(&me, "nobody@elsewhere.test", &message(&me, "nobody@elsewhere.test", "waits"))
+        .unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    arrived(&instance, 0, "mail delivery failed");
+    assert_eq!(instance.json(&["queue", "list"]).as_array().unwrap().len(), 0);
+    for service in ["smtp", "mox-imap"] {
+        let shown = instance.json(&["service", "show", service]);
+        assert_eq!(shown["state"], "running", "{shown}");
+        assert_eq!(shown["log_level"], "debug", "{shown}");
+    }
+    instance.json(&["service", "loglevel", "smtp", "warn"]);
+    assert_eq!(instance.json(&["service", "show", "smtp"])["log_level"], "warn");
+    instance.json(&["service", "reload", "smtp"]);
+
+    instance.json(&["account", "disable", "you", "gone fishing"]);
+    assert!(instance.imap(1).is_err(), "a disabled account signs in");
+    instance.json(&["account", "enable", "you"]);
+    instance.imap(1).unwrap();
+    for wrong in [
+        &["account", "add", "you", "you2@example.test"][..],
+        &["account", "rm", "--yes", "nobody"],
+        &["address", "add", "no address", "you"],
+        &["domain", "rm", "example.test"],
+        &["domain", "rm", "nowhere.test"],
+        &["service", "loglevel", "smtp", "loud"],
+        &["service", "show", "nonsense"],
+    ] {
+        let out = instance.mox(wrong).unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && said.starts_with("mox: "), "{wrong:?}: {said}");
+    }
+    instance.check();
+}
+
+#[test]
+fn the_first_call_is_answered_soon() {
+    let instance = Spec::new().start();
+    for round in 0..30 {
+        for command in [&["status"][..], &["service", "stop", "admin"]] {
+            let start = Instant::now();
+            let out = instance.mox(command).unwrap();
+            let took = start.elapsed();
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(out.status.success(), "round {round}: {command:?} after {took:?}: {said}");
+            assert!(took < ANSWER, "round {round}: {command:?} took {took:?}");
+        }
+    }
+}
+
+#[test]
+fn mail_goes_on_while_the_bus_hangs() {
+    let instance = Spec::new().start();
+    let (me, _) = instance.account(0);
+    assert!(instance.signal_bus(Signal::STOP));
+    // Fresh processes, which find a bus that takes connections and never answers.
+    for (service, _) in instance.services() {
+        assert!(instance.kill(&service));
+    }
+    let reply = instance.smtp().unwrap().send("a@far.test", &me, &message("a@far.test", &me, "in")).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let reply = instance.submission(0).unwrap().send(&me, &me, &message(&me, &me, "out")).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    arrived(&instance, 0, "in");
+    arrived(&instance, 0, "out");
+    assert!(instance.signal_bus(Signal::CONT));
+    instance.check();
+}
+
+/// A member of an interface as one line: `method List(in after t, in most u, out - a(...))`.
+type Members = BTreeSet<String>;
+
+/// The members of one interface in introspection XML. A reader for our own files and for what zbus writes: tags and
+/// attributes, comments left out.
+fn members(xml: &str, interface: &str) -> Members {
+    let (mut found, mut inside, mut open) = (Members::new(), false, None::<String>);
+    let mut rest = xml;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start..];
+        if let Some(comment) = rest.strip_prefix("<!--") {
+            rest = comment.split_once("-->").map_or("", |(_, after)| after);
+            continue;
+        }
+        let Some(end) = rest.find('>') else { break };
+        let tag = &rest[1..end];
+        rest = &rest[end + 1..];
+        let attribute = |name: &str| {
+            let value = tag.split_once(&format!(" {name}=\""))?.1;
+            value.split_once('"').map(|(value, _)| value.to_owned())
+        };
+        let text = |name: &str| attribute(name).unwrap_or_else(|| "-".into());
+        let word = tag.split([' ', '\n', '/']).next().unwrap_or_default();
+        match word {
+            "interface" => inside = text("name") == interface,
+            _ if !inside => {}
+            "method" | "signal" => {
+                let line = format!("{word} {}(", text("name"));
+                if tag.ends_with('/') {
+                    found.insert(line + ")");
+                } else {
+                    open = Some(line);
+                }
+            }
+            "arg" => {
+                if let Some(line) = &mut open {
+                    line.push_str(&format!("{} {} {},", text("direction"), text("name"), text("type")));
+                }
+            }
+            "property" => {
+                found.insert(format!("property {} {} {}", text("name"), text("type"), text("access")));
+            }
+            _ => {}
+        }
+        if matches!(tag, "/method" | "/signal")
+            && let Some(line) = open.take()
+        {
+            found.insert(line + ")");
+        }
+        if tag == "/interface" {
+            inside = false;
+        }
+    }
+    found
+}
+
+fn introspected(instance: &Instance, name: &str) -> String {
+    let address = instance.ready["bus"].as_str().unwrap().to_owned();
+    let destination = format!("org.libmox.{name}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connection = zbus::connection::Builder::address(&*address).build().await.unwrap();
+        let reply = connection
+            .call_method(
+                Some(&*destination),
+                "/org/libmox",
+                Some("org.freedesktop.DBus.Introspectable"),
+                "Introspect",
+                &(),
+            )
+            .await
+            .unwrap();
+        reply.body().deserialize::<String>().unwrap()
+    })
+}
+
+#[test]
+fn interfaces_are_what_their_files_say() {
+    let file = |name: &str| {
+        let path = repository().join(format!("dbus/interfaces/org.libmox.{name}.xml"));
+        members(&std::fs::read_to_string(path).unwrap(), &format!("org.libmox.{name}"))
+    };
+    let instance = Spec::new().start();
+    let service = file("Service1");
+    assert!(
+        service.contains("method Stop()") && service.contains("property Connections u read"),
+        "{service:?}"
+    );
+    for name in SERVICES {
+        let live = introspected(&instance, name);
+        assert_eq!(members(&live, "org.libmox.Service1"), service, "{name}");
+        if ["Queue1", "Admin1"].contains(&name) {
+            let own = file(name);
+            assert!(own.len() > 3, "{own:?}");
+            assert_eq!(members(&live, &format!("org.libmox.{name}")), own);
+        }
+    }
+}
+
+#[test]
+fn a_changed_interface_is_seen() {
+    let one = r#"<node><interface name="a.B1"><!-- <method name="No"/> --><method name="Do"><arg name="x" type="s" direction="in"/></method></interface></node>"#;
+    let all = members(one, "a.B1");
+    assert_eq!(all, Members::from(["method Do(in x s,)".to_owned()]));
+    assert_ne!(all, members(&one.replace("type=\"s\"", "type=\"u\""), "a.B1"));
+    assert_ne!(all, members(&one.replace("\"in\"", "\"out\""), "a.B1"));
+    assert!(members(one, "a.B2").is_empty());
+}

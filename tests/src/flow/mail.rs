@@ -1,0 +1,123 @@
+//! In, out and reading, on every port.
+
+use super::{arrived, message};
+use mox_testkit::{Imap, Smtp, Spec};
+use std::path::Path;
+
+#[test]
+fn the_ready_file_says_everything() {
+    let instance = Spec::new().account("you@example.test:another secret").start();
+    let ready = &instance.ready;
+    for (key, port, tls) in [
+        ("smtp", 25, "starttls"),
+        ("submission", 587, "starttls"),
+        ("submissions", 465, "tls"),
+        ("imap", 143, "starttls"),
+        ("imaps", 993, "tls"),
+    ] {
+        assert_eq!(ready[key]["host"], "127.0.0.1", "{key}");
+        assert_eq!(ready[key]["tls"], tls, "{key}");
+        let base = ready["smtp"]["port"].as_u64().unwrap() - 25;
+        assert_eq!(ready[key]["port"].as_u64(), Some(base + port), "{key}");
+    }
+    assert_eq!(ready["accounts"][0]["login"], "mox@localhost");
+    assert_eq!(ready["accounts"][1]["login"], "you@example.test");
+    assert_eq!(ready["accounts"][1]["password"], "another secret");
+    assert_eq!(ready["accounts"].as_array().unwrap().len(), 2);
+    let authority = std::fs::read_to_string(ready["ca"].as_str().unwrap()).unwrap();
+    assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(ready["bus"].as_str().unwrap().starts_with("unix:path="));
+    assert_eq!(Path::new(ready["dir"].as_str().unwrap()), instance.dir().canonicalize().unwrap());
+    assert!(instance.stop(), "Ctrl-C ends it well");
+}
+
+#[test]
+fn mail_from_strangers_is_read_over_imap() {
+    // With verification, and a DNS that is not there: mail is taken all the same.
+    let instance = Spec::default().set("dns.servers=[\"127.0.0.1:9\"]").set("dns.timeout=100ms").start();
+    let (login, password) = instance.account(0);
+    let mut plain = instance.smtp().unwrap();
+    assert!(plain.offered.iter().any(|line| line == "STARTTLS"), "{:?}", plain.offered);
+    let reply = plain.send("a@far.test", &login, &message("a@far.test", &login, "clear")).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let mut tls = instance.smtp().unwrap().starttls(&instance.tls()).unwrap();
+    assert!(!tls.offered.iter().any(|line| line == "STARTTLS"), "{:?}", tls.offered);
+    let reply = tls.send("", &login, &message("a@far.test", &login, "hidden")).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+
+    // 250 means that it is there, so nobody waits here.
+    let mut imaps = Imap::connect_tls(instance.address("imaps"), &instance.tls()).unwrap();
+    imaps.sign_in(&login, &password).unwrap();
+    assert_eq!(imaps.select("INBOX").unwrap(), 2);
+    let clear = &imaps.messages().unwrap()[0];
+    for part in [
+        "Return-Path: <a@far.test>\r\n",
+        "Delivered-To: mox@localhost\r\n",
+        "Authentication-Results: ",
+        "Received: ",
+        "\r\n\r\nText of clear.\r\n.A line with a dot.\r\n",
+    ] {
+        assert!(clear.contains(part), "no {part:?} in:\n{clear}");
+    }
+
+    let mut imap = Imap::connect(instance.address("imap")).unwrap();
+    let refused = imap.command(&format!("LOGIN \"{login}\" \"{password}\"")).unwrap();
+    assert!(refused.end.starts_with("NO [PRIVACYREQUIRED]"), "no password in the clear: {}", refused.end);
+    let mut imap = imap.starttls(&instance.tls()).unwrap();
+    imap.sign_in(&login, &password).unwrap();
+    assert_eq!(imap.select("INBOX").unwrap(), 2);
+    assert_eq!(imap.subjects().unwrap(), ["clear", "hidden"]);
+    instance.check();
+}
+
+#[test]
+fn mail_of_a_person_is_signed_queued_and_delivered() {
+    let instance = Spec::new().account("you@example.test:another secret").start();
+    // Added while it runs: a domain with keys, and an address there.
+    instance.json(&["domain", "add", "signed.test"]);
+    instance.json(&["address", "add", "you@signed.test", "you"]);
+    let (me, password) = instance.account(0);
+
+    let mut submission = instance.submission(1).unwrap();
+    let text = message("you@signed.test", &me, "signed");
+    let reply = submission.send("you@signed.test", &me, &text).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let signed = arrived(&instance, 0, "signed");
+    assert!(signed.contains("DKIM-Signature: v=1;"), "{signed}");
+    assert!(signed.contains("d=signed.test"), "{signed}");
+
+    let mut submissions = Smtp::connect_tls(instance.address("submissions"), &instance.tls()).unwrap();
+    assert_eq!(submissions.command("MAIL FROM:<mox@localhost>").unwrap().code, 530, "first the login");
+    assert_eq!(submissions.sign_in(&me, &password).unwrap().code, 235);
+    let forged =
+        submissions.send(&me, "you@example.test", &message("you@signed.test", &me, "forged")).unwrap();
+    assert!((500..600).contains(&forged.code), "not the author's address: {forged:?}");
+    let reply =
+        submissions.send(&me, "you@example.test", &message(&me, "you@example.test", "answer")).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    arrived(&instance, 1, "answer");
+    instance.check();
+}
+
+#[test]
+fn what_cannot_be_delivered_comes_back_as_a_report() {
+    let instance = Spec::new().start();
+    let (me, _) = instance.account(0);
+    let mut submission = instance.submission(0).unwrap();
+    // The next server, which is our own port 25, knows no such domain.
+    let text = message(&me, "nobody@elsewhere.test", "lost");
+    let reply = submission.send(&me, "nobody@elsewhere.test", &text).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let report = arrived(&instance, 0, "mail delivery failed");
+    for part in [
+        "Content-Type: multipart/report",
+        "Return-Path: <>",
+        "Action: failed",
+        "nobody@elsewhere.test",
+        "Subject: lost",
+    ] {
+        assert!(report.contains(part), "no {part:?} in:\n{report}");
+    }
+    assert_eq!(instance.json(&["queue", "list"]).as_array().unwrap().len(), 0);
+    instance.check();
+}
