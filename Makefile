@@ -16,15 +16,16 @@ run:
 	@cargo build --locked $(RUN_CRATES)
 	@exec $(DEBUG)/mox localserve --units units --libexec $(DEBUG) $(ARGS)
 
-test: lint unit system
-	@tests/features-check $(LOGS)/unit.log $(wildcard $(LOGS)/system.log)
+test: lint unit
+	@tests/features-check $(LOGS)/unit.log
+	@echo "left out: system tests on booted hosts (make system, as root), fuzzing (make fuzz), measurements (make bench)"
 
 lint:
 	@tests/needs test
 	tests/tidy-packages
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 unit:
 	@tests/needs test

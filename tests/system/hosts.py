@@ -152,12 +152,12 @@ class Host:
     def inbox(self, search="ALL"):
         """Sequence numbers that match, by curl over TLS."""
         out = self.run(f"curl -sS -k --max-time 20 --user '{self.login}:{self.password}' "
-                       f"'imaps://127.0.0.1/INBOX' -X 'UID SEARCH {search}'")
+                       f"'imaps://{self.address}/INBOX' -X 'UID SEARCH {search}'")
         return out.split()[2:]
 
     def fetch(self, uid):
         return self.run(f"curl -sS -k --max-time 20 --user '{self.login}:{self.password}' "
-                        f"'imaps://127.0.0.1/INBOX;UID={uid}'")
+                        f"'imaps://{self.address}/INBOX;UID={uid}'")
 
     def wait_for(self, search, count=1, seconds=30):
         """Waits until that many messages match."""

@@ -1,6 +1,6 @@
 //! The doors of a service to the world: sockets from systemd, configuration, clock, DNS, TLS, journal, bus, life cycle.
 //!
-//! A `main.rs` is [`run`] with the name of the service and its `serve` function. Nothing here knows about mail.
+//! A `main.rs` is [`run()`] with the name of the service and its `serve` function. Nothing here knows about mail.
 //!
 //! Does not know: any protocol, the store.
 //! Fails with: `anyhow` towards `main`, typed faults elsewhere.

@@ -29,7 +29,7 @@ pub enum MailboxNameFault {
     /// Not in Unicode normalisation form C.
     #[error("mailbox name is not in normalisation form C")]
     NotNfc,
-    /// Longer than [`MAILBOX_NAME_OCTETS`].
+    /// Longer than `MAILBOX_NAME_OCTETS`.
     #[error("mailbox name too long")]
     TooLong,
 }

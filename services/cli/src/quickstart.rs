@@ -19,7 +19,7 @@ use std::time::Duration;
 pub struct Args {
     /// Your address: its domain is set up, its local part names the account
     address: String,
-    /// Name of this host in DNS [default: mail.<domain>]
+    /// Name of this host in DNS [default: mail. before your domain]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
     /// Public address to listen on (repeatable) [default: all addresses]
