@@ -1,11 +1,15 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
+mod cutfs;
+mod faults;
 mod kills;
 mod life;
+mod load;
 mod logins;
 mod mail;
 mod model;
 mod outgoing;
+mod power;
 mod receiving;
 
 use crate::directory::{Directory, tests::sample};
