@@ -1,14 +1,15 @@
 //! The list of verbs. It grows at the end only.
 
 use crate::{
-    AccountList, AccountRemove, AccountSetPassword, AccountState, Append, BodyId, ChangeEvents, Changed,
-    Check, CheckRecipient, CheckSender, Checkpoint, Content, Copy, Deliver, Delivered, Due, Expunge,
-    Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal, LoginOutcome, LoginPassword, Mailbox,
-    MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes,
-    MessageList, MessageOpen, MessageRecord, Ping, Placed, QueueAdd, QueueAttempt, QueueDrop, QueueDue,
-    QueueEntry, QueueHold, QueueKick, QueueList, QueueOpen, QueueResult, QueueWatch, Quota, QuotaState,
-    RecipientStatus, Reload, Reloaded, ScramChallenge, ScramFinish, ScramStart, SignOut, SnapshotMessage,
-    Stage, Status, StoreStatus, Unstage, Watch,
+    AccountList, AccountRemove, AccountSetPassword, AccountState, Acknowledge, Append, BackedUp, Backup,
+    BackupProgress, BodyId, ChangeEvents, Changed, Check, CheckRecipient, CheckSender, Checkpoint, Content,
+    Copy, Deliver, Delivered, Due, Expunge, Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal,
+    LoginOutcome, LoginPassword, Mailbox, MailboxCreate, MailboxDelete, MailboxList, MailboxRename,
+    MailboxStatus, MailboxSubscribe, Mailboxes, MessageList, MessageOpen, MessageRecord, Ping, Placed,
+    Progress, QueueAdd, QueueAttempt, QueueDrop, QueueDue, QueueEntry, QueueHold, QueueKick, QueueList,
+    QueueOpen, QueueResult, QueueWatch, Quota, QuotaState, RecipientStatus, Reload, Reloaded, Repair,
+    ScramChallenge, ScramFinish, ScramStart, SignOut, SnapshotMessage, Stage, Status, StoreStatus, Unstage,
+    Watch,
 };
 use libmox_ipc::Contract;
 use libmox_types::QueueId;
@@ -89,6 +90,10 @@ libmox_ipc::verbs! {
     AccountRemove => (),
     Check => Vec<String>,
     Checkpoint => (),
+    Backup => BackedUp,
+    BackupProgress => Progress,
+    Repair => Vec<String>,
+    Acknowledge => (),
 }
 
 #[cfg(test)]

@@ -81,7 +81,11 @@ impl Role {
             | R::AccountSetPassword(_)
             | R::AccountRemove(_)
             | R::Check(_)
-            | R::Checkpoint(_) => self == Self::Admin,
+            | R::Checkpoint(_)
+            | R::Backup(_)
+            | R::BackupProgress(_)
+            | R::Repair(_) => self == Self::Admin,
+            R::Acknowledge(_) => self == Self::Imap,
         }
     }
 }

@@ -18,11 +18,14 @@ mod keys;
 mod limits;
 mod login;
 mod mail;
+pub mod offline;
+mod operate;
 mod queue;
 mod receive;
 mod records;
 mod serve;
 mod store;
+pub mod testdata;
 mod writer;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod hostile;
 mod kills;
 mod life;
 mod mail;
+mod operate;
 
 use mox_testkit::{Instance, wait_for};
 use std::time::Duration;

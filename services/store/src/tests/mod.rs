@@ -8,9 +8,11 @@ mod load;
 mod logins;
 mod mail;
 mod model;
+mod operations;
 mod outgoing;
 mod power;
 mod receiving;
+mod soak;
 
 use crate::directory::{Directory, tests::sample};
 use crate::engine::Options;
