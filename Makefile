@@ -9,7 +9,7 @@ RUN_CRATES := $(foreach s,$(SERVICES) mox-cli mox-sendmail,-p $(s))
 LOGS := $(CARGO_TARGET_DIR)/logs
 ARGS ?=
 
-.PHONY: run test lint unit system deb rpm bench fuzz packages clean
+.PHONY: run test lint unit system deb rpm bench crash fuzz packages clean
 
 run:
 	@tests/needs run
@@ -45,6 +45,11 @@ rpm:
 
 bench:
 	@tests/bench/run
+
+# Long runs: kills, power cuts (root and /dev/fuse) and faults of the disk under the store.
+crash:
+	@tests/needs test
+	MOX_KILLS=300 MOX_CUTS=220 cargo test --locked -p mox-store --lib -- --nocapture --test-threads=1 killed power faults
 
 fuzz:
 	@tests/fuzz/run

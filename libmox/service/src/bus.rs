@@ -173,7 +173,7 @@ impl Service {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn state(&self) -> &str {
-        if self.context.life.is_stopping() { "stopping" } else { "running" }
+        self.context.life.state()
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

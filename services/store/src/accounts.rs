@@ -17,6 +17,7 @@ impl From<CommitError> for Fault {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::TooLarge => Self::Limit("size of one change".into()),
+            CommitError::Full => Self::Full,
             other => Self::Unavailable(other.to_string()),
         }
     }

@@ -185,7 +185,7 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
 fn status(peer: &Peer) -> Result<StoreStatus, Fault> {
     let store = &peer.store;
     let health = store.engine.health().borrow().clone();
-    let state = match health.commit.or(health.keep) {
+    let state = match health.problem() {
         None => "running".into(),
         Some(why) => format!("degraded: {why}"),
     };

@@ -12,6 +12,7 @@ mod config;
 pub mod directory;
 mod dispatch;
 pub mod engine;
+mod events;
 mod hub;
 mod keys;
 mod limits;

@@ -3,6 +3,7 @@
 use crate::accounts::{Accounts, Live, publish, told};
 use crate::directory::Directory;
 use crate::engine::{Engine, Options, Sealed, Source, Staged};
+use crate::events;
 use crate::keys;
 use crate::limits::{SEALING, SESSIONS, STAGED};
 use crate::login::Logins;
@@ -112,14 +113,7 @@ impl Store {
         let engine = tokio::task::spawn_blocking(|| Engine::open(options))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        let report = engine.report();
-        if let Some(aside) = &report.moved_aside {
-            tracing::error!(path = %aside.display(), "the index could not be used and was moved aside; built anew");
-        }
-        if !report.missing.is_empty() {
-            tracing::error!(files = ?report.missing, "message files are missing and cannot be made again");
-        }
-        tracing::info!(rebuilt = ?report.rebuilt, replayed = report.replayed, torn = report.torn, "store open");
+        events::opened(engine.report());
         let salt = Self::prepare(&engine).await?;
         let store = Arc::new(Self {
             engine,

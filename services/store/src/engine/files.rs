@@ -51,6 +51,8 @@ struct Ledger {
     created: Vec<(u64, FileName)>,
     erased: Vec<(u64, FileOp)>,
     staged: Vec<(u64, String)>,
+    /// Directories that names were removed from since the last sync.
+    thinned: HashSet<PathBuf>,
 }
 
 /// A file being received.
@@ -259,11 +261,12 @@ impl Files {
         if self.whole_sync {
             return Ok(rustix::fs::syncfs(File::open(&self.root)?)?);
         }
-        let names: Vec<FileName> = {
+        let (names, mut directories): (Vec<FileName>, HashSet<PathBuf>) = {
             let ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            ledger.created.iter().filter(|(at, _)| *at <= upto).map(|(_, name)| *name).collect()
+            let names = ledger.created.iter().filter(|(at, _)| *at <= upto).map(|(_, name)| *name);
+            (names.collect(), ledger.thinned.clone())
         };
-        let mut directories = HashSet::new();
+        let thinned = directories.clone();
         for name in names {
             let path = self.path(name);
             match File::open(&path) {
@@ -288,6 +291,8 @@ impl Files {
         }
         let mut ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ledger.created.retain(|(at, _)| *at > upto);
+        // Only the keeper's thread removes and syncs, so nothing was added to these meanwhile.
+        ledger.thinned.retain(|directory| !thinned.contains(directory));
         Ok(())
     }
 
@@ -302,6 +307,16 @@ impl Files {
         let mut ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ledger.erased.retain(|(at, _)| *at > upto);
         ledger.staged.retain(|(at, _)| *at > upto);
+        if !self.whole_sync {
+            ledger.thinned.extend(erased.iter().filter_map(|(_, op)| {
+                let path = match op {
+                    FileOp::Erase(name) => self.path(*name),
+                    FileOp::EraseOwner(owner) => self.owner_path(*owner),
+                    FileOp::Create { .. } => return None,
+                };
+                path.parent().map(Path::to_owned)
+            }));
+        }
         Ok(())
     }
 

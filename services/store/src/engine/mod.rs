@@ -28,6 +28,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::ops::{Bound, ControlFlow};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +54,7 @@ use pending::{Queue, Waiting};
 /// Why a change was not acknowledged. All but `TooLarge` are temporary.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// Too little free space; nothing was written.
+    /// Too little free space. Refused before, nothing was written; refused by the disk, the outcome is unknown.
     #[error("the disk is full")]
     Full,
     /// Writing failed; whether the change survives a restart is unknown.
@@ -92,10 +93,19 @@ impl From<IndexError> for ReadError {
 pub struct Health {
     /// Changes are refused because of this.
     pub commit: Option<String>,
+    /// Mail is refused because of this; what frees space goes on.
+    pub full: Option<String>,
     /// Checkpoints fail because of this; changes go on.
     pub keep: Option<String>,
     /// The index failed and stays so until the store is opened again.
     pub reopen: bool,
+}
+
+impl Health {
+    /// The worst that is wrong.
+    pub fn problem(&self) -> Option<&str> {
+        self.commit.as_deref().or(self.full.as_deref()).or(self.keep.as_deref())
+    }
 }
 
 /// An open store.
@@ -325,6 +335,36 @@ impl Inner {
         });
     }
 
+    /// Says whether mail may be added, by the free space that is left.
+    fn look_at_space(&self) -> io::Result<bool> {
+        let (free, reserve) = (self.files.free_bytes()?, self.options.reserve_bytes);
+        let problem =
+            (free < reserve).then(|| format!("the disk is full: {free} bytes free, {reserve} are kept free"));
+        let fits = problem.is_none();
+        self.health.send_if_modified(|health| {
+            let differs = health.full.is_some() != problem.is_some();
+            if differs {
+                health.full = problem;
+            }
+            differs
+        });
+        Ok(fits)
+    }
+
+    /// After a failure only an attempt shows whether writing works again; it must not wait for somebody's mail.
+    fn try_again(&self) {
+        let mut queue = self.queue();
+        if queue.closing || !queue.waiting.is_empty() {
+            return;
+        }
+        queue.sequence += 1;
+        let sequence = queue.sequence;
+        let (answer, _) = oneshot::channel();
+        queue.waiting.push_back(Waiting { change: Change::new(), sequence, answer, _permit: None });
+        drop(queue);
+        self.wake.notify_one();
+    }
+
     fn commit_is_degraded(&self) -> bool {
         self.health.borrow().commit.is_some()
     }
@@ -435,9 +475,8 @@ impl Tx {
             return Err(CommitError::TooLarge);
         }
         if self.change.grows() {
-            let free =
-                self.inner.files.free_bytes().map_err(|error| CommitError::Write(error.to_string()))?;
-            if free < self.inner.options.reserve_bytes {
+            let fits = self.inner.look_at_space().map_err(|error| CommitError::Write(error.to_string()))?;
+            if !fits {
                 return Err(CommitError::Full);
             }
         }

@@ -50,6 +50,19 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the disk is in the way: then trying again may help, and nothing is known to be damaged.
+    pub fn is_about_the_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Index(_)
+                | Self::Journal(JournalError::Io { .. })
+                | Self::Snapshot(SnapshotError::Io { .. } | SnapshotError::Index(_))
+        )
+    }
+}
+
 /// Why the index was built anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuilt {

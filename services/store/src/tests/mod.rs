@@ -1,12 +1,16 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
 mod here;
+mod cutfs;
+mod faults;
 mod kills;
 mod life;
+mod load;
 mod logins;
 mod mail;
 mod model;
 mod outgoing;
+mod power;
 mod receiving;
 
 use crate::directory::{Directory, tests::sample};
