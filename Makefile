@@ -16,9 +16,9 @@ run:
 	@cargo build --locked $(RUN_CRATES)
 	@exec $(DEBUG)/mox localserve --units units --libexec $(DEBUG) $(ARGS)
 
-test: lint unit
-	@tests/features-check $(LOGS)/unit.log
-	@echo "left out: system tests on booted hosts (make system, as root), fuzzing (make fuzz), measurements (make bench)"
+test: lint unit system
+	@tests/features-check $(LOGS)/unit.log $(LOGS)/system.log
+	@echo "left out: long fuzzing (make fuzz), measurements (make bench)"
 
 lint:
 	@tests/needs test

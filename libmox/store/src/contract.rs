@@ -3,13 +3,13 @@
 use crate::{
     AccountList, AccountRemove, AccountSetPassword, AccountState, Acknowledge, Append, BackedUp, Backup,
     BackupProgress, BodyId, ChangeEvents, Changed, Check, CheckRecipient, CheckSender, Checkpoint, Content,
-    Copy, Deliver, Delivered, Due, Expunge, Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal,
-    LoginOutcome, LoginPassword, Mailbox, MailboxCreate, MailboxDelete, MailboxList, MailboxRename,
-    MailboxStatus, MailboxSubscribe, Mailboxes, MessageList, MessageOpen, MessageRecord, Ping, Placed,
-    Progress, QueueAdd, QueueAttempt, QueueDrop, QueueDue, QueueEntry, QueueHold, QueueKick, QueueList,
-    QueueOpen, QueueResult, QueueWatch, Quota, QuotaState, RecipientStatus, Reload, Reloaded, Repair,
-    ScramChallenge, ScramFinish, ScramStart, SignOut, SnapshotMessage, Stage, Status, StoreStatus, Unstage,
-    Watch,
+    Copy, Deliver, Delivered, DeliveredHere, Due, Expunge, Expunged, Fault, FlagsChange, FlagsChanged,
+    LoginLocal, LoginOutcome, LoginPassword, Mailbox, MailboxCreate, MailboxDelete, MailboxList,
+    MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes, MessageList, MessageOpen, MessageRecord, Ping,
+    Placed, Progress, QueueAdd, QueueAttempt, QueueDeliver, QueueDrop, QueueDue, QueueEntry, QueueHold,
+    QueueKick, QueueList, QueueOpen, QueueResult, QueueWatch, Quota, QuotaState, RecipientStatus, Reload,
+    Reloaded, Repair, ScramChallenge, ScramFinish, ScramStart, SignOut, SnapshotMessage, Stage, Status,
+    StoreStatus, Unstage, Watch,
 };
 use libmox_ipc::Contract;
 use libmox_types::QueueId;
@@ -90,6 +90,7 @@ libmox_ipc::verbs! {
     AccountRemove => (),
     Check => Vec<String>,
     Checkpoint => (),
+    QueueDeliver => Vec<DeliveredHere>,
     Backup => BackedUp,
     BackupProgress => Progress,
     Repair => Vec<String>,

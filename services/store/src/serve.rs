@@ -79,7 +79,17 @@ async fn opened(
     directory: Directory,
 ) -> anyhow::Result<Option<Arc<Store>>> {
     loop {
-        let started = Store::start(options.clone(), directory.clone(), Arc::new(clock::now)).await;
+        let starting = Store::start(options.clone(), directory.clone(), Arc::new(clock::now));
+        tokio::pin!(starting);
+        let started = tokio::select! {
+            started = &mut starting => started,
+            () = tokio::time::sleep(PATIENCE) => {
+                // The index of a large store takes its time to be built anew; systemd must not end that.
+                context.ready();
+                context.degraded(Some("still opening: the index is being built anew"));
+                starting.await
+            }
+        };
         let error = match started {
             Ok(store) => {
                 if context.life.problem().is_some() {
@@ -106,6 +116,8 @@ async fn opened(
     }
 }
 
+/// How long opening may take before everybody is told; below the start timeout of systemd.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a disk is left alone that did not let the store open.
 const REOPEN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 /// How long requests may go on once the store is told to stop.

@@ -4,6 +4,7 @@ mod bus;
 mod hostile;
 mod kills;
 mod life;
+mod local;
 mod mail;
 mod operate;
 

@@ -65,11 +65,13 @@ pub struct Index {
 #[derive(Default)]
 pub struct Batch {
     writes: sled::Batch,
+    count: usize,
 }
 
 impl Batch {
     /// Adds a put (`Some`) or a delete (`None`).
     pub fn set(&mut self, key: &[u8], value: Option<&Value>) {
+        self.count += 1;
         match value {
             Some(value) => self.writes.insert(key, value.0.clone()),
             None => self.writes.remove(key),
@@ -149,7 +151,9 @@ impl Index {
     /// Applies a batch and records the position it brings the index to, all at once.
     pub fn apply(&self, mut batch: Batch, position: u64) -> Result<(), IndexError> {
         batch.writes.insert(POSITION, &position.to_be_bytes());
-        Ok(self.db.apply_batch(batch.writes)?)
+        self.db.apply_batch(batch.writes)?;
+        tidy_up_after(batch.count);
+        Ok(())
     }
 
     /// Hands everything applied to the kernel: survives a kill, not a power cut.
@@ -169,6 +173,18 @@ impl Index {
         Ok(self.db.size_on_disk()?)
     }
 }
+
+/// Every write leaves an old copy of its page behind. They are freed in small steps, one now and then as sled's data is
+/// looked at; but a batch looks once and leaves thousands. Unless the steps are taken here, building an index of 100 MB
+/// takes 8 GB.
+fn tidy_up_after(writes: usize) {
+    for _ in 0..2 + writes / WRITES_A_STEP {
+        crossbeam_epoch::pin().flush();
+    }
+}
+
+/// A step frees about 500 copies; a write leaves one, sometimes three.
+const WRITES_A_STEP: usize = 100;
 
 /// sled panics on a range whose start lies behind its end.
 fn is_proper((from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> bool {

@@ -159,7 +159,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
 
     let mut missing = HashSet::new();
     let mut batch = Batch::default();
-    let mut weight = 0;
+    let (mut weight, mut unflushed) = (0, 0);
     let tail = journal::replay(&journal_dir, from, |end, change| {
         report.replayed += 1;
         files
@@ -172,6 +172,11 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
         if weight >= REPLAY_BYTES {
             weight = 0;
             index.apply(std::mem::take(&mut batch), end).map_err(into_journal(&index_dir))?;
+            unflushed += REPLAY_BYTES;
+            if unflushed >= snapshot::FLUSH_BYTES {
+                unflushed = 0;
+                index.flush().map_err(into_journal(&index_dir))?;
+            }
         }
         Ok(())
     })?;

@@ -19,6 +19,9 @@ const MAGIC: &[u8; 8] = b"MOXSNAP1";
 /// Entries are gathered up to this size; a reader allocates no more than twice that for a block.
 const BLOCK_BYTES: usize = 1 << 18;
 
+/// Written to an index that is being built before it is flushed: sled keeps all that is not in memory.
+pub const FLUSH_BYTES: usize = 8 << 20;
+
 /// Why a snapshot cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -131,12 +134,19 @@ pub fn publish(dir: &Path, finished: &Path, start: u64) -> io::Result<Snapshot> 
 
 /// Puts all entries of a snapshot into an empty index. Returns their number.
 pub fn load(snapshot: &Snapshot, index: &Index) -> Result<u64, SnapshotError> {
+    let mut unflushed = 0;
     read(&snapshot.path, snapshot.start, |entries| {
         let mut batch = Batch::default();
         for (key, value) in entries {
+            unflushed += key.len() + value.len();
             batch.set(key, Some(&Value::from(*value)));
         }
-        Ok(index.apply(batch, snapshot.start)?)
+        index.apply(batch, snapshot.start)?;
+        if unflushed >= FLUSH_BYTES {
+            unflushed = 0;
+            index.flush()?;
+        }
+        Ok(())
     })
 }
 

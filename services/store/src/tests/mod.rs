@@ -2,6 +2,7 @@
 
 mod cutfs;
 mod faults;
+mod here;
 mod kills;
 mod life;
 mod load;
