@@ -1,15 +1,6 @@
 //! The list of verbs. It grows at the end only.
 
-use crate::{
-    AccountList, AccountRemove, AccountSetPassword, AccountState, Append, BodyId, ChangeEvents, Changed,
-    Check, CheckRecipient, CheckSender, Checkpoint, Content, Copy, Deliver, Delivered, Due, Expunge,
-    Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal, LoginOutcome, LoginPassword, Mailbox,
-    MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes,
-    MessageList, MessageOpen, MessageRecord, Ping, Placed, QueueAdd, QueueAttempt, QueueDrop, QueueDue,
-    QueueEntry, QueueHold, QueueKick, QueueList, QueueOpen, QueueResult, QueueWatch, Quota, QuotaState,
-    RecipientStatus, Reload, Reloaded, ScramChallenge, ScramFinish, ScramStart, SignOut, SnapshotMessage,
-    Stage, Status, StoreStatus, Unstage, Watch,
-};
+use crate::*;
 use libmox_ipc::Contract;
 use libmox_types::QueueId;
 use serde::{Deserialize, Serialize};
@@ -89,6 +80,9 @@ libmox_ipc::verbs! {
     AccountRemove => (),
     Check => Vec<String>,
     Checkpoint => (),
+    ThreadChange => Changed,
+    ThreadOf => ThreadPlace,
+    ThreadsReassign => u64,
 }
 
 #[cfg(test)]

@@ -143,4 +143,15 @@ pub enum Event {
         /// What to tell the person.
         why: String,
     },
+    /// The thread of a message is muted, collapsed, or not any more. IMAP has no word for it; the modseq stays.
+    ThreadMarks {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uid: Uid,
+        /// What arrives is seen already.
+        muted: bool,
+        /// One line in lists.
+        collapsed: bool,
+    },
 }

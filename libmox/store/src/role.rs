@@ -68,7 +68,9 @@ impl Role {
             | R::Append(_)
             | R::Copy(_)
             | R::Expunge(_)
-            | R::Quota(_) => self == Self::Imap,
+            | R::Quota(_)
+            | R::ThreadChange(_)
+            | R::ThreadOf(_) => self == Self::Imap,
             R::QueueDue(_) | R::QueueAttempt(_) | R::QueueOpen(_) | R::QueueResult(_) | R::QueueWatch(_) => {
                 self == Self::Queue
             }
@@ -81,7 +83,8 @@ impl Role {
             | R::AccountSetPassword(_)
             | R::AccountRemove(_)
             | R::Check(_)
-            | R::Checkpoint(_) => self == Self::Admin,
+            | R::Checkpoint(_)
+            | R::ThreadsReassign(_) => self == Self::Admin,
         }
     }
 }

@@ -15,10 +15,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Sentences before the rest is left out.
 const MOST: usize = 1000;
 
-struct Findings(Vec<String>);
+pub struct Findings(Vec<String>);
 
 impl Findings {
-    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    /// Notes a sentence unless something holds.
+    pub fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds && self.0.len() < MOST {
             self.0.push(what());
         }
@@ -117,7 +118,7 @@ impl Store {
             .collect();
         findings.expect(colds == wanted, || format!("{name}: cold parts and messages differ"));
         self.check_strays(name, u64::from(id.0), &wanted, findings);
-        Ok(())
+        crate::check_ties::check(read, name, id, &account, &places, findings)
     }
 
     fn check_mailbox(

@@ -96,7 +96,9 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         | R::Append(_)
         | R::Copy(_)
         | R::Expunge(_)
-        | R::Quota(_) => plain(mail(peer, request).await?),
+        | R::Quota(_)
+        | R::ThreadChange(_)
+        | R::ThreadOf(_) => plain(mail(peer, request).await?),
         R::QueueDue(request) => plain(Reply::QueueDue(store.queue_due(&request)?)),
         R::QueueAttempt(request) => plain(Reply::QueueAttempt(store.queue_attempt(request).await?)),
         R::QueueResult(request) => plain(Reply::QueueResult(store.queue_result(peer, request).await?)),
@@ -115,6 +117,9 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::AccountRemove(store.remove_account(&request.account).await?))
         }
         R::Check(request) => plain(Reply::Check(store.check(request.account.as_deref()).await?)),
+        R::ThreadsReassign(request) => {
+            plain(Reply::ThreadsReassign(store.threads_reassign(&request.account).await?))
+        }
         R::Checkpoint(_) => {
             store.engine.snapshot().await.map_err(Fault::Unavailable)?;
             plain(Reply::Checkpoint(()))
@@ -176,6 +181,14 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
         R::Quota(request) => {
             let session = peer.session(request.session)?;
             Reply::Quota(store.quota(&session)?)
+        }
+        R::ThreadChange(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadChange(store.thread_change(&session, request).await?)
+        }
+        R::ThreadOf(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadOf(store.thread_of(session.account, request.message)?)
         }
         _ => return Err(Fault::Internal),
     })

@@ -1,4 +1,4 @@
-//! The key table: everything the index holds. Format 1.
+//! The key table: everything the index holds. Format 2.
 //!
 //! Numbers are big endian, so byte order is number order. `a` is the account, 4 bytes; `b` a mailbox, 4 bytes;
 //! `m` a message, 8 bytes. A *blob* is a value that may be larger than the index likes: it is cut into chunks under
@@ -19,20 +19,47 @@
 //! | `A` a `x` m chunk(2) | blob: [`crate::records::Cold`] |
 //! | `A` a `t` b modseq(8) uid(4) | tombstone: message id |
 //! | `A` a `e` m | [`crate::records::Expunged`]: removed, file and blob not yet erased |
+//! | `A` a `h` m | [`crate::records::Ties`]: what ties the message to others |
+//! | `A` a `M` hash(16) m | empty: messages by Message-ID |
+//! | `A` a `S` hash(16) newest(8) m | empty: messages by base subject, newest first |
+//! | `A` a `T` thread(8) m | empty: the messages of a thread |
 //! | `R` a | empty: the account is being removed |
 //! | `Q` id(8) | [`crate::records::QueueRecord`] |
 //! | `D` due(8) id(8) | empty: entry `id` is due then (not for held ones) |
 //! | `M` id(8) | [`crate::records::QueueMessage`], shared by the entries of one message |
 //! | `P` id(8) chunk(2) | blob: prefix of a queued message |
 //!
+//! `hash` is the front of a SHA-256; `newest` is a time whose order is turned round.
+//!
 //! Message files: owner = account id, or 0 for the queue; file number = message id.
-//! A format change raises `V`; what is older is rewritten when the store opens it.
+//! A change of this table raises `V`; a change of a record raises the record's version, and older ones stay readable.
+//! What has to be made anew for old records is made by the upgrade of each account ([`crate::upgrade`]).
 
 use libmox_types::{AccountId, MailboxId, MailboxName, ModSeq, MsgId, QueueId, Timestamp, Uid};
 use std::ops::Bound;
 
 /// The version of the table above and of the records.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The oldest one that is still read.
+pub const OLDEST_FORMAT: u32 = 1;
+
+/// The front of a SHA-256.
+pub type Hash = [u8; 16];
+
+/// What stands for a text in a key.
+pub fn hash(parts: &[&[u8]]) -> Hash {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    let mut front = [0; 16];
+    front.copy_from_slice(&context.finish().as_ref()[..16]);
+    front
+}
+
+/// A time whose later values sort first.
+pub fn newest(at: Timestamp) -> [u8; 8] {
+    (!(at.0.cast_unsigned() ^ (1 << 63))).to_be_bytes()
+}
 
 /// Bytes of one chunk of a blob.
 pub const CHUNK: usize = 7 << 10;
@@ -177,6 +204,46 @@ pub fn all_expunged(id: AccountId) -> Vec<u8> {
     account(id, b'e')
 }
 
+/// What ties a message to others.
+pub fn ties(id: AccountId, message: MsgId) -> Vec<u8> {
+    with(account(id, b'h'), &[&message.0.to_be_bytes()])
+}
+
+/// Messages with a Message-ID.
+pub fn message_ids(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'M'), &[hash])
+}
+
+/// One of them.
+pub fn message_id(id: AccountId, hash: &Hash, message: MsgId) -> Vec<u8> {
+    with(account(id, b'M'), &[hash, &message.0.to_be_bytes()])
+}
+
+/// Messages with a base subject, newest first.
+pub fn subjects(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'S'), &[hash])
+}
+
+/// One of them.
+pub fn subject(id: AccountId, hash: &Hash, received: Timestamp, message: MsgId) -> Vec<u8> {
+    with(account(id, b'S'), &[hash, &newest(received), &message.0.to_be_bytes()])
+}
+
+/// Messages of a thread.
+pub fn thread(id: AccountId, thread: MsgId) -> Vec<u8> {
+    with(account(id, b'T'), &[&thread.0.to_be_bytes()])
+}
+
+/// One of them.
+pub fn thread_member(id: AccountId, thread: MsgId, message: MsgId) -> Vec<u8> {
+    with(account(id, b'T'), &[&thread.0.to_be_bytes(), &message.0.to_be_bytes()])
+}
+
+/// Everything of one kind in an account, for the check.
+pub fn of_kind(id: AccountId, kind: u8) -> Vec<u8> {
+    account(id, kind)
+}
+
 /// A queue entry.
 pub fn queue(id: QueueId) -> Vec<u8> {
     with(vec![b'Q'], &[&id.0.to_be_bytes()])
@@ -236,6 +303,8 @@ mod tests {
         assert_eq!(message_uid(&message(a, MailboxId(1), Uid(256))), Some(Uid(256)));
         assert_eq!(last_id(&place(a, MsgId(3))), Some(3));
         assert_eq!(last_id(b"x"), None);
+        let at = |seconds| newest(Timestamp(seconds));
+        assert!(at(5) < at(4) && at(0) < at(-1) && at(i64::MAX) < at(i64::MIN), "later ones first");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod check;
+mod check_ties;
 mod config;
 pub mod directory;
 mod dispatch;
@@ -17,11 +18,14 @@ mod keys;
 mod limits;
 mod login;
 mod mail;
+mod older;
 mod queue;
 mod receive;
 mod records;
 mod serve;
 mod store;
+mod threads;
+mod upgrade;
 mod writer;
 
 #[cfg(test)]

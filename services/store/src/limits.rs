@@ -53,3 +53,15 @@ pub const FAILURE_CLASSES: usize = 100_000;
 pub const EXPUNGED_AGE: Duration = Duration::from_secs(60);
 /// Due queue entries looked at in one request.
 pub const DUE_LOOKED_AT: usize = 10_000;
+/// Messages with one Message-ID, or with one subject, that are looked at for a parent.
+pub const THREAD_CANDIDATES: usize = 10;
+/// Ancestors that a message remembers: the nearest, and the root.
+pub const THREAD_PARENTS: usize = 200;
+/// Messages assigned before the one that builds on them, in one go: hostile references nest as deep as they like.
+pub const THREAD_DEPTH: usize = 64;
+/// How old a message may be to be found by its subject, in seconds. Row ST-31.
+pub const THREAD_SUBJECT_AGE: i64 = 28 * 24 * 3600;
+/// Messages of one thread that are muted or listed at once.
+pub const THREAD_BULK: usize = 1_000;
+/// Messages in one step of an upgrade: everybody else waits that long for the account.
+pub const UPGRADE_STEP: usize = 200;

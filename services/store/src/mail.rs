@@ -5,7 +5,7 @@ use crate::keys;
 use crate::limits::{BULK, LIST_OCTETS, LIST_RECORDS, SNAPSHOT_MESSAGES};
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
-use crate::writer::{NewMessage, Writer, visit_messages};
+use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
 use libmox_ipc::Answer;
 use libmox_store::{
     Append, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow, INLINE_OCTETS, Item,
@@ -237,6 +237,7 @@ impl Store {
                     saved: now,
                     file: body.size,
                     cold,
+                    arrival: Arrival::Placed,
                 };
                 let (id, uid) = writer.add(mailbox, new)?;
                 let file = writer.file(id);
@@ -465,6 +466,8 @@ impl Store {
             received: message.received,
             saved: message.saved,
             prefix: message.prefix,
+            thread: message.thread,
+            marks: message.marks,
             structure,
             preview,
         })

@@ -13,7 +13,7 @@ use crate::records::{
     self, Cold, QueueMessage, QueueRecord, QueueState, Read, delete_blob, encode, put_blob,
 };
 use crate::store::{Given, Peer, Session, Store, check_prefix};
-use crate::writer::{NewMessage, Writer};
+use crate::writer::{Arrival, NewMessage, Writer};
 use libmox_ipc::Answer;
 use libmox_store::{
     Content, Due, Fault, Item, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry, QueueRecipient,
@@ -419,6 +419,7 @@ impl Store {
             saved: now,
             file: given.size,
             cold: Cold { prefix: report.prefix.clone(), facts: report.facts.clone(), origin: None },
+            arrival: Arrival::Delivered,
         };
         let (message, _) = writer.add(mailbox, new)?;
         let name = writer.file(message);

@@ -6,7 +6,7 @@ use crate::keys;
 use crate::limits::RECIPIENTS;
 use crate::records::{Cold, Origin, Read};
 use crate::store::{Given, Peer, Store, check_prefix};
-use crate::writer::{Happened, NewMessage, Writer};
+use crate::writer::{Arrival, Happened, NewMessage, Writer};
 use libmox_store::{Deliver, Delivered, Fault, RecipientPath, RecipientStatus, Stored};
 use libmox_types::{AccountId, Flags, MsgId};
 use std::collections::BTreeMap;
@@ -144,6 +144,7 @@ impl Store {
             saved: self.now(),
             file: given.size,
             cold: Cold { prefix: to.prefix.clone(), facts: request.facts.clone(), origin: Some(origin) },
+            arrival: Arrival::Delivered,
         };
         let (id, _) = writer.add(mailbox, new)?;
         Ok((id, writer.finish()))

@@ -139,6 +139,7 @@ impl Store {
         });
         store.reload(directory).await?;
         store.resume().await?;
+        tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
         Ok(store)
     }
 
@@ -147,6 +148,12 @@ impl Store {
         let version: Option<u32> = engine.record(keys::VERSION)?;
         match version {
             Some(keys::FORMAT) => {}
+            Some(keys::OLDEST_FORMAT..keys::FORMAT) => {
+                // Records carry their own versions; what they lack is made by the upgrade of each account.
+                let mut tx = engine.begin().await.map_err(Fault::from)?;
+                tx.change().put(keys::VERSION, encode(&keys::FORMAT));
+                tx.commit().await.map_err(Fault::from)?;
+            }
             Some(other) => return Err(StartError::Format(other)),
             None => {
                 let salt: Vec<u8> =

@@ -65,7 +65,8 @@ struct Notes {
 
 type Shared = Arc<Mutex<Notes>>;
 
-fn spawn(dir: &Path) -> Child {
+/// Starts the process that is killed.
+pub fn spawn(dir: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tests::kills::child", "--nocapture", "--test-threads=1"])
         .env(CHILD, dir)
@@ -75,7 +76,19 @@ fn spawn(dir: &Path) -> Child {
         .unwrap()
 }
 
-fn client(dir: &Path, role: Role) -> Client {
+/// Waits until it answers.
+pub async fn up(dir: &Path) {
+    for _ in 0..500 {
+        // The old socket may still lie there: only an answer says that the new store is up.
+        if client(dir, Role::Admin).ask(libmox_store::Ping).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A client of it.
+pub fn client(dir: &Path, role: Role) -> Client {
     Client::new(&dir.join(role.socket()), "kills")
 }
 
@@ -315,13 +328,7 @@ async fn a_killed_store_keeps_every_promise() {
     let rounds = std::env::var("MOX_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     for round in 0..=rounds {
         let mut child = spawn(dir.path());
-        for _ in 0..500 {
-            // The old socket may still lie there: only an answer says that the new store is up.
-            if client(dir.path(), Role::Admin).ask(libmox_store::Ping).await.is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        up(dir.path()).await;
         if round == 0 {
             let password = PASSWORD.to_owned();
             let set = AccountSetPassword { account: "jane".into(), password };

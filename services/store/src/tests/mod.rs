@@ -7,6 +7,8 @@ mod mail;
 mod model;
 mod outgoing;
 mod receiving;
+mod threads;
+mod upgrades;
 
 use crate::directory::{Directory, tests::sample};
 use crate::engine::Options;
