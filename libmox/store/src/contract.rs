@@ -83,6 +83,7 @@ libmox_ipc::verbs! {
     ThreadChange => Changed,
     ThreadOf => ThreadPlace,
     ThreadsReassign => u64,
+    Analyze => Vec<Analysis>,
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! The invariants between messages: threads, and the keys that messages are found by.
+//! The invariants between messages: threads, rejects, signals, and the keys that messages are found by.
 //!
 //! While an account is being upgraded its messages may have no ties and no thread yet; everything else holds always.
 
 use crate::check::Findings;
 use crate::engine::Engine;
 use crate::keys;
-use crate::records::{Account, Message, Place, Read, Ties};
+use crate::records::{self, Account, Message, Place, Read, Ties};
+use crate::rejects::content_key;
+use crate::signals::{judged, keys_of};
 use crate::threads::are_ancestors;
 use libmox_store::{Fault, Mark};
 use libmox_types::{AccountId, MsgId};
@@ -37,10 +39,27 @@ pub fn check(
         if record.thread.0 != 0 {
             wanted.insert(keys::thread_member(id, record.thread, *message));
         }
+        if record.marks.has(Mark::Reject) {
+            let key = keys::reject(id, record.received, *message);
+            let content = read.get(&key)?;
+            wanted.extend(content.and_then(|content| content_key(id, *message, &content)));
+            wanted.insert(key);
+        }
+        if judged(&record).is_some() && !upgrading {
+            let cold_key = keys::cold(id, *message);
+            if let Some(blob) = read.blob(&cold_key)? {
+                let cold = records::decode(&cold_key, &blob)?;
+                wanted.extend(keys_of(id, &record, &cold).into_iter().map(|(key, _)| key));
+            }
+        }
+        let waits = record.marks.has(Mark::Reject) || record.marks.has(Mark::Intro);
+        findings.expect(waits == (record.destined.0 != 0), || format!("{name}: message {message} destined"));
         all.insert(*message, (record, ties));
     }
     let mut there = BTreeSet::new();
-    for kind in *b"hMST" {
+    // Signals of what was not upgraded yet may be there or not.
+    let kinds: &[u8] = if upgrading { b"hMSTrj" } else { b"hMSTrjg" };
+    for kind in kinds.iter().copied() {
         there.extend(read.keys_below(&keys::of_kind(id, kind))?);
     }
     let show = |key: &Vec<u8>| key.escape_ascii().to_string();

@@ -72,6 +72,7 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         R::CheckRecipient(request) => {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
+        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request).await?)),
         R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),

@@ -23,6 +23,10 @@
 //! | `A` a `M` hash(16) m | empty: messages by Message-ID |
 //! | `A` a `S` hash(16) newest(8) m | empty: messages by base subject, newest first |
 //! | `A` a `T` thread(8) m | empty: the messages of a thread |
+//! | `A` a `r` newest(8) m | SHA-256 of the file: the rejects, newest first |
+//! | `A` a `j` hash(16) m | empty: rejects by content |
+//! | `A` a `f` hash(16) | [`crate::records::Heard`]: an address that mail came from |
+//! | `A` a `g` class(1) hash(16) b newest(8) m | what was thought of the message: see `signals.rs` |
 //! | `R` a | empty: the account is being removed |
 //! | `Q` id(8) | [`crate::records::QueueRecord`] |
 //! | `D` due(8) id(8) | empty: entry `id` is due then (not for held ones) |
@@ -59,6 +63,12 @@ pub fn hash(parts: &[&[u8]]) -> Hash {
 /// A time whose later values sort first.
 pub fn newest(at: Timestamp) -> [u8; 8] {
     (!(at.0.cast_unsigned() ^ (1 << 63))).to_be_bytes()
+}
+
+/// The time of such bytes.
+pub fn newest_time(bytes: &[u8]) -> Option<Timestamp> {
+    let bytes = u64::from_be_bytes(bytes.try_into().ok()?);
+    Some(Timestamp((!bytes ^ (1 << 63)).cast_signed()))
 }
 
 /// Bytes of one chunk of a blob.
@@ -237,6 +247,48 @@ pub fn thread(id: AccountId, thread: MsgId) -> Vec<u8> {
 /// One of them.
 pub fn thread_member(id: AccountId, thread: MsgId, message: MsgId) -> Vec<u8> {
     with(account(id, b'T'), &[&thread.0.to_be_bytes(), &message.0.to_be_bytes()])
+}
+
+/// All rejects, newest first.
+pub fn rejects(id: AccountId) -> Vec<u8> {
+    account(id, b'r')
+}
+
+/// One of them.
+pub fn reject(id: AccountId, received: Timestamp, message: MsgId) -> Vec<u8> {
+    with(account(id, b'r'), &[&newest(received), &message.0.to_be_bytes()])
+}
+
+/// Rejects with a content.
+pub fn reject_contents(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'j'), &[hash])
+}
+
+/// One of them.
+pub fn reject_content(id: AccountId, hash: &Hash, message: MsgId) -> Vec<u8> {
+    with(account(id, b'j'), &[hash, &message.0.to_be_bytes()])
+}
+
+/// An address that mail came from.
+pub fn heard(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'f'), &[hash])
+}
+
+/// What was thought of messages with a signal, delivered to a mailbox, newest first.
+pub fn signals(id: AccountId, class: u8, hash: &Hash, original: MailboxId) -> Vec<u8> {
+    with(account(id, b'g'), &[&[class], hash, &original.0.to_be_bytes()])
+}
+
+/// One of them.
+pub fn signal(
+    id: AccountId,
+    class: u8,
+    hash: &Hash,
+    original: MailboxId,
+    received: Timestamp,
+    message: MsgId,
+) -> Vec<u8> {
+    with(signals(id, class, hash, original), &[&newest(received), &message.0.to_be_bytes()])
 }
 
 /// Everything of one kind in an account, for the check.

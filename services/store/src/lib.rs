@@ -7,6 +7,7 @@
 //! If it dies halfway, everything acknowledged is there at the next start; what was not acknowledged may be.
 
 mod accounts;
+mod analyze;
 mod check;
 mod check_ties;
 mod config;
@@ -22,7 +23,9 @@ mod older;
 mod queue;
 mod receive;
 mod records;
+mod rejects;
 mod serve;
+mod signals;
 mod store;
 mod threads;
 mod upgrade;

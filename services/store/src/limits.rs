@@ -65,3 +65,9 @@ pub const THREAD_SUBJECT_AGE: i64 = 28 * 24 * 3600;
 pub const THREAD_BULK: usize = 1_000;
 /// Messages in one step of an upgrade: everybody else waits that long for the account.
 pub const UPGRADE_STEP: usize = 200;
+/// Rejects kept in an account. Row ST-29.
+pub const REJECTS: usize = 1_000;
+/// How long they are kept, in seconds.
+pub const REJECT_AGE: i64 = 14 * 24 * 3600;
+/// Rejects kept for one account in a minute; more are refused without a trace.
+pub const REJECTS_PER_MINUTE: u32 = 60;

@@ -9,8 +9,8 @@ use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
 use libmox_ipc::Answer;
 use libmox_store::{
     Append, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow, INLINE_OCTETS, Item,
-    Mailbox, Mailboxes, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage, StoreContract, Want,
-    Watch,
+    Mailbox, Mailboxes, Marks, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage,
+    StoreContract, Want, Watch,
 };
 use libmox_types::{
     AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Uid, UidSet,
@@ -238,6 +238,8 @@ impl Store {
                     file: body.size,
                     cold,
                     arrival: Arrival::Placed,
+                    marks: Marks::NONE,
+                    destined: MailboxId(0),
                 };
                 let (id, uid) = writer.add(mailbox, new)?;
                 let file = writer.file(id);

@@ -16,10 +16,10 @@ use crate::store::{Given, Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer};
 use libmox_ipc::Answer;
 use libmox_store::{
-    Content, Due, Fault, Item, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry, QueueRecipient,
-    QueueResult, Report, StoreContract,
+    Content, Due, Fault, Item, Marks, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry,
+    QueueRecipient, QueueResult, Report, StoreContract,
 };
-use libmox_types::{AccountId, Address, ByteCount, Cid, Flags, QueueId, ReversePath, Timestamp};
+use libmox_types::{AccountId, Address, ByteCount, Cid, Flags, MailboxId, QueueId, ReversePath, Timestamp};
 use std::collections::HashSet;
 use std::ops::{Bound, ControlFlow};
 use std::os::fd::OwnedFd;
@@ -420,6 +420,8 @@ impl Store {
             file: given.size,
             cold: Cold { prefix: report.prefix.clone(), facts: report.facts.clone(), origin: None },
             arrival: Arrival::Delivered,
+            marks: Marks::NONE,
+            destined: MailboxId(0),
         };
         let (message, _) = writer.add(mailbox, new)?;
         let name = writer.file(message);

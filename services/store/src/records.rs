@@ -31,7 +31,7 @@ macro_rules! stored {
 }
 
 stored! {
-    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, Secrets, MailboxRecord, Place, Expunged, Ties, QueueState,
+    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, Secrets, MailboxRecord, Place, Expunged, Ties, Heard, QueueState,
     QueueRecord, QueueMessage,
 }
 
@@ -301,6 +301,13 @@ pub struct Ties {
     pub parents: Vec<MsgId>,
     pub message_id: Option<Hash>,
     pub subject: Option<Hash>,
+}
+
+/// An address that mail came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    pub first: Timestamp,
+    pub last: Timestamp,
 }
 
 /// The rest of a message.

@@ -35,6 +35,8 @@ pub struct Store {
     pub(crate) at_hand: watch::Sender<usize>,
     /// Staged bodies being synced at one time: each takes a thread.
     sealing: tokio::sync::Semaphore,
+    /// Rejects of an account in the minute that began then.
+    pub(crate) reject_rates: Mutex<HashMap<AccountId, (tokio::time::Instant, u32)>>,
     directory: RwLock<Arc<Directory>>,
     reloading: tokio::sync::Mutex<()>,
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
@@ -130,6 +132,7 @@ impl Store {
             connections: AtomicU32::new(0),
             at_hand: watch::Sender::new(0),
             sealing: tokio::sync::Semaphore::new(SEALING),
+            reject_rates: Mutex::default(),
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),

@@ -94,6 +94,7 @@ impl Writer<'_> {
             let (message_id, subject) = hashes(&self.cold(message.id)?.facts);
             self.put_ties(message, &Ties { parents: Vec::new(), message_id, subject });
         }
+        self.list_signals(message)?;
         // In today's layout.
         self.put_message(place.mailbox, place.uid, message);
         Ok(())

@@ -20,6 +20,7 @@ use crate::limits::{KEYWORD_OCTETS, KEYWORDS, MAILBOXES};
 use crate::records::{
     self, Account, Cold, Expunged, MailboxRecord, Message, Place, Read, Training, count, encode, put_blob,
 };
+use crate::signals::judged;
 use libmox_store::{Counts, Event, Fault, Mark, Marks};
 use libmox_types::{
     AccountId, ByteCount, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse,
@@ -60,6 +61,10 @@ pub struct NewMessage {
     pub file: u64,
     pub cold: Cold,
     pub arrival: Arrival,
+    /// What is noted of it from the start.
+    pub marks: Marks,
+    /// Where the rules would have put it, if not here.
+    pub destined: MailboxId,
 }
 
 /// How a message came.
@@ -330,9 +335,9 @@ impl<'a> Writer<'a> {
             received: new.received,
             saved: Some(new.saved),
             thread: MsgId(0),
-            marks: Marks::NONE.set(Mark::Automatic, facts.automatic || facts.report),
+            marks: new.marks.set(Mark::Automatic, facts.automatic || facts.report),
             original: mailbox,
-            destined: MailboxId(0),
+            destined: new.destined,
             trained: Training::None,
         };
         self.account.used.0 += message.size.0;
@@ -360,6 +365,7 @@ impl<'a> Writer<'a> {
         record.uid_next = Uid(uid.0.checked_add(1).ok_or(Fault::Limit("uid".into()))?);
         count(&mut record.counts, &message, true);
         self.put_message(mailbox, uid, &message);
+        self.list_signals(&message)?;
         self.tx.change().put(keys::place(self.id, message.id), encode(&Place { mailbox, uid }));
         self.event(Event::MessageAdded {
             mailbox,
@@ -431,29 +437,37 @@ impl<'a> Writer<'a> {
         let mod_seq = self.mod_seq;
         let counts = &mut self.change_messages(mailbox)?.counts;
         count(counts, &message, false);
+        let before = message.clone();
         message.flags = flags;
         message.keywords = keywords;
         message.mod_seq = mod_seq;
         count(counts, &message, true);
+        if judged(&before) != judged(&message) {
+            self.unlist_signals(&before)?;
+            self.list_signals(&message)?;
+        }
         self.put_message(mailbox, uid, &message);
         self.event(Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords: message.keywords });
         Ok(())
     }
 
     /// Copies a message: same content, an id of its own.
+    /// Rejects and first messages are so in their place only: the copy is an ordinary message.
     pub fn copy(&mut self, message: &Message, to: MailboxId, now: Timestamp) -> Result<(MsgId, Uid), Fault> {
         let id = self.account.next_message;
         self.account.next_message = MsgId(id.0 + 1);
         let cold = self.tx.blob(&keys::cold(self.id, message.id))?.ok_or(Fault::Internal)?;
         put_blob(self.tx, &keys::cold(self.id, id), &cold);
         self.account.used.0 += message.size.0;
-        let copy = Message {
+        let mut copy = Message {
             id,
             mod_seq: self.mod_seq,
             create_seq: self.mod_seq,
             saved: Some(now),
             ..message.clone()
         };
+        self.settle(&mut copy, to)?;
+        copy.marks = copy.marks.set(Mark::Intro, false);
         self.tie_copy(message.id, &copy)?;
         let uid = self.insert(to, copy)?;
         Ok((id, uid))
@@ -472,6 +486,10 @@ impl<'a> Writer<'a> {
         for (uid, mut message) in messages {
             self.leave(from, uid, &message)?;
             left.insert(uid);
+            if to != from {
+                self.unlist_reject(&message)?;
+                self.settle(&mut message, to)?;
+            }
             message.mod_seq = self.mod_seq;
             message.saved = Some(now);
             new.push(self.insert(to, message)?);
@@ -486,6 +504,7 @@ impl<'a> Writer<'a> {
         for (uid, message) in messages {
             self.leave(mailbox, uid, &message)?;
             left.insert(uid);
+            self.unlist_reject(&message)?;
             self.untie(&message)?;
             self.tx.change().delete(keys::place(self.id, message.id));
             let expunged = Expunged { size: message.size, prefix: message.prefix };
@@ -505,6 +524,7 @@ impl<'a> Writer<'a> {
 
     fn leave(&mut self, mailbox: MailboxId, uid: Uid, message: &Message) -> Result<(), Fault> {
         count(&mut self.change_messages(mailbox)?.counts, message, false);
+        self.unlist_signals(message)?;
         self.tx.change().delete(keys::message(self.id, mailbox, uid));
         let key = keys::tombstone(self.id, mailbox, self.mod_seq, uid);
         self.tx.change().put(key, encode(&message.id));

@@ -7,6 +7,7 @@ mod mail;
 mod model;
 mod outgoing;
 mod receiving;
+mod rejects;
 mod threads;
 mod upgrades;
 
@@ -214,6 +215,7 @@ pub fn deliver(to: &[&str], body: Body) -> Deliver {
             .map(|to| DeliverTo {
                 recipient: recipient(to),
                 prefix: format!("Delivered-To: {to}\r\n").into(),
+                destined: None,
             })
             .collect(),
     }
