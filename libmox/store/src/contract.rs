@@ -2,7 +2,7 @@
 
 use crate::*;
 use libmox_ipc::Contract;
-use libmox_types::QueueId;
+use libmox_types::{QueueId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The store's contract.
@@ -34,6 +34,8 @@ pub enum Item {
     Events(Vec<ChangeEvents>),
     /// Of [`QueueWatch`].
     QueueChanged,
+    /// Of [`AnnotationList`].
+    Annotations(Vec<Annotation>),
 }
 
 libmox_ipc::verbs! {
@@ -84,6 +86,20 @@ libmox_ipc::verbs! {
     ThreadOf => ThreadPlace,
     ThreadsReassign => u64,
     Analyze => Vec<Analysis>,
+    AnnotationList => (),
+    AnnotationSet => Changed,
+    LoginAttempts => Vec<LoginAttempt>,
+    CacheGet => Option<Cached>,
+    CacheSet => (),
+    CacheList => Vec<Cached>,
+    TlsSupportSet => (),
+    TlsSupportOf => Vec<Option<TlsSupport>>,
+    WroteTo => Option<(Timestamp, Timestamp)>,
+    SentSince => Sent,
+    RetiredList => Vec<Retired>,
+    SuppressionList => Vec<Suppressed>,
+    SuppressionAdd => (),
+    SuppressionRemove => bool,
 }
 
 #[cfg(test)]

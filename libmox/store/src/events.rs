@@ -154,4 +154,15 @@ pub enum Event {
         /// One line in lists.
         collapsed: bool,
     },
+    /// An annotation was set or removed.
+    Annotation {
+        /// Of this mailbox; none for one of the account.
+        mailbox: Option<MailboxId>,
+        /// Entry name.
+        name: String,
+        /// Whether it is there now.
+        there: bool,
+        /// Of the mailbox, or of the account.
+        mod_seq: ModSeq,
+    },
 }

@@ -70,7 +70,20 @@ impl Role {
             | R::Expunge(_)
             | R::Quota(_)
             | R::ThreadChange(_)
-            | R::ThreadOf(_) => self == Self::Imap,
+            | R::ThreadOf(_)
+            | R::AnnotationList(_)
+            | R::AnnotationSet(_) => self == Self::Imap,
+            R::TlsSupportOf(_) | R::WroteTo(_) | R::SentSince(_) => {
+                matches!(self, Self::Imap | Self::Submission)
+            }
+            R::TlsSupportSet(_) => self == Self::Queue,
+            R::CacheGet(_)
+            | R::CacheSet(_)
+            | R::CacheList(_)
+            | R::RetiredList(_)
+            | R::SuppressionList(_)
+            | R::SuppressionAdd(_)
+            | R::SuppressionRemove(_) => matches!(self, Self::Queue | Self::Admin),
             R::QueueDue(_) | R::QueueAttempt(_) | R::QueueOpen(_) | R::QueueResult(_) | R::QueueWatch(_) => {
                 self == Self::Queue
             }
@@ -84,7 +97,8 @@ impl Role {
             | R::AccountRemove(_)
             | R::Check(_)
             | R::Checkpoint(_)
-            | R::ThreadsReassign(_) => self == Self::Admin,
+            | R::ThreadsReassign(_)
+            | R::LoginAttempts(_) => self == Self::Admin,
         }
     }
 }

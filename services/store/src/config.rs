@@ -32,6 +32,7 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             mailbox: config.mailbox.clone(),
             rejects: config.rejects.clone(),
             keep_rejects: config.keep_rejects,
+            keep_retired: config.keep_retired,
             introbox: config.introbox.clone(),
             destinations: config.destinations.clone(),
         };

@@ -38,6 +38,8 @@ pub struct Configured {
     pub rejects: Option<MailboxName>,
     /// For good.
     pub keep_rejects: bool,
+    /// How long what left the queue is known, in seconds.
+    pub keep_retired: i64,
     /// Where the first message of somebody goes.
     pub introbox: Option<MailboxName>,
     /// What is told apart by the address it came to.

@@ -7,7 +7,7 @@
 //! | key | value |
 //! |---|---|
 //! | `V` | format version, `u32` |
-//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt` |
+//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached` |
 //! | `N` account name | account id |
 //! | `A` a `a` | [`crate::records::Account`] |
 //! | `A` a `p` | [`crate::records::Secrets`] |
@@ -28,6 +28,19 @@
 //! | `A` a `f` hash(16) | [`crate::records::Heard`]: an address that mail came from |
 //! | `A` a `g` class(1) hash(16) b newest(8) m | what was thought of the message: see `signals.rs` |
 //! | `R` a | empty: the account is being removed |
+//! | `A` a `k` b name | [`crate::records::AnnotationRecord`]; mailbox 0 is the account |
+//! | `A` a `v` b name 0 chunk(2) | blob: value of the annotation |
+//! | `A` a `d` domain | [`libmox_store::TlsSupport`] of the servers of a domain |
+//! | `A` a `o` domain 0 local | [`crate::records::WroteRecord`]: an address the account wrote to |
+//! | `A` a `u` newest(8) id(8) | address of a recipient: what was sent lately |
+//! | `A` a `U` base address | [`libmox_store::Suppressed`] |
+//! | `L` a newest(8) hash(16) | [`libmox_store::LoginAttempt`]; account 0 is nobody |
+//! | `l` a hash(16) | time in the key above |
+//! | `K` a | number of `L` of the account that are failures |
+//! | `C` kind(1) name | [`crate::records::CacheRecord`] |
+//! | `c` kind(1) name 0 chunk(2) | blob: the cached value |
+//! | `Y` id(8) | [`libmox_store::Retired`]: left the queue |
+//! | `y` until(8) id(8) | empty: it is kept until then |
 //! | `Q` id(8) | [`crate::records::QueueRecord`] |
 //! | `D` due(8) id(8) | empty: entry `id` is due then (not for held ones) |
 //! | `M` id(8) | [`crate::records::QueueMessage`], shared by the entries of one message |
@@ -39,7 +52,9 @@
 //! A change of this table raises `V`; a change of a record raises the record's version, and older ones stay readable.
 //! What has to be made anew for old records is made by the upgrade of each account ([`crate::upgrade`]).
 
-use libmox_types::{AccountId, MailboxId, MailboxName, ModSeq, MsgId, QueueId, Timestamp, Uid};
+use libmox_types::{
+    AccountId, Address, Domain, MailboxId, MailboxName, ModSeq, MsgId, QueueId, Timestamp, Uid,
+};
 use std::ops::Bound;
 
 /// The version of the table above and of the records.
@@ -82,6 +97,8 @@ pub const ACCOUNTS: &[u8] = b"Saccounts";
 pub const QUEUE: &[u8] = b"Squeue";
 /// Secret for the salts of users that do not exist.
 pub const SALT: &[u8] = b"Ssalt";
+/// Number of cached values.
+pub const CACHED: &[u8] = b"Scached";
 
 /// Removals of accounts that are not finished.
 pub const REMOVALS: &[u8] = b"R";
@@ -109,9 +126,9 @@ fn with(mut key: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
-/// Everything of an account.
-pub fn account_all(id: AccountId) -> Vec<u8> {
-    with(vec![b'A'], &[&id.0.to_be_bytes()])
+/// Everything of an account: what all its keys begin with.
+pub fn all_of_account(id: AccountId) -> [Vec<u8>; 4] {
+    [b'A', b'L', b'l', b'K'].map(|kind| with(vec![kind], &[&id.0.to_be_bytes()]))
 }
 
 /// The account's record.
@@ -289,6 +306,97 @@ pub fn signal(
     message: MsgId,
 ) -> Vec<u8> {
     with(signals(id, class, hash, original), &[&newest(received), &message.0.to_be_bytes()])
+}
+
+/// Annotations of a mailbox, or of the account.
+pub fn annotations(id: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(account(id, b'k'), &[&mailbox.0.to_be_bytes()])
+}
+
+/// One of them.
+pub fn annotation(id: AccountId, mailbox: MailboxId, name: &str) -> Vec<u8> {
+    with(annotations(id, mailbox), &[name.as_bytes()])
+}
+
+/// Its value, without the chunk number.
+pub fn annotation_value(id: AccountId, mailbox: MailboxId, name: &str) -> Vec<u8> {
+    with(account(id, b'v'), &[&mailbox.0.to_be_bytes(), name.as_bytes(), &[0]])
+}
+
+/// What the servers of a domain can do.
+pub fn tls_support(id: AccountId, domain: &Domain) -> Vec<u8> {
+    with(account(id, b'd'), &[domain.ascii().as_bytes()])
+}
+
+/// An address the account wrote to, whatever its case.
+pub fn wrote(id: AccountId, address: &Address) -> Vec<u8> {
+    let local = address.local.as_str().to_lowercase();
+    with(account(id, b'o'), &[address.domain.ascii().as_bytes(), &[0], local.as_bytes()])
+}
+
+/// What was sent, newest first.
+pub fn sent(id: AccountId) -> Vec<u8> {
+    account(id, b'u')
+}
+
+/// One recipient.
+pub fn sent_to(id: AccountId, at: Timestamp, entry: QueueId) -> Vec<u8> {
+    with(account(id, b'u'), &[&newest(at), &entry.0.to_be_bytes()])
+}
+
+/// Suppressed addresses.
+pub fn suppressions(id: AccountId) -> Vec<u8> {
+    account(id, b'U')
+}
+
+/// One of them.
+pub fn suppression(id: AccountId, base: &str) -> Vec<u8> {
+    with(account(id, b'U'), &[base.as_bytes()])
+}
+
+/// Logins of an account, newest first.
+pub fn attempts(id: AccountId) -> Vec<u8> {
+    with(vec![b'L'], &[&id.0.to_be_bytes()])
+}
+
+/// Those of one day that are alike.
+pub fn attempt(id: AccountId, last: Timestamp, hash: &Hash) -> Vec<u8> {
+    with(attempts(id), &[&newest(last), hash])
+}
+
+/// Where those that are alike stand.
+pub fn attempt_place(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(vec![b'l'], &[&id.0.to_be_bytes(), hash])
+}
+
+/// How many there are.
+pub fn attempt_count(id: AccountId) -> Vec<u8> {
+    with(vec![b'K'], &[&id.0.to_be_bytes()])
+}
+
+/// Cached values of a kind.
+pub fn caches(kind: u8) -> Vec<u8> {
+    vec![b'C', kind]
+}
+
+/// One of them.
+pub fn cache(kind: u8, name: &str) -> Vec<u8> {
+    with(caches(kind), &[name.as_bytes()])
+}
+
+/// Its value, without the chunk number.
+pub fn cache_value(kind: u8, name: &str) -> Vec<u8> {
+    with(vec![b'c', kind], &[name.as_bytes(), &[0]])
+}
+
+/// An entry that left the queue.
+pub fn retired(id: QueueId) -> Vec<u8> {
+    with(vec![b'Y'], &[&id.0.to_be_bytes()])
+}
+
+/// Until when it is kept.
+pub fn retired_until(at: Timestamp, id: QueueId) -> Vec<u8> {
+    with(vec![b'y'], &[&u64::try_from(at.0).unwrap_or(0).to_be_bytes(), &id.0.to_be_bytes()])
 }
 
 /// Everything of one kind in an account, for the check.

@@ -8,6 +8,9 @@
 
 mod accounts;
 mod analyze;
+mod annotations;
+mod attempts;
+mod caches;
 mod check;
 mod check_ties;
 mod config;
@@ -20,10 +23,12 @@ mod limits;
 mod login;
 mod mail;
 mod older;
+mod outgoing;
 mod queue;
 mod receive;
 mod records;
 mod rejects;
+mod retired;
 mod serve;
 mod signals;
 mod store;

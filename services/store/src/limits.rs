@@ -71,3 +71,27 @@ pub const REJECTS: usize = 1_000;
 pub const REJECT_AGE: i64 = 14 * 24 * 3600;
 /// Rejects kept for one account in a minute; more are refused without a trace.
 pub const REJECTS_PER_MINUTE: u32 = 60;
+/// Logins waiting to be recorded; more are not.
+pub const ATTEMPTS_WAITING: usize = 1_000;
+/// Records of failed logins of one account, and of names that nobody has. Rows AU-13, TR-54.
+pub const ATTEMPTS: u32 = 10_000;
+/// How long they are kept, in seconds.
+pub const ATTEMPT_AGE: i64 = 30 * 24 * 3600;
+/// Characters kept of what a client calls itself.
+pub const ATTEMPT_TEXT: usize = 200;
+/// Cached values of all kinds.
+pub const CACHED: u64 = 100_000;
+/// Octets of the name of one.
+pub const CACHE_NAME_OCTETS: usize = 500;
+/// Of them looked at for ended ones with each that is put.
+pub const CACHE_SWEEP: usize = 100;
+/// How long it is known what an account sent, in seconds.
+pub const SENT_AGE: i64 = 2 * 24 * 3600;
+/// Of what is older, forgotten with each message.
+pub const SENT_SWEEP: usize = 2_000;
+/// Recipients counted for the limits of an account.
+pub const SENT_LOOKED_AT: u32 = 100_000;
+/// Retired entries forgotten with each change of the queue.
+pub const RETIRED_SWEEP: usize = 100;
+/// Suppressed addresses of one account.
+pub const SUPPRESSED: usize = 10_000;

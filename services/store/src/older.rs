@@ -30,6 +30,7 @@ pub fn account(version: u8, body: &[u8]) -> Option<Account> {
         next_uid_validity: old.next_uid_validity,
         next_message: old.next_message,
         used: old.used,
+        annotations: (0, 0),
         upgrade: Some(Progress { stage: Stage::Ties, after: MsgId(0) }),
     })
 }

@@ -6,7 +6,10 @@
 use crate::engine::{Engine, ReadError, Tx, Value};
 use crate::keys::{self, CHUNK, Hash};
 use crate::older;
-use libmox_store::{Counts, Facts, Fault, Marks, Needs, QueueRecipient, Verdict};
+use libmox_store::{
+    Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Suppressed, TlsSupport,
+    Verdict,
+};
 use libmox_types::{
     AccountId, Address, ByteCount, Cid, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, QueueId,
     ReversePath, SpecialUses, Timestamp, Uid, UidValidity,
@@ -31,7 +34,8 @@ macro_rules! stored {
 }
 
 stored! {
-    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, Secrets, MailboxRecord, Place, Expunged, Ties, Heard, QueueState,
+    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, Secrets, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
+    TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
     QueueRecord, QueueMessage,
 }
 
@@ -197,6 +201,8 @@ pub struct Account {
     pub next_message: MsgId,
     /// Octets of all messages, those that are expunged and not erased yet too.
     pub used: ByteCount,
+    /// Annotations, and the octets of their names and values.
+    pub annotations: (u32, u64),
     /// What is being made anew for records of an earlier program, or on request (rows ST-35, ST-36).
     pub upgrade: Option<Progress>,
 }
@@ -301,6 +307,29 @@ pub struct Ties {
     pub parents: Vec<MsgId>,
     pub message_id: Option<Hash>,
     pub subject: Option<Hash>,
+}
+
+/// An annotation; its value is a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnotationRecord {
+    pub mod_seq: ModSeq,
+    pub create_seq: ModSeq,
+    pub text: bool,
+    pub octets: u32,
+}
+
+/// An address the account wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WroteRecord {
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+/// A cached value; the value itself is a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheRecord {
+    pub set: Timestamp,
+    pub expires: Timestamp,
 }
 
 /// An address that mail came from.

@@ -27,6 +27,8 @@ pub struct Store {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
     pub(crate) logins: Logins,
+    pub(crate) attempts: crate::attempts::Attempts,
+    pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
     /// Counts what makes a look at the queue worthwhile.
     pub(crate) queue_changed: watch::Sender<u64>,
@@ -123,10 +125,13 @@ impl Store {
         }
         tracing::info!(rebuilt = ?report.rebuilt, replayed = report.replayed, torn = report.torn, "store open");
         let salt = Self::prepare(&engine).await?;
+        let (attempts, inbox) = crate::attempts::Attempts::new();
         let store = Arc::new(Self {
             engine,
             accounts: Accounts::default(),
             logins: Logins::new(salt),
+            attempts,
+            cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
             queue_changed: watch::Sender::new(0),
             connections: AtomicU32::new(0),
@@ -143,6 +148,7 @@ impl Store {
         store.reload(directory).await?;
         store.resume().await?;
         tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
+        tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
         Ok(store)
     }
 
@@ -290,16 +296,18 @@ impl Store {
     async fn remove_rest(&self, id: AccountId) -> Result<(), Fault> {
         loop {
             let mut some = Vec::new();
-            keys::below(&keys::account_all(id), |range| {
-                self.engine.visit(range, |key, _| {
-                    some.push(key.to_vec());
-                    if some.len() < 20_000 {
-                        std::ops::ControlFlow::Continue(())
-                    } else {
-                        std::ops::ControlFlow::Break(())
-                    }
-                })
-            })?;
+            for all in keys::all_of_account(id) {
+                keys::below(&all, |range| {
+                    self.engine.visit(range, |key, _| {
+                        some.push(key.to_vec());
+                        if some.len() < 20_000 {
+                            std::ops::ControlFlow::Continue(())
+                        } else {
+                            std::ops::ControlFlow::Break(())
+                        }
+                    })
+                })?;
+            }
             let mut tx = self.engine.begin().await?;
             let last = some.is_empty();
             for key in some {

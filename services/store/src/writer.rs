@@ -102,6 +102,7 @@ impl<'a> Writer<'a> {
             next_uid_validity: UidValidity(1),
             next_message: MsgId(1),
             used: ByteCount(0),
+            annotations: (0, 0),
             upgrade: None,
         };
         tx.change().put(keys::account_name(name), encode(&id));
@@ -299,6 +300,7 @@ impl<'a> Writer<'a> {
         for key in gone {
             self.tx.change().delete(key);
         }
+        self.forget_annotations(id)?;
         let name = self.mailbox(id)?.name.clone();
         self.open_mailbox(id)?.gone = true;
         self.tx.change().delete(keys::mailbox(self.id, id));
@@ -366,6 +368,7 @@ impl<'a> Writer<'a> {
         count(&mut record.counts, &message, true);
         self.put_message(mailbox, uid, &message);
         self.list_signals(&message)?;
+        self.note_written(mailbox, &message)?;
         self.tx.change().put(keys::place(self.id, message.id), encode(&Place { mailbox, uid }));
         self.event(Event::MessageAdded {
             mailbox,

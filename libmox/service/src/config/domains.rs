@@ -5,6 +5,7 @@ use super::rules::DestinationConfig;
 use super::statics::account_name;
 use libmox_types::{Address, Domain, MailboxName};
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// The checked content of `domains.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct AccountConfig {
     pub keep_rejects: bool,
     /// Where the first message of somebody goes instead of Inbox (row ST-30).
     pub introbox: Option<MailboxName>,
+    /// How long what left the queue is known, in seconds (row QU-15).
+    pub keep_retired: i64,
     /// What is told apart by the address it came to.
     pub destinations: Vec<(Destination, DestinationConfig)>,
 }
@@ -64,6 +67,8 @@ pub enum Destination {
     Catchall(Domain),
 }
 
+/// The longest that what left the queue is known.
+const RETIRED_MOST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Characters of [`AccountConfig::login_disabled`]. Row CF-10.
 const DISABLED_TEXT: usize = 255;
 
@@ -91,6 +96,11 @@ impl Domains {
                     mailbox: s.text("mailbox", MailboxName::parse),
                     rejects: s.text("rejects-mailbox", MailboxName::parse),
                     keep_rejects: s.yes_no("keep-rejects", false),
+                    keep_retired: i64::try_from(
+                        s.duration("keep-retired-messages", Duration::ZERO, Duration::ZERO..=RETIRED_MOST)
+                            .as_secs(),
+                    )
+                    .unwrap_or(0),
                     introbox: s.text("introbox", MailboxName::parse),
                     ..AccountConfig::default()
                 };

@@ -306,6 +306,14 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.keep-retired-messages",
+        "\"0s\"",
+        "\"7d\"",
+        "KeepRetiredMessagePeriod",
+        "How long it is known what became of messages that left the queue. 0s to 366d; 7 days where the account is gone.",
+    ),
+    key(
+        D,
         "accounts.*.introbox",
         "",
         "\"Introductions\"",

@@ -8,6 +8,7 @@ mod model;
 mod outgoing;
 mod receiving;
 mod rejects;
+mod tables;
 mod threads;
 mod upgrades;
 
