@@ -150,6 +150,7 @@ impl Answers {
             .map(|recipient| DeliverTo {
                 recipient: path_of(&recipient.rcpt.to),
                 prefix: self.prefix(wire, session, transaction, &verified, &recipient.rcpt.to, now),
+                destined: None,
             })
             .collect();
         let size = taken.size.0;

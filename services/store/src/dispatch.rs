@@ -22,6 +22,10 @@ pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreCo
             Ok(session) => store.message_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::AnnotationList(request) => match peer.session(request.session) {
+            Ok(session) => store.annotation_list(session.account, request, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::QueueWatch(_) => store.queue_watch(answer).await,
         request => {
             let _at_hand = AtHand::new(&store.at_hand);
@@ -72,6 +76,7 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         R::CheckRecipient(request) => {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
+        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request).await?)),
         R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
@@ -96,7 +101,10 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         | R::Append(_)
         | R::Copy(_)
         | R::Expunge(_)
-        | R::Quota(_) => plain(mail(peer, request).await?),
+        | R::Quota(_)
+        | R::ThreadChange(_)
+        | R::ThreadOf(_)
+        | R::AnnotationSet(_) => plain(mail(peer, request).await?),
         R::QueueDue(request) => plain(Reply::QueueDue(store.queue_due(&request)?)),
         R::QueueAttempt(request) => plain(Reply::QueueAttempt(store.queue_attempt(request).await?)),
         R::QueueResult(request) => plain(Reply::QueueResult(store.queue_result(peer, request).await?)),
@@ -116,12 +124,39 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::AccountRemove(store.remove_account(&request.account).await?))
         }
         R::Check(request) => plain(Reply::Check(store.check(request.account.as_deref()).await?)),
+        R::LoginAttempts(request) => plain(Reply::LoginAttempts(store.login_attempts(&request).await?)),
+        R::CacheGet(request) => plain(Reply::CacheGet(store.cache_get(&request)?)),
+        R::CacheSet(request) => plain(Reply::CacheSet(store.cache_set(request).await?)),
+        R::CacheList(request) => plain(Reply::CacheList(store.cache_list(&request)?)),
+        R::TlsSupportSet(request) => plain(Reply::TlsSupportSet(store.tls_support_set(&request).await?)),
+        R::TlsSupportOf(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::TlsSupportOf(store.tls_support_of(&session, &request.domains)?))
+        }
+        R::WroteTo(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::WroteTo(store.wrote_to(session.account, &request.address)?))
+        }
+        R::SentSince(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::SentSince(store.sent_since(session.account, request.since)?))
+        }
+        R::RetiredList(request) => plain(Reply::RetiredList(store.retired_list(&request)?)),
+        R::SuppressionList(request) => plain(Reply::SuppressionList(store.suppression_list(&request)?)),
+        R::SuppressionAdd(request) => plain(Reply::SuppressionAdd(store.suppression_add(&request).await?)),
+        R::SuppressionRemove(request) => {
+            let there = store.suppression_remove(&request.account, &request.address).await?;
+            plain(Reply::SuppressionRemove(there))
+        }
+        R::ThreadsReassign(request) => {
+            plain(Reply::ThreadsReassign(store.threads_reassign(&request.account).await?))
+        }
         R::Checkpoint(_) => {
             store.engine.snapshot().await.map_err(Fault::Unavailable)?;
             plain(Reply::Checkpoint(()))
         }
         // Streams are answered by the caller of this function.
-        R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) => Err(Fault::Internal),
+        R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) | R::AnnotationList(_) => Err(Fault::Internal),
     }
 }
 
@@ -177,6 +212,18 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
         R::Quota(request) => {
             let session = peer.session(request.session)?;
             Reply::Quota(store.quota(&session)?)
+        }
+        R::ThreadChange(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadChange(store.thread_change(&session, request).await?)
+        }
+        R::AnnotationSet(request) => {
+            let session = peer.session(request.session)?;
+            Reply::AnnotationSet(store.annotation_set(&session, request).await?)
+        }
+        R::ThreadOf(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadOf(store.thread_of(session.account, request.message)?)
         }
         _ => return Err(Fault::Internal),
     })

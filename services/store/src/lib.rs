@@ -7,7 +7,12 @@
 //! If it dies halfway, everything acknowledged is there at the next start; what was not acknowledged may be.
 
 mod accounts;
+mod analyze;
+mod annotations;
+mod attempts;
+mod caches;
 mod check;
+mod check_ties;
 mod config;
 pub mod directory;
 mod dispatch;
@@ -18,11 +23,18 @@ mod keys;
 mod limits;
 mod login;
 mod mail;
+mod older;
+mod outgoing;
 mod queue;
 mod receive;
 mod records;
+mod rejects;
+mod retired;
 mod serve;
+mod signals;
 mod store;
+mod threads;
+mod upgrade;
 mod writer;
 
 #[cfg(test)]

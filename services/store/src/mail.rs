@@ -6,12 +6,12 @@ use crate::keys;
 use crate::limits::{BULK, LIST_OCTETS, LIST_RECORDS, SNAPSHOT_MESSAGES};
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
-use crate::writer::{NewMessage, Writer, visit_messages};
+use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
 use libmox_ipc::Answer;
 use libmox_store::{
     Append, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow, INLINE_OCTETS, Item,
-    Mailbox, Mailboxes, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage, StoreContract, Want,
-    Watch,
+    Mailbox, Mailboxes, Marks, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage,
+    StoreContract, Want, Watch,
 };
 use libmox_types::{
     AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Uid, UidSet,
@@ -238,6 +238,9 @@ impl Store {
                     saved: now,
                     file: body.size,
                     cold,
+                    arrival: Arrival::Placed,
+                    marks: Marks::NONE,
+                    destined: MailboxId(0),
                 };
                 let (id, uid) = writer.add(mailbox, new)?;
                 let file = writer.file(id);
@@ -477,6 +480,8 @@ impl Store {
             received: message.received,
             saved: message.saved,
             prefix: message.prefix,
+            thread: message.thread,
+            marks: message.marks,
             structure,
             preview,
         })

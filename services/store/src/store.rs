@@ -28,6 +28,8 @@ pub struct Store {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
     pub(crate) logins: Logins,
+    pub(crate) attempts: crate::attempts::Attempts,
+    pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
     /// Counts what makes a look at the queue worthwhile.
     pub(crate) queue_changed: watch::Sender<u64>,
@@ -36,6 +38,8 @@ pub struct Store {
     pub(crate) at_hand: watch::Sender<usize>,
     /// Staged bodies being synced at one time: each takes a thread.
     sealing: tokio::sync::Semaphore,
+    /// Rejects of an account in the minute that began then.
+    pub(crate) reject_rates: Mutex<HashMap<AccountId, (tokio::time::Instant, u32)>>,
     directory: RwLock<Arc<Directory>>,
     reloading: tokio::sync::Mutex<()>,
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
@@ -115,15 +119,19 @@ impl Store {
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         events::opened(engine.report());
         let salt = Self::prepare(&engine).await?;
+        let (attempts, inbox) = crate::attempts::Attempts::new();
         let store = Arc::new(Self {
             engine,
             accounts: Accounts::default(),
             logins: Logins::new(salt),
+            attempts,
+            cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
             queue_changed: watch::Sender::new(0),
             connections: AtomicU32::new(0),
             at_hand: watch::Sender::new(0),
             sealing: tokio::sync::Semaphore::new(SEALING),
+            reject_rates: Mutex::default(),
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),
@@ -133,6 +141,8 @@ impl Store {
         });
         store.reload(directory).await?;
         store.resume().await?;
+        tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
+        tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
         Ok(store)
     }
 
@@ -141,6 +151,12 @@ impl Store {
         let version: Option<u32> = engine.record(keys::VERSION)?;
         match version {
             Some(keys::FORMAT) => {}
+            Some(keys::OLDEST_FORMAT..keys::FORMAT) => {
+                // Records carry their own versions; what they lack is made by the upgrade of each account.
+                let mut tx = engine.begin().await.map_err(Fault::from)?;
+                tx.change().put(keys::VERSION, encode(&keys::FORMAT));
+                tx.commit().await.map_err(Fault::from)?;
+            }
             Some(other) => return Err(StartError::Format(other)),
             None => {
                 let salt: Vec<u8> =
@@ -274,16 +290,18 @@ impl Store {
     async fn remove_rest(&self, id: AccountId) -> Result<(), Fault> {
         loop {
             let mut some = Vec::new();
-            keys::below(&keys::account_all(id), |range| {
-                self.engine.visit(range, |key, _| {
-                    some.push(key.to_vec());
-                    if some.len() < 20_000 {
-                        std::ops::ControlFlow::Continue(())
-                    } else {
-                        std::ops::ControlFlow::Break(())
-                    }
-                })
-            })?;
+            for all in keys::all_of_account(id) {
+                keys::below(&all, |range| {
+                    self.engine.visit(range, |key, _| {
+                        some.push(key.to_vec());
+                        if some.len() < 20_000 {
+                            std::ops::ControlFlow::Continue(())
+                        } else {
+                            std::ops::ControlFlow::Break(())
+                        }
+                    })
+                })?;
+            }
             let mut tx = self.engine.begin().await?;
             let last = some.is_empty();
             for key in some {

@@ -148,7 +148,8 @@ pub fn clients(dir: &Path, notes: &Shared, round: u64) -> tokio::task::JoinSet<O
     clients
 }
 
-fn client(dir: &Path, role: Role) -> Client {
+/// A client of it.
+pub fn client(dir: &Path, role: Role) -> Client {
     Client::new(&dir.join(role.socket()), "kills")
 }
 

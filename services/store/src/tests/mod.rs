@@ -1,8 +1,8 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
-mod here;
 mod cutfs;
 mod faults;
+mod here;
 mod kills;
 mod life;
 mod load;
@@ -12,6 +12,10 @@ mod model;
 mod outgoing;
 mod power;
 mod receiving;
+mod rejects;
+mod tables;
+mod threads;
+mod upgrades;
 
 use crate::directory::{Directory, tests::sample};
 use crate::engine::Options;
@@ -217,6 +221,7 @@ pub fn deliver(to: &[&str], body: Body) -> Deliver {
             .map(|to| DeliverTo {
                 recipient: recipient(to),
                 prefix: format!("Delivered-To: {to}\r\n").into(),
+                destined: None,
             })
             .collect(),
     }
