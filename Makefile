@@ -9,7 +9,7 @@ RUN_CRATES := $(foreach s,$(SERVICES) mox-cli mox-sendmail,-p $(s))
 LOGS := $(CARGO_TARGET_DIR)/logs
 ARGS ?=
 
-.PHONY: run test lint unit system deb rpm bench crash fuzz packages clean
+.PHONY: run test lint unit system deb rpm bench crash soak fuzz packages clean
 
 run:
 	@tests/needs run
@@ -50,6 +50,11 @@ bench:
 crash:
 	@tests/needs test
 	MOX_KILLS=300 MOX_CUTS=220 cargo test --locked -p mox-store --lib -- --nocapture --test-threads=1 killed power faults
+
+# A million messages in one account and a thousand in each of 200 more: half an hour and 10 GB below $$TMPDIR.
+soak:
+	@tests/needs test
+	MOX_SOAK=1000000 cargo test --locked -p mox-store --lib -- --nocapture --test-threads=1 a_large_store
 
 fuzz:
 	@tests/fuzz/run

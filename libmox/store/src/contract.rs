@@ -101,6 +101,10 @@ libmox_ipc::verbs! {
     SuppressionList => Vec<Suppressed>,
     SuppressionAdd => (),
     SuppressionRemove => bool,
+    Backup => BackedUp,
+    BackupProgress => Progress,
+    Repair => Vec<String>,
+    Acknowledge => (),
 }
 
 #[cfg(test)]

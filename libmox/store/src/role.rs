@@ -101,7 +101,11 @@ impl Role {
             | R::Check(_)
             | R::Checkpoint(_)
             | R::ThreadsReassign(_)
-            | R::LoginAttempts(_) => self == Self::Admin,
+            | R::LoginAttempts(_)
+            | R::Backup(_)
+            | R::BackupProgress(_)
+            | R::Repair(_) => self == Self::Admin,
+            R::Acknowledge(_) => self == Self::Imap,
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Runs under the account's lock with nothing in flight, so what it reads belongs together.
 
-use crate::engine::FileName;
+use crate::engine::{Engine, FileName};
 use crate::keys;
 use crate::records::{
     self, Account, AnnotationRecord, Cold, Expunged, MailboxRecord, Message, Place, QueueMessage,
-    QueueRecord, Read,
+    QueueRecord, QueueState, Read,
 };
 use crate::store::Store;
 use libmox_store::{Counts, Fault};
@@ -46,18 +46,45 @@ impl Store {
             let live = self.accounts.live(*id);
             let _lock = live.lock.lock().await;
             self.engine.settled().await;
-            self.check_account(name, *id, &mut findings)?;
+            self.looker().check_account(name, *id, &mut findings)?;
         }
         if only.is_none() {
             let _lock = self.queue_lock.lock().await;
             self.engine.settled().await;
-            self.check_queue(&mut findings)?;
+            self.looker().check_queue(&mut findings)?;
         }
         Ok(findings.0)
     }
 
+    fn looker(&self) -> Looker<'_> {
+        Looker { engine: &self.engine }
+    }
+}
+
+/// Checks all of a folder that nobody else uses.
+pub fn check_alone(engine: &Engine) -> Result<Vec<String>, Fault> {
+    let mut findings = Findings(Vec::new());
+    let looker = Looker { engine };
+    let mut accounts: Vec<(String, AccountId)> = Vec::new();
+    engine.records(b"N", |key, id: AccountId| {
+        accounts.push((String::from_utf8_lossy(&key[1..]).into_owned(), id));
+        Ok(())
+    })?;
+    for (name, id) in accounts {
+        looker.check_account(&name, id, &mut findings)?;
+    }
+    looker.check_queue(&mut findings)?;
+    Ok(findings.0)
+}
+
+/// Whoever looks sees only the engine.
+struct Looker<'a> {
+    engine: &'a Engine,
+}
+
+impl Looker<'_> {
     fn check_account(&self, name: &str, id: AccountId, findings: &mut Findings) -> Result<(), Fault> {
-        let read = &self.engine;
+        let read = self.engine;
         let Some(account) = read.record::<Account>(&keys::account_record(id))? else {
             findings.expect(false, || format!("{name}: no record"));
             return Ok(());
@@ -247,8 +274,8 @@ impl Store {
     }
 
     fn check_queue(&self, findings: &mut Findings) -> Result<(), Fault> {
-        let read = &self.engine;
-        let state = self.queue_state()?;
+        let read = self.engine;
+        let state: QueueState = read.record(keys::QUEUE)?.unwrap_or_default();
         let (mut entries, mut held) = (0, 0);
         let mut of_message: BTreeMap<QueueId, u32> = BTreeMap::new();
         let mut due = BTreeSet::new();

@@ -11,7 +11,12 @@ use std::sync::atomic::Ordering;
 type Outcome = Result<(Reply, Vec<OwnedFd>), Fault>;
 
 /// Answers one request.
-pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreContract>) {
+pub async fn dispatch(
+    peer: &Arc<Peer>,
+    request: Request,
+    given: Vec<OwnedFd>,
+    answer: Answer<StoreContract>,
+) {
     let store = &peer.store;
     match request {
         Request::Watch(request) => match peer.session(request.session) {
@@ -27,6 +32,8 @@ pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreCo
             Err(fault) => answer.reply(Err(fault)).await,
         },
         Request::QueueWatch(_) => store.queue_watch(answer).await,
+        // Not at hand: it can take long, and a store that is told to stop ends it.
+        Request::Backup(_) => answer.reply(store.backup(given).await.map(Reply::Backup)).await,
         request => {
             let _at_hand = AtHand::new(&store.at_hand);
             match reply(peer, request).await {
@@ -155,8 +162,20 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             store.engine.snapshot().await.map_err(Fault::Unavailable)?;
             plain(Reply::Checkpoint(()))
         }
-        // Streams are answered by the caller of this function.
-        R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) | R::AnnotationList(_) => Err(Fault::Internal),
+        R::BackupProgress(_) => {
+            let (done, total) = store.engine.backup_progress().read();
+            plain(Reply::BackupProgress(libmox_store::Progress { done, total }))
+        }
+        R::Repair(request) => plain(Reply::Repair(store.repair(&request).await?)),
+        R::Acknowledge(request) => {
+            let session = peer.session(request.session)?;
+            store.accounts.live(session.account).hub.acknowledge(session.id, request.change);
+            plain(Reply::Acknowledge(()))
+        }
+        // These are answered by the caller of this function.
+        R::Backup(_) | R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) | R::AnnotationList(_) => {
+            Err(Fault::Internal)
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn opened(report: &Report) {
             "the index could not be used, was moved aside and built anew"
         ),
         (rebuilt, _) => {
-            tracing::info!(?rebuilt, replayed = report.replayed, torn = report.torn, "store open");
+            tracing::info!(?rebuilt, replayed = report.replayed, torn = report.torn, took = ?report.took[1], "store open");
         }
     }
     if !report.missing.is_empty() {

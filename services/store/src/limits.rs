@@ -51,6 +51,8 @@ pub const FAILURE_CLASSES: usize = 100_000;
 /// After its removal was told to all sessions, a message can still be opened for this long: a session may be in the
 /// middle of a command and not allowed to mention it yet.
 pub const EXPUNGED_AGE: Duration = Duration::from_secs(60);
+/// Sizes of messages repaired in one change.
+pub const REPAIRED: usize = 20_000;
 /// Due queue entries looked at in one request.
 pub const DUE_LOOKED_AT: usize = 10_000;
 /// Messages with one Message-ID, or with one subject, that are looked at for a parent.

@@ -221,6 +221,9 @@ impl Store {
             };
             directory.ids.insert(name, id);
         }
+        for (name, id) in &directory.ids {
+            self.note_name(name, *id);
+        }
         let generation = directory.generation;
         let directory = Arc::new(directory);
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
@@ -236,6 +239,22 @@ impl Store {
             }
         }
         Ok(Reloaded { generation, mistakes: Vec::new() })
+    }
+
+    /// Puts the account's name beside its files, for the day when nothing but files is left.
+    fn note_name(&self, name: &str, id: AccountId) {
+        let folder = self.engine.files().owner_folder(u64::from(id.0));
+        let path = folder.join("name");
+        if std::fs::read_to_string(&path).is_ok_and(|noted| noted.trim() == name) {
+            return;
+        }
+        let note = || {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(&path, format!("{name}\n"))
+        };
+        if let Err(error) = note() {
+            tracing::debug!(account = name, %error, "the name is not noted beside the files");
+        }
     }
 
     /// Rows ST-18, ST-20.
@@ -530,9 +549,9 @@ impl Service for Front {
         self: Arc<Self>,
         peer: Arc<Peer>,
         request: libmox_store::Request,
-        _descriptors: Vec<std::os::fd::OwnedFd>,
+        descriptors: Vec<std::os::fd::OwnedFd>,
         answer: Answer<StoreContract>,
     ) {
-        crate::dispatch::dispatch(&peer, request, answer).await;
+        crate::dispatch::dispatch(&peer, request, descriptors, answer).await;
     }
 }

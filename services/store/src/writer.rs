@@ -122,6 +122,11 @@ impl<'a> Writer<'a> {
         self.mod_seq
     }
 
+    /// Goes on above a modseq that is in use already, for repairs.
+    pub fn raise_mod_seq(&mut self, above: ModSeq) {
+        self.mod_seq = self.mod_seq.max(ModSeq(above.0 + 1));
+    }
+
     /// Adds an event.
     pub fn event(&mut self, event: Event) {
         self.events.push(event);

@@ -29,6 +29,8 @@ pub(super) enum Wish {
     Checkpoint(oneshot::Sender<Result<(), String>>),
     /// A snapshot now; the journal before it goes.
     Snapshot(oneshot::Sender<Result<(), String>>),
+    /// A copy of everything.
+    Backup(super::backup::Target, oneshot::Sender<Result<super::backup::Done, String>>),
     /// The committer has ended: sync everything and say so in the state.
     Close(oneshot::Sender<Result<(), String>>),
     /// End at once, as a kill would.
@@ -71,6 +73,9 @@ impl Keeper {
                 }
                 Ok(Wish::Snapshot(answer)) => {
                     let _ = answer.send(self.snapshot());
+                }
+                Ok(Wish::Backup(target, answer)) => {
+                    let _ = answer.send(self.backup(&target));
                 }
                 Ok(Wish::Close(answer)) => {
                     let _ = answer.send(self.close());
@@ -128,7 +133,7 @@ impl Keeper {
     }
 
     /// A snapshot counts only once all files up to its start are synced and swept for good.
-    fn snapshot(&mut self) -> Result<(), String> {
+    pub(super) fn snapshot(&mut self) -> Result<(), String> {
         let dir = self.inner.index_dir();
         let start = self.inner.applied.load(Ordering::Acquire);
         let finished = snapshot::write(&dir, &self.inner.index, start).map_err(|error| match error {

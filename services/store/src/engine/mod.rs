@@ -13,6 +13,7 @@
 //!
 //! If it dies halfway: every change that was answered is there at the next start; one that was not may be.
 
+mod backup;
 mod change;
 mod committer;
 mod files;
@@ -39,6 +40,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
+pub use backup::{Done, MANIFEST, Progress, Target};
 pub use change::{Change, FileOp, Source};
 pub use files::{FileName, Files, Sealed, Staged};
 pub use index::{IndexError, Value};
@@ -130,6 +132,7 @@ struct Inner {
     health: watch::Sender<Health>,
     /// Sequence number of the last change that was applied or failed.
     done: watch::Sender<u64>,
+    progress: Progress,
     _lock: File,
 }
 
@@ -151,6 +154,7 @@ impl Engine {
             wishes,
             health: watch::Sender::new(Health::default()),
             done: watch::Sender::new(0),
+            progress: Progress::default(),
             _lock: opened.lock,
         });
         let committer = Committer::new(inner.clone(), opened.journal);
@@ -250,10 +254,20 @@ impl Engine {
         self.ask(Wish::Snapshot).await
     }
 
-    async fn ask(
+    /// Copies the folder as it is now; everybody else goes on.
+    pub async fn backup(&self, target: Target) -> Result<Done, String> {
+        self.ask(|answer| Wish::Backup(target, answer)).await
+    }
+
+    /// How far a backup is.
+    pub fn backup_progress(&self) -> &Progress {
+        &self.inner.progress
+    }
+
+    async fn ask<T>(
         &self,
-        wish: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Wish,
-    ) -> Result<(), String> {
+        wish: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Wish,
+    ) -> Result<T, String> {
         let (answer, answered) = oneshot::channel();
         let closed = || "the store is closing".to_owned();
         self.inner.wishes.send(wish(answer)).map_err(|_| closed())?;
