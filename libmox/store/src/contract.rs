@@ -2,13 +2,13 @@
 
 use crate::{
     AccountList, AccountRemove, AccountSetPassword, AccountState, Append, BodyId, ChangeEvents, Changed,
-    Check, CheckRecipient, CheckSender, Checkpoint, Content, Copy, Deliver, Delivered, DeliveredHere, Due,
-    Expunge, Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal, LoginOutcome, LoginPassword, Mailbox,
-    MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes,
-    MessageList, MessageOpen, MessageRecord, Ping, Placed, QueueAdd, QueueAttempt, QueueDeliver, QueueDrop,
-    QueueDue, QueueEntry, QueueHold, QueueKick, QueueList, QueueOpen, QueueResult, QueueWatch, Quota,
-    QuotaState, RecipientStatus, Reload, Reloaded, ScramChallenge, ScramFinish, ScramStart, SignOut,
-    SnapshotMessage, Stage, Status, StoreStatus, Unstage, Watch,
+    Check, CheckRecipient, CheckSender, Checkpoint, Content, Copy, Deliver, DeliverTogether, Delivered,
+    DeliveredHere, Due, Expunge, Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal, LoginOutcome,
+    LoginPassword, Mailbox, MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus,
+    MailboxSubscribe, Mailboxes, MessageList, MessageOpen, MessageRecord, Ping, Placed, QueueAdd,
+    QueueAttempt, QueueDeliver, QueueDrop, QueueDue, QueueEntry, QueueHold, QueueKick, QueueList, QueueOpen,
+    QueueResult, QueueWatch, Quota, QuotaState, RecipientStatus, Reload, Reloaded, ScramChallenge,
+    ScramFinish, ScramStart, SignOut, SnapshotMessage, Stage, Status, StoreStatus, Together, Unstage, Watch,
 };
 use libmox_ipc::Contract;
 use libmox_types::QueueId;
@@ -90,6 +90,7 @@ libmox_ipc::verbs! {
     Check => Vec<String>,
     Checkpoint => (),
     QueueDeliver => Vec<DeliveredHere>,
+    DeliverTogether => Together,
 }
 
 #[cfg(test)]
