@@ -3,6 +3,7 @@
 Everything lives in network namespaces of our own: nothing here touches the machine's network.
 """
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import traceback
 CACHE = os.path.expanduser("~/.cache/mox")
 PACKAGES = os.environ.get("MOX_PACKAGES", f"{CACHE}/packages/deb")
 INCLUDE = ("systemd,systemd-sysv,dbus,polkitd,ca-certificates,curl,swaks,iproute2,procps,netcat-openbsd,"
-           "libnet-ssleay-perl,libio-socket-ssl-perl,isync,cron")
+           "libnet-ssleay-perl,libio-socket-ssl-perl,isync,cron,openssl")
 SUITE = "bookworm"
 DNS = "192.0.2.53"
 # Two systemds in one control group would remove each other's: each host gets one of its own, cgroup v1 and v2 alike.
@@ -39,12 +40,12 @@ def sh(command, check=True, **more):
 
 def image(more=""):
     """A small Debian with systemd, made once; one with more packages beside it."""
-    path = f"{CACHE}/image/{SUITE}" + (f"-{more}" if more else "")
+    include = f"{INCLUDE},{more}" if more else INCLUDE
+    path = f"{CACHE}/image/{SUITE}-{hashlib.sha256(include.encode()).hexdigest()[:12]}"
     if not os.path.isdir(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.rmtree(path + ".new", ignore_errors=True)
         print("making the container image", flush=True)
-        include = f"{INCLUDE},{more}" if more else INCLUDE
         sh(["mmdebstrap", "--variant=minbase", f"--include={include}", SUITE, path + ".new"])
         os.rename(path + ".new", path)
     return path

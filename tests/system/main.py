@@ -297,6 +297,26 @@ Expunge Both
     assert len(w.a.inbox("FLAGGED")) == 1
 
 
+def administrators_bring_certificates(w):
+    host = w.a
+    subject = f"openssl s_client -connect {host.address}:993 -servername mail.h1.test </dev/null 2>/dev/null | openssl x509 -noout -issuer -dates"
+    assert "issuer=CN = of my own" not in host.run(subject)
+    host.run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 -subj '/CN=of my own' "
+             "-addext subjectAltName=DNS:mail.h1.test -keyout /root/key.pem -out /root/chain.pem 2>&1 && chmod 600 /root/key.pem")
+    host.write("/etc/systemd/system/mox-keys.service.d/certificate.conf",
+               "[Service]\nLoadCredential=tls-certificate:/root/chain.pem\nLoadCredential=tls-key:/root/key.pem\n")
+    host.run("systemctl daemon-reload && systemctl try-restart 'mox-*.service'")
+    assert "issuer=CN = of my own" in host.run(subject), host.run(subject)
+    # A key that is not the certificate's is refused in words, and nothing is served with it.
+    host.run("openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:prime256v1 -out /root/key.pem 2>&1; systemctl restart mox-keys.service mox-imap.service",
+             check=False)
+    assert "issuer=CN = of my own" not in host.run(subject, check=False)
+    said = host.journal("-u mox-keys.service -o cat --no-pager -n 20")
+    assert "certificate" in said and "key" in said, said
+    host.run("rm -r /etc/systemd/system/mox-keys.service.d; systemctl daemon-reload; systemctl reset-failed 'mox-*'; systemctl try-restart 'mox-*.service'")
+    assert "of my own" not in host.run(subject)
+
+
 def purge_keeps_mail(w):
     w.a.run("apt-get purge -y 'mox*' 2>&1")
     assert w.a.run("ls /var/lib/mox/accounts").strip(), "purge deleted mail"
@@ -321,6 +341,7 @@ TESTS = [
     programs_send_through_sendmail,
     administrators_manage_over_the_bus,
     a_real_client_synchronises,
+    administrators_bring_certificates,
     nothing_runs_on_an_idle_system,
     mail_flows_without_the_bus,
     killed_services_lose_nothing,
