@@ -12,6 +12,7 @@ use libmox_store::{Body, BodyId, INLINE_OCTETS, Stage, Store, StoreError, Unstag
 use libmox_types::ByteCount;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
@@ -94,6 +95,21 @@ impl<T> Taken<T> {
         match &self.place {
             Place::Inline(bytes) => Some(bytes),
             Place::Staged(_) => None,
+        }
+    }
+
+    /// The first octets, at most so many, wherever they are.
+    pub fn front(&self, most: usize) -> io::Result<Vec<u8>> {
+        match &self.place {
+            Place::Inline(bytes) => Ok(bytes[..bytes.len().min(most)].to_vec()),
+            Place::Staged(staged) => {
+                let Some(file) = &staged.file else { return Ok(Vec::new()) };
+                let size = usize::try_from(self.size.0).unwrap_or(usize::MAX);
+                let mut bytes = vec![0; size.min(most)];
+                // Just written, so it is in memory.
+                std::fs::File::from(file.try_clone()?).read_exact_at(&mut bytes, 0)?;
+                Ok(bytes)
+            }
         }
     }
 

@@ -105,6 +105,7 @@ libmox_ipc::verbs! {
     BackupProgress => Progress,
     Repair => Vec<String>,
     Acknowledge => (),
+    DeliverTogether => Together,
 }
 
 #[cfg(test)]

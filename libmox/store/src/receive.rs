@@ -191,3 +191,22 @@ pub struct Stored {
     /// Where, within its account or the queue.
     pub id: MsgId,
 }
+
+/// Delivers to all recipients or to none, with a report to the sender about others of the same transaction who cannot
+/// have the message, in one atomic change (row SR-35).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeliverTogether {
+    /// To whom, and what.
+    pub deliver: Deliver,
+    /// About the others.
+    pub report: Option<crate::Report>,
+}
+
+/// Reply to [`DeliverTogether`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Together {
+    /// Everyone has it, in the order asked; the report is on its way.
+    Stored(Vec<Stored>),
+    /// Nobody has it: what stands against each; none where nothing does.
+    Nothing(Vec<Option<Delivered>>),
+}

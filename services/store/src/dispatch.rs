@@ -85,6 +85,9 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         }
         R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request).await?)),
+        R::DeliverTogether(request) => {
+            plain(Reply::DeliverTogether(store.deliver_together(peer, request).await?))
+        }
         R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
         R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request)?)),

@@ -384,33 +384,7 @@ impl Store {
         // A result that is told twice finds no entry the second time, and must not report twice either.
         let report = given.as_ref().filter(|_| sender.is_some() || request.results.is_empty());
         if let (Some((report, given)), None) = (report, &live) {
-            match self.directory().resolve_address(&report.to) {
-                Destination::Foreign => {
-                    let (account, account_name, cid) =
-                        sender.as_ref().map_or((AccountId(0), "", Cid(0)), |message| {
-                            (message.account, message.account_name.as_str(), message.cid)
-                        });
-                    let new = NewQueued {
-                        cid,
-                        account,
-                        account_name,
-                        mail_from: ReversePath::Null,
-                        header_from: None,
-                        prefix: &report.prefix,
-                        file: given.size,
-                        needs: Needs::default(),
-                        message_id: report.facts.message_id.clone(),
-                        release: now,
-                    };
-                    let to = QueueRecipient {
-                        address: report.to.clone(),
-                        notify: "NEVER".into(),
-                        orcpt: String::new(),
-                    };
-                    queue.add(&new, &[to], given, now)?;
-                }
-                _ => tracing::warn!(to = %report.to, "delivery report has nobody to go to"),
-            }
+            self.report_out(&mut queue, report, given, sender.as_ref(), now)?;
         }
         queue.finish();
         if let (Some((report, given)), Some(live), Some((name, id))) = (report, &live, &local) {
@@ -426,7 +400,50 @@ impl Store {
         Ok(())
     }
 
-    fn report_account(&self, report: &Report) -> Option<(String, AccountId)> {
+    /// Queues a report to elsewhere, within a change of the queue.
+    fn report_out(
+        &self,
+        queue: &mut Queue<'_>,
+        report: &Report,
+        given: &Given,
+        about: Option<&QueueMessage>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        if self.directory().resolve_address(&report.to) != Destination::Foreign {
+            tracing::warn!(to = %report.to, "delivery report has nobody to go to");
+            return Ok(());
+        }
+        let (account, account_name, cid) = about.map_or((AccountId(0), "", Cid(0)), |message| {
+            (message.account, message.account_name.as_str(), message.cid)
+        });
+        let new = NewQueued {
+            cid,
+            account,
+            account_name,
+            mail_from: ReversePath::Null,
+            header_from: None,
+            prefix: &report.prefix,
+            file: given.size,
+            needs: Needs::default(),
+            message_id: report.facts.message_id.clone(),
+            release: now,
+        };
+        let to = QueueRecipient { address: report.to.clone(), notify: "NEVER".into(), orcpt: String::new() };
+        queue.add(&new, &[to], given, now)?;
+        Ok(())
+    }
+
+    /// Queues a report to elsewhere as part of a change; the caller holds the queue's lock.
+    pub(crate) fn report_queued(&self, tx: &mut Tx, report: &Report, given: &Given) -> Result<(), Fault> {
+        let mut queue = Queue::open(tx)?;
+        self.report_out(&mut queue, report, given, None, self.now())?;
+        queue.finish();
+        self.announce_queue(tx);
+        Ok(())
+    }
+
+    /// The account here that a report is for.
+    pub(crate) fn report_account(&self, report: &Report) -> Option<(String, AccountId)> {
         match self.destination(&report.to) {
             Destination::Account(name, id) => Some((name, id)),
             _ => None,
@@ -435,7 +452,7 @@ impl Store {
 
     /// No quota for reports: a full account still learns that its mail did not arrive.
     #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
-    fn report_into(
+    pub(crate) fn report_into(
         &self,
         tx: &mut Tx,
         live: &std::sync::Arc<crate::accounts::Live>,

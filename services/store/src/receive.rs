@@ -1,5 +1,7 @@
 //! Mail from strangers: who takes it, and one change that gives it to all of them.
 
+mod together;
+
 use crate::accounts::publish;
 use crate::analyze::default_mailbox;
 use crate::directory::Destination;

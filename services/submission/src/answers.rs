@@ -288,7 +288,7 @@ impl Policy for Answers {
         }
     }
 
-    async fn ask_recipient(&mut self, to: &RcptPath, _: &Transaction) -> Answer {
+    async fn ask_recipient(&mut self, to: &RcptPath, _: &Session, _: &Transaction) -> Answer {
         let recipient = match to {
             RcptPath::Address(address) => RecipientPath::Address(address.clone()),
             RcptPath::Postmaster => RecipientPath::Postmaster,

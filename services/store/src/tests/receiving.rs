@@ -1,7 +1,10 @@
 //! Deliveries and recipient checks.
 
 use super::*;
-use libmox_store::{CheckRecipient, Content, Fault, MessageOpen, RecipientStatus, Unstage};
+use libmox_store::{
+    CheckRecipient, Content, DeliverTogether, Fault, MessageOpen, RecipientStatus, Report, Status, Together,
+    Unstage,
+};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
@@ -118,5 +121,44 @@ async fn roles_are_kept_apart() {
     let stranger = world.another(Role::Imap);
     let refused = stranger.ask(MailboxStatus { session: jane, name: name("Inbox") }).await;
     assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoSession), "a session is its connection's");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_get_it_together_or_nobody_does() {
+    let mut directory = sample();
+    directory.accounts.get_mut("bob").unwrap().quota = Some(100);
+    let world = World::with(directory).await;
+    let (smtp, imap) = (world.client(Role::Smtp), world.imap());
+    let session = world.login(&imap, "jane@example.org").await;
+    let ask = |to: &[&str], report: Option<&str>| DeliverTogether {
+        deliver: deliver(to, Body::Inline(vec![b'm'; 200])),
+        report: report.map(|to| Report {
+            to: address(to),
+            prefix: b"X: y\r\n".to_vec(),
+            body: Body::Inline(b"not for all".to_vec()),
+            facts: facts(),
+        }),
+    };
+    for (to, against) in [
+        (["jane@example.org", "bob@example.org"], [None, Some(Delivered::OverQuota)]),
+        (["jane@example.org", "nobody@example.org"], [None, Some(Delivered::UnknownUser)]),
+    ] {
+        let outcome = smtp.ask(ask(&to, Some("me@far.example"))).await.unwrap();
+        assert_eq!(outcome, Together::Nothing(against.to_vec()), "{to:?}");
+    }
+    assert!(world.list(&imap, session, "Inbox").await.is_empty(), "nobody has it");
+    assert_eq!(world.admin().ask(Status).await.unwrap().queued, 0, "and nobody is told");
+
+    let to = ["jane@example.org", "postmaster@example.org"];
+    let outcome = smtp.ask(ask(&to, Some("me@far.example"))).await.unwrap();
+    assert!(matches!(&outcome, Together::Stored(proof) if proof.len() == 2), "{outcome:?}");
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 1);
+    assert_eq!(world.admin().ask(Status).await.unwrap().queued, 1);
+    // A sender who lives here reads the report in the Inbox.
+    smtp.ask(ask(&to, Some("jane@example.org"))).await.unwrap();
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 3);
+    smtp.ask(ask(&to, None)).await.unwrap();
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 4);
     world.end().await;
 }
