@@ -24,10 +24,12 @@
 //! | `D` due(8) id(8) | empty: entry `id` is due then (not for held ones) |
 //! | `M` id(8) | [`crate::records::QueueMessage`], shared by the entries of one message |
 //! | `P` id(8) chunk(2) | blob: prefix of a queued message |
+//! | `O` at(8) random(8) | reply to a request that must be carried out once |
 //!
 //! Message files: owner = account id, or 0 for the queue; file number = message id.
 //! A format change raises `V`; what is older is rewritten when the store opens it.
 
+use libmox_ipc::OnceKey;
 use libmox_types::{AccountId, MailboxId, MailboxName, ModSeq, MsgId, QueueId, Timestamp, Uid};
 use std::ops::Bound;
 
@@ -197,6 +199,11 @@ pub fn due_parts(key: &[u8]) -> Option<(Timestamp, QueueId)> {
 /// What the entries of a message share.
 pub fn queue_message(id: QueueId) -> Vec<u8> {
     with(vec![b'M'], &[&id.0.to_be_bytes()])
+}
+
+/// Reply to a request that must be carried out once. In order of their times, so that old ones are found.
+pub fn once(key: OnceKey) -> Vec<u8> {
+    with(vec![b'O'], &[&key.at.to_be_bytes(), &key.random.to_be_bytes()])
 }
 
 /// Prefix of a queued message, without the chunk number.

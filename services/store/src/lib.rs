@@ -17,6 +17,7 @@ mod keys;
 mod limits;
 mod login;
 mod mail;
+mod once;
 mod queue;
 mod receive;
 mod records;

@@ -16,7 +16,7 @@ use crate::records::{
 };
 use crate::store::{Given, Peer, Session, Store, check_prefix};
 use crate::writer::{NewMessage, Writer};
-use libmox_ipc::Answer;
+use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{
     Content, Due, Fault, Item, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry, QueueRecipient,
     QueueResult, Report, StoreContract,
@@ -166,6 +166,7 @@ impl Store {
         peer: &Peer,
         session: &Session,
         request: QueueAdd,
+        once: Option<OnceKey>,
     ) -> Result<Vec<QueueId>, Fault> {
         if request.recipients.is_empty() || request.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
@@ -195,7 +196,18 @@ impl Store {
             message_id: request.facts.message_id,
             release: request.release.map_or(now, |release| release.max(now)),
         };
-        let ids = self.queue_change(|queue| queue.add(&new, &request.recipients, &given, now)).await?;
+        let add = |queue: &mut Queue<'_>| {
+            if Store::is_under_way(queue.tx, once)? {
+                return Ok(None);
+            }
+            let ids = queue.add(&new, &request.recipients, &given, now)?;
+            Store::keep_reply(queue.tx, once, &ids);
+            Ok(Some(ids))
+        };
+        let ids = match self.queue_change(add).await? {
+            Some(ids) => ids,
+            None => self.reply_under_way(once).await?,
+        };
         peer.used(&request.body);
         Ok(ids)
     }

@@ -7,13 +7,22 @@ use crate::directory::Destination;
 use crate::engine::FileName;
 use crate::limits::RECIPIENTS;
 use crate::store::{Peer, Store, check_prefix};
+use libmox_ipc::OnceKey;
 use libmox_store::{DeliverTogether, Delivered, Fault, Stored, Together};
 use libmox_types::AccountId;
 use std::collections::BTreeMap;
 
 impl Store {
     /// See [`DeliverTogether`].
-    pub async fn deliver_together(&self, peer: &Peer, request: DeliverTogether) -> Result<Together, Fault> {
+    pub async fn deliver_together(
+        &self,
+        peer: &Peer,
+        request: DeliverTogether,
+        once: Option<OnceKey>,
+    ) -> Result<Together, Fault> {
+        if let Some(reply) = self.replied(once)? {
+            return Ok(reply);
+        }
         let DeliverTogether { deliver, report } = request;
         if deliver.recipients.is_empty() || deliver.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
@@ -61,6 +70,10 @@ impl Store {
             (Some(_), None) => Some(self.queue_lock.lock().await),
             _ => None,
         };
+        if Self::is_under_way(&tx, once)? {
+            drop((queue_lock, locks, tx));
+            return self.reply_under_way(once).await;
+        }
         let mut stored: Vec<Option<Stored>> = vec![None; deliver.recipients.len()];
         let mut source = None;
         for live in &lives {
@@ -97,6 +110,8 @@ impl Store {
             (Some((report, body)), None) => self.report_queued(&mut tx, report, body)?,
             (None, _) => {}
         }
+        let reply = Together::Stored(stored);
+        Self::keep_reply(&mut tx, once, &reply);
         let ticket = tx.submit()?;
         drop((queue_lock, locks));
         ticket.committed().await?;
@@ -104,6 +119,6 @@ impl Store {
         if let Some((report, _)) = &report {
             peer.used(&report.body);
         }
-        Ok(Together::Stored(stored))
+        Ok(reply)
     }
 }
