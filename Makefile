@@ -9,16 +9,16 @@ RUN_CRATES := $(foreach s,$(SERVICES) mox-cli mox-sendmail,-p $(s))
 LOGS := $(CARGO_TARGET_DIR)/logs
 ARGS ?=
 
-.PHONY: run test lint unit system deb rpm bench fuzz packages clean
+.PHONY: run test lint unit system deb rpm bench crash soak fuzz packages clean
 
 run:
 	@tests/needs run
 	@cargo build --locked $(RUN_CRATES)
 	@exec $(DEBUG)/mox localserve --units units --libexec $(DEBUG) $(ARGS)
 
-test: lint unit
-	@tests/features-check $(LOGS)/unit.log
-	@echo "left out: system tests on booted hosts (make system, as root), fuzzing (make fuzz), measurements (make bench)"
+test: lint unit system
+	@tests/features-check $(LOGS)/unit.log $(LOGS)/system.log
+	@echo "left out: long fuzzing (make fuzz), measurements (make bench)"
 
 lint:
 	@tests/needs test
@@ -45,6 +45,16 @@ rpm:
 
 bench:
 	@tests/bench/run
+
+# Long runs: kills, power cuts (root and /dev/fuse) and faults of the disk under the store.
+crash:
+	@tests/needs test
+	MOX_KILLS=300 MOX_CUTS=220 cargo test --locked -p mox-store --lib -- --nocapture --test-threads=1 killed power faults
+
+# A million messages in one account and a thousand in each of 200 more: half an hour and 10 GB below $$TMPDIR.
+soak:
+	@tests/needs test
+	MOX_SOAK=1000000 cargo test --locked -p mox-store --lib -- --nocapture --test-threads=1 a_large_store
 
 fuzz:
 	@tests/fuzz/run

@@ -86,5 +86,11 @@ pub trait Admin {
     /// See the interface file.
     fn check(&self, account: &str) -> zbus::Result<Vec<String>>;
     /// See the interface file.
+    fn backup(&self, folders: Vec<zbus::Fd<'_>>) -> zbus::Result<(u64, u64, u64)>;
+    /// See the interface file.
+    fn backup_progress(&self) -> zbus::Result<(u64, u64)>;
+    /// See the interface file.
+    fn repair(&self, account: &str, what: &str, dry: bool) -> zbus::Result<Vec<String>>;
+    /// See the interface file.
     fn config_test(&self) -> zbus::Result<Vec<String>>;
 }

@@ -73,7 +73,8 @@ class Bare:
 
     def stop(self):
         """Ctrl-C, as a person would."""
-        self.inside("pkill -INT -x mox")
+        leader = sh(["pgrep", "-P", str(self.process.pid)]).split()[0]
+        sh(["pkill", "-INT", "-x", "mox", "--ns", leader, "--nslist", "pid"])
         self.process.wait(30)
 
     def close(self):
@@ -110,7 +111,7 @@ def main():
             time.sleep(0.1)
         assert "Subject: " in got, got
         bare.stop()
-        os.remove(f"{bare.root}/root/ready")
+        assert not os.path.exists(f"{bare.root}/root/ready"), "a stopped instance still says it is ready"
         _, second = bare.make_run()
         assert "Subject: " in bare.inside(read), "mail is gone after a second start"
         bare.stop()

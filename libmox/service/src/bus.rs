@@ -173,7 +173,7 @@ impl Service {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn state(&self) -> &str {
-        if self.context.life.is_stopping() { "stopping" } else { "running" }
+        self.context.life.state()
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -202,6 +202,8 @@ pub mod actions {
     pub const MANAGE_QUEUE: &str = "org.libmox.manage-queue";
     /// Accounts, addresses, passwords.
     pub const MANAGE_ACCOUNTS: &str = "org.libmox.manage-accounts";
+    /// Backup and repairs.
+    pub const MANAGE_DATA: &str = "org.libmox.manage-data";
     /// Domains.
     pub const MANAGE_DOMAINS: &str = "org.libmox.manage-domains";
 }

@@ -22,6 +22,7 @@ struct Inner {
     changed: Notify,
     stop: watch::Sender<bool>,
     reload: watch::Sender<u64>,
+    degraded: std::sync::Mutex<Option<String>>,
 }
 
 /// Keeps the service from leaving while it exists.
@@ -44,6 +45,7 @@ impl Default for Life {
                 changed: Notify::new(),
                 stop: watch::Sender::new(false),
                 reload: watch::Sender::new(0),
+                degraded: std::sync::Mutex::default(),
             }),
         }
     }
@@ -81,6 +83,27 @@ impl Life {
         let mut stop = self.inner.stop.subscribe();
         // The sender lives in `self`.
         let _ = stop.wait_for(|stop| *stop).await;
+    }
+
+    /// Why the service does less than it should, if so.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.inner.degraded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Says why, or that all is well again.
+    pub fn set_problem(&self, why: Option<String>) {
+        *self.inner.degraded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why;
+    }
+
+    /// `running`, `degraded` or `stopping`.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match (self.is_stopping(), self.problem()) {
+            (true, _) => "stopping",
+            (false, Some(_)) => "degraded",
+            (false, None) => "running",
+        }
     }
 
     /// Tells everybody that the configuration was read again.
@@ -158,6 +181,19 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(life.is_stopping());
         leaving.await.unwrap();
+    }
+
+    #[test]
+    fn a_problem_shows_until_it_is_gone() {
+        let life = Life::default();
+        assert_eq!(life.state(), "running");
+        life.set_problem(Some("the disk is full".into()));
+        assert_eq!(life.state(), "degraded");
+        life.set_problem(None);
+        assert_eq!(life.state(), "running");
+        life.set_problem(Some("the disk is full".into()));
+        life.stop();
+        assert_eq!(life.state(), "stopping");
     }
 
     #[tokio::test(start_paused = true)]

@@ -60,6 +60,13 @@ impl Context {
         tracing::debug!("ready");
     }
 
+    /// Shows on the bus and to systemd why the service does less than it should; `None`: it is well again.
+    pub fn degraded(&self, why: Option<&str>) {
+        let status = why.map_or_else(|| "serving".to_owned(), |why| format!("degraded: {why}"));
+        self.life.set_problem(why.map(str::to_owned));
+        notify(&[NotifyState::Status(&status)]);
+    }
+
     fn started(&self) {
         *self.starting.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
     }

@@ -1,17 +1,8 @@
 //! The list of verbs. It grows at the end only.
 
-use crate::{
-    AccountList, AccountRemove, AccountSetPassword, AccountState, Append, BodyId, ChangeEvents, Changed,
-    Check, CheckRecipient, CheckSender, Checkpoint, Content, Copy, Deliver, DeliverTogether, Delivered,
-    DeliveredHere, Due, Expunge, Expunged, Fault, FlagsChange, FlagsChanged, LoginLocal, LoginOutcome,
-    LoginPassword, Mailbox, MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus,
-    MailboxSubscribe, Mailboxes, MessageList, MessageOpen, MessageRecord, Ping, Placed, QueueAdd,
-    QueueAttempt, QueueDeliver, QueueDrop, QueueDue, QueueEntry, QueueHold, QueueKick, QueueList, QueueOpen,
-    QueueResult, QueueWatch, Quota, QuotaState, RecipientStatus, Reload, Reloaded, ScramChallenge,
-    ScramFinish, ScramStart, SignOut, SnapshotMessage, Stage, Status, StoreStatus, Together, Unstage, Watch,
-};
+use crate::*;
 use libmox_ipc::Contract;
-use libmox_types::QueueId;
+use libmox_types::{QueueId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The store's contract.
@@ -43,6 +34,8 @@ pub enum Item {
     Events(Vec<ChangeEvents>),
     /// Of [`QueueWatch`].
     QueueChanged,
+    /// Of [`AnnotationList`].
+    Annotations(Vec<Annotation>),
 }
 
 libmox_ipc::verbs! {
@@ -91,6 +84,28 @@ libmox_ipc::verbs! {
     Checkpoint => (),
     QueueDeliver => Vec<DeliveredHere>,
     DeliverTogether => Together,
+    ThreadChange => Changed,
+    ThreadOf => ThreadPlace,
+    ThreadsReassign => u64,
+    Analyze => Vec<Analysis>,
+    AnnotationList => (),
+    AnnotationSet => Changed,
+    LoginAttempts => Vec<LoginAttempt>,
+    CacheGet => Option<Cached>,
+    CacheSet => (),
+    CacheList => Vec<Cached>,
+    TlsSupportSet => (),
+    TlsSupportOf => Vec<Option<TlsSupport>>,
+    WroteTo => Option<(Timestamp, Timestamp)>,
+    SentSince => Sent,
+    RetiredList => Vec<Retired>,
+    SuppressionList => Vec<Suppressed>,
+    SuppressionAdd => (),
+    SuppressionRemove => bool,
+    Backup => BackedUp,
+    BackupProgress => Progress,
+    Repair => Vec<String>,
+    Acknowledge => (),
 }
 
 #[cfg(test)]

@@ -143,4 +143,26 @@ pub enum Event {
         /// What to tell the person.
         why: String,
     },
+    /// The thread of a message is muted, collapsed, or not any more. IMAP has no word for it; the modseq stays.
+    ThreadMarks {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uid: Uid,
+        /// What arrives is seen already.
+        muted: bool,
+        /// One line in lists.
+        collapsed: bool,
+    },
+    /// An annotation was set or removed.
+    Annotation {
+        /// Of this mailbox; none for one of the account.
+        mailbox: Option<MailboxId>,
+        /// Entry name.
+        name: String,
+        /// Whether it is there now.
+        there: bool,
+        /// Of the mailbox, or of the account.
+        mod_seq: ModSeq,
+    },
 }

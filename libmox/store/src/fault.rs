@@ -59,4 +59,7 @@ pub enum Fault {
     /// Something in the store is not as it must be; logged there with everything.
     #[error("internal fault in the store")]
     Internal,
+    /// Too little disk space for more mail: a temporary error for everyone (row ST-46: SMTP 452 4.3.1).
+    #[error("the disk is full")]
+    Full,
 }

@@ -5,7 +5,10 @@ use crate::{Admin, AdminError, dns};
 use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKeys, HostKeys, KeysFault};
 use libmox_service::bus::{actions, authorize};
 use libmox_service::{clock, config, paths};
-use libmox_store::{AccountList, AccountRemove, AccountSetPassword, Check, Reload, Status};
+use libmox_store::{
+    AccountList, AccountRemove, AccountSetPassword, Backup, BackupProgress, Check, Reload, Repair,
+    RepairKind, Status,
+};
 use libmox_types::{Address, Domain};
 use mox_dbus::admin1::{AccountItem, DomainItem, SystemStatus};
 use std::sync::Arc;
@@ -293,6 +296,47 @@ impl AdminInterface {
         authorize(c, &h, actions::READ_STATUS).await?;
         let account = (!account.is_empty()).then(|| account.to_owned());
         Ok(self.0.store.ask(Check { account }).await.map_err(AdminError::from)?)
+    }
+
+    /// The first descriptor is where to, a second one an earlier backup.
+    async fn backup(
+        &self,
+        folders: Vec<zbus::OwnedFd>,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<((u64, u64, u64),)> {
+        authorize(c, &h, actions::MANAGE_DATA).await?;
+        let folders = folders.into_iter().map(std::os::fd::OwnedFd::from).collect();
+        let (done, _) = self.0.store.ask_with(Backup, folders).await.map_err(AdminError::from)?;
+        tracing::info!(files = done.files, "backup made");
+        Ok(((done.files, done.linked, done.copied),))
+    }
+
+    async fn backup_progress(
+        &self,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<((u64, u64),)> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let progress = self.0.store.ask(BackupProgress).await.map_err(AdminError::from)?;
+        Ok(((progress.done, progress.total),))
+    }
+
+    /// Empty `account`: all.
+    async fn repair(
+        &self,
+        account: &str,
+        what: &str,
+        dry: bool,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<String>> {
+        authorize(c, &h, actions::MANAGE_DATA).await?;
+        let kind =
+            RepairKind::of_name(what).ok_or_else(|| AdminError::Invalid(format!("no repair {what}")))?;
+        let account = (!account.is_empty()).then(|| account.to_owned());
+        let repair = Repair { account, what: kind, dry };
+        Ok(self.0.store.ask(repair).await.map_err(AdminError::from)?)
     }
 
     async fn config_test(

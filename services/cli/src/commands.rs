@@ -1,7 +1,7 @@
 //! Commands that talk to the services over the bus.
 
 use crate::show::{self, To};
-use crate::{Command, localserve};
+use crate::{Command, localserve, operate};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use mox_dbus::admin1::AdminProxy;
@@ -208,7 +208,7 @@ impl Bus {
 }
 
 /// Takes the words of the bus out of an error: people need what the service said.
-fn plain(error: zbus::Error) -> anyhow::Error {
+pub(crate) fn plain(error: zbus::Error) -> anyhow::Error {
     match error {
         zbus::Error::MethodError(name, text, _) => match text {
             Some(text) => anyhow::anyhow!(text),
@@ -256,6 +256,14 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             }
         }
         Command::Service(command) => service(bus, command, to).await?,
+        Command::Backup(asked) => operate::backup(bus, &asked, to).await?,
+        Command::Fixuidmeta(asked) => operate::repair(bus, "fixuidmeta", &asked, to).await?,
+        Command::Fixmsgsize(asked) => operate::repair(bus, "fixmsgsize", &asked, to).await?,
+        Command::Recalculatemailboxcounts(asked) => {
+            operate::repair(bus, "recalculatemailboxcounts", &asked, to).await?;
+        }
+        Command::Bumpuidvalidity(asked) => operate::repair(bus, "bumpuidvalidity", &asked, to).await?,
+        Command::Reassignuids(asked) => operate::repair(bus, "reassignuids", &asked, to).await?,
         _ => bail!("this command does not use the bus"),
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 mod commands;
 mod localserve;
+mod operate;
 mod pages;
 mod quickstart;
 mod show;
@@ -57,6 +58,40 @@ enum Command {
         /// Name of the account
         account: Option<String>,
     },
+    /// Copy all stored mail and the configuration to a folder, while mail goes on
+    Backup(operate::Backup),
+    /// Check a backup, or the data folder of a store that is stopped; changes nothing
+    Verifydata {
+        /// Folder
+        folder: PathBuf,
+    },
+    /// Put a backup where a stopped store finds it: an empty folder
+    Restore {
+        /// Folder of the backup
+        backup: PathBuf,
+        /// Folder of the store: /var/lib/mox
+        folder: PathBuf,
+    },
+    /// Last resort for a stopped store: a new index from the message files alone
+    Rebuild {
+        /// Folder of the store: /var/lib/mox
+        folder: PathBuf,
+        /// Flags, mailboxes, passwords and the queue may go
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make a data folder with made-up mail, for tests
+    Gentestdata(operate::GenTestData),
+    /// Make uidnext, uidvalidity and other counters fit the stored mail
+    Fixuidmeta(operate::Repair),
+    /// Make the recorded sizes of messages fit their files
+    Fixmsgsize(operate::Repair),
+    /// Count the messages of mailboxes anew
+    Recalculatemailboxcounts(operate::Repair),
+    /// Give all mailboxes a new uidvalidity, so that clients fetch everything again
+    Bumpuidvalidity(operate::Repair),
+    /// Give all messages new uids in the order they were received
+    Reassignuids(operate::Repair),
     /// Services: reload, stop when idle, log level
     #[command(subcommand)]
     Service(commands::Service),
@@ -116,6 +151,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Config(commands::Config::Test) => commands::config_test(to),
+        Command::Verifydata { folder } => operate::offline(&["verifydata"], &[&folder], to),
+        Command::Restore { backup, folder } => operate::offline(&["restore"], &[&backup, &folder], to),
+        Command::Rebuild { folder, yes } => operate::rebuild(&folder, yes, to),
+        Command::Gentestdata(asked) => operate::generate(&asked, to),
         other => {
             let bus = commands::Bus::connect(cli.bus.as_deref()).await?;
             commands::on_bus(&bus, other, to).await

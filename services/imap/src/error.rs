@@ -59,6 +59,7 @@ impl From<StoreError> for Failure {
             Fault::OverQuota => Self::no(Code::OverQuota, "quota exceeded"),
             Fault::Limit(_) => Self::no(Code::Limit, "limit reached"),
             Fault::Unavailable(_) => Self::no(Code::Unavailable, "try again later"),
+            Fault::Full => Self::no(Code::Unavailable, "the server has no disk space left, try again later"),
             Fault::NoSession | Fault::NoAccount => {
                 Self::Bye(Some(Code::Unavailable), "session ended, please reconnect".into())
             }

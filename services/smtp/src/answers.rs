@@ -166,6 +166,7 @@ impl Answers {
             .map(|to| DeliverTo {
                 recipient: path_of(to),
                 prefix: self.prefix(wire, session, transaction, &verified, to, now),
+                destined: None,
             })
             .collect();
         let size = taken.size.0;

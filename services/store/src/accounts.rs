@@ -17,6 +17,7 @@ impl From<CommitError> for Fault {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::TooLarge => Self::Limit("size of one change".into()),
+            CommitError::Full => Self::Full,
             other => Self::Unavailable(other.to_string()),
         }
     }
@@ -133,11 +134,13 @@ impl Live {
     /// Erases what may go. `all`: whatever sessions may think.
     pub async fn sweep(&self, engine: &Engine, all: bool) -> Result<(), Fault> {
         loop {
-            let taken = self.hub.taken_by_all();
+            let (taken, acknowledged) = (self.hub.taken_by_all(), self.hub.acknowledged_by_all());
             let next = {
                 let mut gone = self.gone();
                 let free = |gone: &Gone| {
-                    all || gone.change == 0 || (gone.change <= taken && gone.at.elapsed() >= EXPUNGED_AGE)
+                    all || gone.change == 0
+                        || acknowledged.is_some_and(|change| gone.change <= change)
+                        || (gone.change <= taken && gone.at.elapsed() >= EXPUNGED_AGE)
                 };
                 if gone.front().is_some_and(free) { gone.pop_front() } else { None }
             };

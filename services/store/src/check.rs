@@ -2,10 +2,11 @@
 //!
 //! Runs under the account's lock with nothing in flight, so what it reads belongs together.
 
-use crate::engine::FileName;
+use crate::engine::{Engine, FileName};
 use crate::keys;
 use crate::records::{
-    self, Account, Cold, Expunged, MailboxRecord, Message, Place, QueueMessage, QueueRecord, Read,
+    self, Account, AnnotationRecord, Cold, Expunged, MailboxRecord, Message, Place, QueueMessage,
+    QueueRecord, QueueState, Read,
 };
 use crate::store::Store;
 use libmox_store::{Counts, Fault};
@@ -15,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Sentences before the rest is left out.
 const MOST: usize = 1000;
 
-struct Findings(Vec<String>);
+pub struct Findings(Vec<String>);
 
 impl Findings {
-    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    /// Notes a sentence unless something holds.
+    pub fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds && self.0.len() < MOST {
             self.0.push(what());
         }
@@ -44,18 +46,45 @@ impl Store {
             let live = self.accounts.live(*id);
             let _lock = live.lock.lock().await;
             self.engine.settled().await;
-            self.check_account(name, *id, &mut findings)?;
+            self.looker().check_account(name, *id, &mut findings)?;
         }
         if only.is_none() {
             let _lock = self.queue_lock.lock().await;
             self.engine.settled().await;
-            self.check_queue(&mut findings)?;
+            self.looker().check_queue(&mut findings)?;
         }
         Ok(findings.0)
     }
 
+    fn looker(&self) -> Looker<'_> {
+        Looker { engine: &self.engine }
+    }
+}
+
+/// Checks all of a folder that nobody else uses.
+pub fn check_alone(engine: &Engine) -> Result<Vec<String>, Fault> {
+    let mut findings = Findings(Vec::new());
+    let looker = Looker { engine };
+    let mut accounts: Vec<(String, AccountId)> = Vec::new();
+    engine.records(b"N", |key, id: AccountId| {
+        accounts.push((String::from_utf8_lossy(&key[1..]).into_owned(), id));
+        Ok(())
+    })?;
+    for (name, id) in accounts {
+        looker.check_account(&name, id, &mut findings)?;
+    }
+    looker.check_queue(&mut findings)?;
+    Ok(findings.0)
+}
+
+/// Whoever looks sees only the engine.
+struct Looker<'a> {
+    engine: &'a Engine,
+}
+
+impl Looker<'_> {
     fn check_account(&self, name: &str, id: AccountId, findings: &mut Findings) -> Result<(), Fault> {
-        let read = &self.engine;
+        let read = self.engine;
         let Some(account) = read.record::<Account>(&keys::account_record(id))? else {
             findings.expect(false, || format!("{name}: no record"));
             return Ok(());
@@ -117,7 +146,9 @@ impl Store {
             .collect();
         findings.expect(colds == wanted, || format!("{name}: cold parts and messages differ"));
         self.check_strays(name, u64::from(id.0), &wanted, findings);
-        Ok(())
+        self.check_annotations(name, id, &account, &mailboxes, findings)?;
+        self.check_attempts(name, id, findings)?;
+        crate::check_ties::check(read, name, id, &account, &places, findings)
     }
 
     fn check_mailbox(
@@ -165,6 +196,63 @@ impl Store {
         Ok(used)
     }
 
+    fn check_annotations(
+        &self,
+        name: &str,
+        id: AccountId,
+        account: &Account,
+        mailboxes: &BTreeMap<MailboxId, MailboxRecord>,
+        findings: &mut Findings,
+    ) -> Result<(), Fault> {
+        let (mut entries, mut octets, mut values) = (0, 0, BTreeSet::new());
+        let prefix = keys::of_kind(id, b'k');
+        self.engine.records(&prefix, |key, record: AnnotationRecord| {
+            let (mailbox, entry) = key[prefix.len()..].split_at(4.min(key.len() - prefix.len()));
+            let mailbox = MailboxId(mailbox.try_into().map_or(u32::MAX, u32::from_be_bytes));
+            let entry = String::from_utf8_lossy(entry).into_owned();
+            let at = || format!("{name}: annotation {entry} of mailbox {mailbox}");
+            let highest = match mailbox {
+                MailboxId(0) => account.mod_seq,
+                mailbox => mailboxes.get(&mailbox).map_or(ModSeq(0), |mailbox| mailbox.mod_seq),
+            };
+            let sane =
+                record.create_seq.0 > 0 && record.create_seq <= record.mod_seq && record.mod_seq <= highest;
+            findings.expect(sane, || format!("{}: modseq", at()));
+            let value = self.engine.blob(&keys::annotation_value(id, mailbox, &entry))?;
+            let length = value.map_or(0, |value| value.len());
+            findings.expect(length == record.octets as usize, || format!("{}: value", at()));
+            entries += 1;
+            octets += (entry.len() + length) as u64;
+            values.insert(keys::annotation_value(id, mailbox, &entry));
+            Ok(())
+        })?;
+        let kept = account.annotations;
+        findings.expect((entries, octets) == kept, || {
+            format!("{name}: annotations ({entries}, {octets}), {kept:?}")
+        });
+        for key in self.engine.keys_below(&keys::of_kind(id, b'v'))? {
+            let known = values.contains(&key[..key.len() - 2]);
+            findings.expect(known, || format!("{name}: stray value {}", key.escape_ascii()));
+        }
+        Ok(())
+    }
+
+    fn check_attempts(&self, name: &str, id: AccountId, findings: &mut Findings) -> Result<(), Fault> {
+        let read = &self.engine;
+        let (mut listed, mut failures) = (0, 0);
+        read.records(&keys::attempts(id), |_, attempt: libmox_store::LoginAttempt| {
+            listed += 1;
+            failures += usize::from(attempt.result != libmox_store::LoginResult::SignedIn);
+            Ok(())
+        })?;
+        let places = read.keys_below(&keys::attempt_place(id, &keys::Hash::default())[..5])?.len();
+        let count = read.record::<u32>(&keys::attempt_count(id))?.unwrap_or(0) as usize;
+        findings.expect(listed == places && failures == count, || {
+            format!("{name}: {listed} logins, {places} places; {failures} failures, count {count}")
+        });
+        Ok(())
+    }
+
     fn check_file(&self, at: &str, name: FileName, size: u64, findings: &mut Findings) {
         match std::fs::metadata(self.engine.files().path(name)) {
             Ok(data) => findings.expect(data.len() == size, || {
@@ -186,8 +274,8 @@ impl Store {
     }
 
     fn check_queue(&self, findings: &mut Findings) -> Result<(), Fault> {
-        let read = &self.engine;
-        let state = self.queue_state()?;
+        let read = self.engine;
+        let state: QueueState = read.record(keys::QUEUE)?.unwrap_or_default();
         let (mut entries, mut held) = (0, 0);
         let mut of_message: BTreeMap<QueueId, u32> = BTreeMap::new();
         let mut due = BTreeSet::new();

@@ -11,7 +11,12 @@ use std::sync::atomic::Ordering;
 type Outcome = Result<(Reply, Vec<OwnedFd>), Fault>;
 
 /// Answers one request.
-pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreContract>) {
+pub async fn dispatch(
+    peer: &Arc<Peer>,
+    request: Request,
+    given: Vec<OwnedFd>,
+    answer: Answer<StoreContract>,
+) {
     let store = &peer.store;
     match request {
         Request::Watch(request) => match peer.session(request.session) {
@@ -22,7 +27,13 @@ pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreCo
             Ok(session) => store.message_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::AnnotationList(request) => match peer.session(request.session) {
+            Ok(session) => store.annotation_list(session.account, request, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::QueueWatch(_) => store.queue_watch(answer).await,
+        // Not at hand: it can take long, and a store that is told to stop ends it.
+        Request::Backup(_) => answer.reply(store.backup(given).await.map(Reply::Backup)).await,
         request => {
             let once = answer.once();
             let _at_hand = AtHand::new(&store.at_hand);
@@ -73,6 +84,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::CheckRecipient(request) => {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
+        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request, once).await?)),
         R::DeliverTogether(request) => {
             plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
@@ -104,7 +116,10 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         | R::Append(_)
         | R::Copy(_)
         | R::Expunge(_)
-        | R::Quota(_) => plain(mail(peer, request).await?),
+        | R::Quota(_)
+        | R::ThreadChange(_)
+        | R::ThreadOf(_)
+        | R::AnnotationSet(_) => plain(mail(peer, request).await?),
         R::QueueDue(request) => plain(Reply::QueueDue(store.queue_due(&request)?)),
         R::QueueAttempt(request) => plain(Reply::QueueAttempt(store.queue_attempt(request).await?)),
         R::QueueResult(request) => plain(Reply::QueueResult(store.queue_result(peer, request).await?)),
@@ -124,12 +139,51 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             plain(Reply::AccountRemove(store.remove_account(&request.account).await?))
         }
         R::Check(request) => plain(Reply::Check(store.check(request.account.as_deref()).await?)),
+        R::LoginAttempts(request) => plain(Reply::LoginAttempts(store.login_attempts(&request).await?)),
+        R::CacheGet(request) => plain(Reply::CacheGet(store.cache_get(&request)?)),
+        R::CacheSet(request) => plain(Reply::CacheSet(store.cache_set(request).await?)),
+        R::CacheList(request) => plain(Reply::CacheList(store.cache_list(&request)?)),
+        R::TlsSupportSet(request) => plain(Reply::TlsSupportSet(store.tls_support_set(&request).await?)),
+        R::TlsSupportOf(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::TlsSupportOf(store.tls_support_of(&session, &request.domains)?))
+        }
+        R::WroteTo(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::WroteTo(store.wrote_to(session.account, &request.address)?))
+        }
+        R::SentSince(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::SentSince(store.sent_since(session.account, request.since)?))
+        }
+        R::RetiredList(request) => plain(Reply::RetiredList(store.retired_list(&request)?)),
+        R::SuppressionList(request) => plain(Reply::SuppressionList(store.suppression_list(&request)?)),
+        R::SuppressionAdd(request) => plain(Reply::SuppressionAdd(store.suppression_add(&request).await?)),
+        R::SuppressionRemove(request) => {
+            let there = store.suppression_remove(&request.account, &request.address).await?;
+            plain(Reply::SuppressionRemove(there))
+        }
+        R::ThreadsReassign(request) => {
+            plain(Reply::ThreadsReassign(store.threads_reassign(&request.account).await?))
+        }
         R::Checkpoint(_) => {
             store.engine.snapshot().await.map_err(Fault::Unavailable)?;
             plain(Reply::Checkpoint(()))
         }
-        // Streams are answered by the caller of this function.
-        R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) => Err(Fault::Internal),
+        R::BackupProgress(_) => {
+            let (done, total) = store.engine.backup_progress().read();
+            plain(Reply::BackupProgress(libmox_store::Progress { done, total }))
+        }
+        R::Repair(request) => plain(Reply::Repair(store.repair(&request).await?)),
+        R::Acknowledge(request) => {
+            let session = peer.session(request.session)?;
+            store.accounts.live(session.account).hub.acknowledge(session.id, request.change);
+            plain(Reply::Acknowledge(()))
+        }
+        // These are answered by the caller of this function.
+        R::Backup(_) | R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) | R::AnnotationList(_) => {
+            Err(Fault::Internal)
+        }
     }
 }
 
@@ -186,6 +240,18 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
             let session = peer.session(request.session)?;
             Reply::Quota(store.quota(&session)?)
         }
+        R::ThreadChange(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadChange(store.thread_change(&session, request).await?)
+        }
+        R::AnnotationSet(request) => {
+            let session = peer.session(request.session)?;
+            Reply::AnnotationSet(store.annotation_set(&session, request).await?)
+        }
+        R::ThreadOf(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadOf(store.thread_of(session.account, request.message)?)
+        }
         _ => return Err(Fault::Internal),
     })
 }
@@ -193,7 +259,7 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
 fn status(peer: &Peer) -> Result<StoreStatus, Fault> {
     let store = &peer.store;
     let health = store.engine.health().borrow().clone();
-    let state = match health.commit.or(health.keep) {
+    let state = match health.problem() {
         None => "running".into(),
         Some(why) => format!("degraded: {why}"),
     };

@@ -35,6 +35,8 @@ struct Waiting {
     events: [usize; 2],
     /// Highest change handed to the subscriber.
     taken: u64,
+    /// Highest change whose removals it said to have dealt with, if it says so at all.
+    acknowledged: Option<u64>,
     lost: bool,
     ended: bool,
 }
@@ -80,8 +82,34 @@ impl Hub {
     /// The last change that every watcher has taken.
     pub fn taken_by_all(&self) -> u64 {
         let state = lock(&self.state);
-        let taken = state.watchers.iter().filter_map(Weak::upgrade).map(|watcher| lock(&watcher.queue).taken);
+        let taken = state.watchers.iter().filter_map(Weak::upgrade).map(|watcher| {
+            let queue = lock(&watcher.queue);
+            queue.acknowledged.map_or(queue.taken, |acknowledged| acknowledged.min(queue.taken))
+        });
         taken.min().unwrap_or(state.change)
+    }
+
+    /// The last change whose removals every watcher said to have dealt with; none if there is no watcher, or one that
+    /// never says so.
+    pub fn acknowledged_by_all(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        let mut least = None;
+        for watcher in state.watchers.iter().filter_map(Weak::upgrade) {
+            let acknowledged = lock(&watcher.queue).acknowledged?;
+            least = Some(least.map_or(acknowledged, |least: u64| least.min(acknowledged)));
+        }
+        least
+    }
+
+    /// A session has dealt with all removals up to a change.
+    pub fn acknowledge(&self, session: SessionId, change: u64) {
+        let state = lock(&self.state);
+        let own =
+            state.watchers.iter().filter_map(Weak::upgrade).filter(|watcher| watcher.session == session);
+        for watcher in own {
+            let mut queue = lock(&watcher.queue);
+            queue.acknowledged = Some(queue.acknowledged.unwrap_or(0).max(change));
+        }
     }
 
     /// Ends all watches with a last word.

@@ -1,16 +1,17 @@
 //! What a signed-in reader does: mailboxes, lists, flags, appends, copies, expunges, watches.
 
 use crate::engine::{FileName, Source};
+use crate::events;
 use crate::keys;
 use crate::limits::{BULK, LIST_OCTETS, LIST_RECORDS, SNAPSHOT_MESSAGES};
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
-use crate::writer::{NewMessage, Writer, visit_messages};
+use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
 use libmox_ipc::Answer;
 use libmox_store::{
     Append, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow, INLINE_OCTETS, Item,
-    Mailbox, Mailboxes, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage, StoreContract, Want,
-    Watch,
+    Mailbox, Mailboxes, Marks, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage,
+    StoreContract, Want, Watch,
 };
 use libmox_types::{
     AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Uid, UidSet,
@@ -237,6 +238,9 @@ impl Store {
                     saved: now,
                     file: body.size,
                     cold,
+                    arrival: Arrival::Placed,
+                    marks: Marks::NONE,
+                    destined: MailboxId(0),
                 };
                 let (id, uid) = writer.add(mailbox, new)?;
                 let file = writer.file(id);
@@ -322,23 +326,34 @@ impl Store {
 
     /// The content of a message; of a removed one, too, while its file is there.
     pub fn message_open(&self, account: AccountId, id: MsgId) -> Result<(Content, Vec<OwnedFd>), Fault> {
-        let known = match self.engine.record::<Place>(&keys::place(account, id))? {
-            Some(_) => true,
-            None => self.engine.record::<Expunged>(&keys::expunged(account, id))?.is_some(),
+        let place = self.engine.record::<Place>(&keys::place(account, id))?;
+        // Between the two reads it can be moved or removed: then its size is not known here.
+        let at = place.map(|place| keys::message(account, place.mailbox, place.uid));
+        let message = at.map(|at| self.engine.record::<Message>(&at)).transpose()?.flatten();
+        let size = match (place, message) {
+            (Some(_), message) => message.map(|message| message.size.0 - u64::from(message.prefix)),
+            (None, _) => {
+                let expunged = self.engine.record::<Expunged>(&keys::expunged(account, id))?;
+                let expunged = expunged.ok_or(Fault::NoMessage)?;
+                Some(expunged.size.0 - u64::from(expunged.prefix))
+            }
         };
-        if !known {
-            return Err(Fault::NoMessage);
-        }
         let key = keys::cold(account, id);
         let blob = self.engine.blob(&key)?.ok_or(Fault::NoMessage)?;
         let cold: Cold = records::decode(&key, &blob)?;
-        self.content(FileName { owner: u64::from(account.0), id: id.0 }, cold.prefix)
+        let name = FileName { owner: u64::from(account.0), id: id.0 };
+        let (content, descriptors) = self.content(name, cold.prefix)?;
+        if let Some(size) = size.filter(|size| *size != content.size.0) {
+            events::unreadable(name, &format!("{} octets instead of {size}", content.size));
+            return Err(Fault::Unavailable("message file is damaged".into()));
+        }
+        Ok((content, descriptors))
     }
 
     /// Prefix and file of a message.
     pub fn content(&self, name: FileName, prefix: Vec<u8>) -> Result<(Content, Vec<OwnedFd>), Fault> {
         let missing = |error: std::io::Error| {
-            tracing::error!(?name, %error, "message file cannot be read");
+            events::unreadable(name, &error);
             Fault::Unavailable("message file cannot be read".into())
         };
         let mut file = self.engine.files().read(name).map_err(missing)?;
@@ -465,6 +480,8 @@ impl Store {
             received: message.received,
             saved: message.saved,
             prefix: message.prefix,
+            thread: message.thread,
+            marks: message.marks,
             structure,
             preview,
         })

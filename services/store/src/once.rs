@@ -13,7 +13,7 @@
 use crate::engine::Tx;
 use crate::keys;
 use crate::limits::{ONCE_AGE, ONCE_FORGOTTEN};
-use crate::records::{Read, encode};
+use crate::records::{Corrupt, Read, put_blob};
 use crate::store::Store;
 use libmox_ipc::OnceKey;
 use libmox_store::Fault;
@@ -30,13 +30,16 @@ impl Store {
         if !(-ONCE_AGE / 2..=ONCE_AGE / 2).contains(&age) {
             return Err(Fault::Stale);
         }
-        self.engine.record(&keys::once(key))
+        let corrupt = |_| Corrupt("a reply".into());
+        let kept = self.engine.blob(&keys::once(key))?;
+        Ok(kept.map(|bytes| postcard::from_bytes(&bytes).map_err(corrupt)).transpose()?)
     }
 
     /// Within a change: whether the request was carried out, or is being committed.
     pub fn is_under_way(tx: &Tx, once: Option<OnceKey>) -> Result<bool, Fault> {
         Ok(match once {
-            Some(key) => tx.get(&keys::once(key))?.is_some(),
+            // Its first chunk.
+            Some(key) => tx.get(&[&keys::once(key)[..], &[0, 0]].concat())?.is_some(),
             None => false,
         })
     }
@@ -48,10 +51,12 @@ impl Store {
     }
 
     /// Keeps the reply as part of a change.
-    pub fn keep_reply<T: Serialize>(tx: &mut Tx, once: Option<OnceKey>, reply: &T) {
+    pub fn keep_reply<T: Serialize>(tx: &mut Tx, once: Option<OnceKey>, reply: &T) -> Result<(), Fault> {
         if let Some(key) = once {
-            tx.change().put(keys::once(key), encode(reply));
+            let bytes = postcard::to_allocvec(reply).map_err(|_| Fault::Internal)?;
+            put_blob(tx, &keys::once(key), &bytes);
         }
+        Ok(())
     }
 
     /// Forgets replies nobody asks for any more. Called now and then.

@@ -3,15 +3,18 @@
 mod together;
 
 use crate::accounts::publish;
+use crate::analyze::default_mailbox;
 use crate::directory::Destination;
 use crate::keys;
 use crate::limits::RECIPIENTS;
 use crate::records::{Cold, Origin, Read};
 use crate::store::{Given, Peer, Store, check_prefix};
-use crate::writer::{Happened, NewMessage, Writer};
+use crate::writer::{Arrival, Happened, NewMessage, Writer};
 use libmox_ipc::OnceKey;
-use libmox_store::{Deliver, Delivered, Fault, RecipientPath, RecipientStatus, Stored};
-use libmox_types::{AccountId, Flags, MsgId};
+use libmox_store::{
+    Deliver, Delivered, Destined, Fault, Mark, Marks, RecipientPath, RecipientStatus, Stored,
+};
+use libmox_types::{AccountId, Flag, Flags, MailboxId, MailboxName, MsgId};
 use std::collections::BTreeMap;
 
 fn as_text(recipient: &RecipientPath) -> String {
@@ -108,13 +111,18 @@ impl Store {
         let mut stored = false;
         for (live, (name, places)) in lives.iter().zip(by_account.values()) {
             let result = match self.deliver_one(&mut tx, live.id, name, request, given, places[0]) {
-                Ok((id, happened)) => {
+                Ok(None) => Delivered::Refused { kept: false },
+                Ok(Some((id, happened))) => {
                     let change = tx.change();
                     let at = *source.get_or_insert_with(|| change.source(given.source()));
                     change.create(crate::engine::FileName { owner: u64::from(live.id.0), id: id.0 }, at);
                     publish(&mut tx, live, None, happened);
                     stored = true;
-                    Delivered::Stored(Stored { id })
+                    let destined = request.recipients[places[0]].destined.as_ref();
+                    match destined.is_some_and(|destined| destined.reject.is_some()) {
+                        true => Delivered::Refused { kept: true },
+                        false => Delivered::Stored(Stored { id }),
+                    }
                 }
                 Err(Fault::OverQuota) => Delivered::OverQuota,
                 Err(Fault::NoAccount) => Delivered::UnknownUser,
@@ -125,7 +133,7 @@ impl Store {
             }
         }
         if stored {
-            Self::keep_reply(&mut tx, once, &all_results(results));
+            Self::keep_reply(&mut tx, once, &all_results(results))?;
             let ticket = tx.submit()?;
             drop(locks);
             ticket.committed().await?;
@@ -133,7 +141,8 @@ impl Store {
         Ok(None)
     }
 
-    /// The records of one delivery. Whatever can refuse it does so before the change is touched.
+    /// The records of one delivery; none for a reject that is not kept. Whatever can refuse it does so before the
+    /// change is touched.
     fn deliver_one(
         &self,
         tx: &mut crate::engine::Tx,
@@ -142,18 +151,51 @@ impl Store {
         request: &Deliver,
         given: &Given,
         recipient: usize,
-    ) -> Result<(MsgId, Happened), Fault> {
+    ) -> Result<Option<(MsgId, Happened)>, Fault> {
         let to = &request.recipients[recipient];
         let record = tx.record::<crate::records::Account>(&keys::account_record(account))?;
         let used = record.ok_or(Fault::NoAccount)?.used;
-        if self.over_quota(name, used, given.size + to.prefix.len() as u64) {
-            return Err(Fault::OverQuota);
+        let directory = self.directory();
+        let configured = directory.accounts.get(name).cloned().unwrap_or_default();
+        let reject = to.destined.as_ref().and_then(|destined| destined.reject.as_ref());
+        if reject.is_some_and(|reject| !reject.keep || configured.rejects.is_none()) {
+            return Ok(None);
         }
-        let arrives_in = self.directory().arrives_in(name);
+        if self.over_quota(name, used, given.size + to.prefix.len() as u64) {
+            return if reject.is_some() { Ok(None) } else { Err(Fault::OverQuota) };
+        }
+        let destined = match &to.destined {
+            Some(destined) => destined.clone(),
+            None => {
+                let destination = directory.rules(&to.recipient);
+                let mailbox = default_mailbox(&configured, destination.as_deref());
+                Destined { mailbox, forward: false, intro: false, reject: None }
+            }
+        };
         let mut writer = Writer::open(tx, account)?;
-        let mailbox = match writer.find(&arrives_in)? {
-            Some(mailbox) => mailbox,
-            None => writer.create_mailbox(&arrives_in)?,
+        if let Some(reject) = reject {
+            if writer.has_reject(&request.facts.message_id, &reject.content)? {
+                return Ok(None);
+            }
+            if !configured.keep_rejects {
+                writer.prune_rejects(self.now())?;
+            }
+        }
+        let mut marks = Marks::NONE.set(Mark::Forward, destined.forward);
+        let instead = match (reject, destined.intro) {
+            (Some(_), _) => configured.rejects.as_ref(),
+            (None, true) => configured.introbox.as_ref(),
+            (None, false) => None,
+        };
+        // Row ST-27: the mailbox is known by its id from now on, whatever its name becomes.
+        let chosen = Self::mailbox_for(&mut writer, &destined.mailbox)?;
+        let (mailbox, destined) = match instead {
+            Some(instead) => {
+                let mark = if reject.is_some() { Mark::Reject } else { Mark::Intro };
+                marks = marks.set(mark, true);
+                (Self::mailbox_for(&mut writer, instead)?, chosen)
+            }
+            None => (chosen, MailboxId(0)),
         };
         let origin = Origin {
             cid: request.cid,
@@ -164,14 +206,33 @@ impl Store {
             verdict: request.verdict.clone(),
         };
         let new = NewMessage {
-            flags: Flags::NONE,
+            flags: if reject.is_some() { Flags::NONE.with(Flag::Seen) } else { Flags::NONE },
             keywords: Vec::new(),
             received: request.received,
             saved: self.now(),
             file: given.size,
             cold: Cold { prefix: to.prefix.clone(), facts: request.facts.clone(), origin: Some(origin) },
+            arrival: Arrival::Delivered,
+            marks,
+            destined,
         };
         let (id, _) = writer.add(mailbox, new)?;
-        Ok((id, writer.finish()))
+        match reject {
+            Some(reject) => writer.list_reject(id, request.received, &reject.content),
+            None => {
+                writer.drop_rejects_of(&request.facts.message_id)?;
+                if let Some(from) = &request.facts.from {
+                    writer.note_heard(from, request.received)?;
+                }
+            }
+        }
+        Ok(Some((id, writer.finish())))
+    }
+
+    fn mailbox_for(writer: &mut Writer<'_>, name: &MailboxName) -> Result<MailboxId, Fault> {
+        match writer.find(name)? {
+            Some(mailbox) => Ok(mailbox),
+            None => writer.create_mailbox(name),
+        }
     }
 }

@@ -3,7 +3,8 @@
 use crate::config;
 use crate::directory::Directory;
 use crate::engine::Options;
-use crate::store::{Front, Peer, Store};
+use crate::events;
+use crate::store::{Front, Peer, StartError, Store};
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, clock, paths};
 use libmox_store::Role;
@@ -45,7 +46,7 @@ pub(crate) async fn serve_folder(
     for name in sockets.left_over() {
         tracing::warn!(name, "a socket that no role has");
     }
-    let store = Store::start(options, directory, Arc::new(clock::now)).await?;
+    let Some(store) = opened(&context, options, directory).await? else { return Ok(()) };
     // Dropped at the end: with it end the connections.
     let open = watch::Sender::new(());
     let (connected, mut connections) = mpsc::channel::<()>(1);
@@ -61,6 +62,7 @@ pub(crate) async fn serve_folder(
     tokio::select! {
         () = context.life.stopping() => {}
         Ok(_) = health.wait_for(|health| health.reopen) => {
+            context.degraded(Some("the index failed"));
             // Started again, the store replays into an index that works, or says why there is none.
             anyhow::bail!("the index failed: {}", store.engine.health().borrow().commit.as_deref().unwrap_or("-"));
         }
@@ -75,6 +77,43 @@ pub(crate) async fn serve_folder(
     closing.await?.map_err(|error| anyhow::anyhow!("closing: {error}"))
 }
 
+/// Opens the store. A disk that does not let it is asked again: connections wait in their sockets meanwhile, and
+/// everybody can see why. `None`: told to stop before that.
+async fn opened(
+    context: &Context,
+    options: Options,
+    directory: Directory,
+) -> anyhow::Result<Option<Arc<Store>>> {
+    loop {
+        let started = Store::start(options.clone(), directory.clone(), Arc::new(clock::now)).await;
+        let error = match started {
+            Ok(store) => {
+                if context.life.problem().is_some() {
+                    events::well();
+                    context.degraded(None);
+                }
+                return Ok(Some(store));
+            }
+            Err(StartError::Open(error)) => error,
+            Err(error) => return Err(error.into()),
+        };
+        let why = error.to_string();
+        if context.life.problem().as_ref() != Some(&why) {
+            events::not_open(&options.dir, &error);
+        }
+        // To systemd the service has started: it is not to be killed for waiting.
+        context.ready();
+        context.degraded(Some(&why));
+        let _waiting = context.life.busy();
+        tokio::select! {
+            () = tokio::time::sleep(REOPEN) => {}
+            () = context.life.stopping() => return Ok(None),
+        }
+    }
+}
+
+/// How long a disk is left alone that did not let the store open.
+const REOPEN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 /// How long requests may go on once the store is told to stop.
 const AT_HAND: Duration = Duration::from_secs(4);
 
@@ -180,10 +219,14 @@ async fn follow(context: Context, store: Arc<Store>, mut open: watch::Receiver<(
                     return;
                 }
                 let now = health.borrow_and_update().clone();
-                match now.commit.as_ref().or(now.keep.as_ref()) {
-                    Some(why) => tracing::error!(mox_reason = why, "store degraded: {why}"),
-                    None => tracing::info!("store well again"),
+                let (why, before) = (now.problem(), context.life.problem());
+                match why {
+                    Some(why) if before.is_none() => events::degraded(why),
+                    Some(why) => tracing::debug!("still degraded: {why}"),
+                    None if before.is_some() => events::well(),
+                    None => {}
                 }
+                context.degraded(why);
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::accounts::{Accounts, Live, publish, told};
 use crate::directory::Directory;
 use crate::engine::{Engine, Options, Sealed, Source, Staged};
+use crate::events;
 use crate::keys;
 use crate::limits::{SEALING, SESSIONS, STAGED};
 use crate::login::Logins;
@@ -27,6 +28,8 @@ pub struct Store {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
     pub(crate) logins: Logins,
+    pub(crate) attempts: crate::attempts::Attempts,
+    pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
     /// Counts what makes a look at the queue worthwhile.
     pub(crate) queue_changed: watch::Sender<u64>,
@@ -35,6 +38,8 @@ pub struct Store {
     pub(crate) at_hand: watch::Sender<usize>,
     /// Staged bodies being synced at one time: each takes a thread.
     sealing: tokio::sync::Semaphore,
+    /// Rejects of an account in the minute that began then.
+    pub(crate) reject_rates: Mutex<HashMap<AccountId, (tokio::time::Instant, u32)>>,
     directory: RwLock<Arc<Directory>>,
     reloading: tokio::sync::Mutex<()>,
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
@@ -112,24 +117,21 @@ impl Store {
         let engine = tokio::task::spawn_blocking(|| Engine::open(options))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        let report = engine.report();
-        if let Some(aside) = &report.moved_aside {
-            tracing::error!(path = %aside.display(), "the index could not be used and was moved aside; built anew");
-        }
-        if !report.missing.is_empty() {
-            tracing::error!(files = ?report.missing, "message files are missing and cannot be made again");
-        }
-        tracing::info!(rebuilt = ?report.rebuilt, replayed = report.replayed, torn = report.torn, "store open");
+        events::opened(engine.report());
         let salt = Self::prepare(&engine).await?;
+        let (attempts, inbox) = crate::attempts::Attempts::new();
         let store = Arc::new(Self {
             engine,
             accounts: Accounts::default(),
             logins: Logins::new(salt),
+            attempts,
+            cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
             queue_changed: watch::Sender::new(0),
             connections: AtomicU32::new(0),
             at_hand: watch::Sender::new(0),
             sealing: tokio::sync::Semaphore::new(SEALING),
+            reject_rates: Mutex::default(),
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),
@@ -139,6 +141,8 @@ impl Store {
         });
         store.reload(directory).await?;
         store.resume().await?;
+        tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
+        tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
         Ok(store)
     }
 
@@ -147,6 +151,12 @@ impl Store {
         let version: Option<u32> = engine.record(keys::VERSION)?;
         match version {
             Some(keys::FORMAT) => {}
+            Some(keys::OLDEST_FORMAT..keys::FORMAT) => {
+                // Records carry their own versions; what they lack is made by the upgrade of each account.
+                let mut tx = engine.begin().await.map_err(Fault::from)?;
+                tx.change().put(keys::VERSION, encode(&keys::FORMAT));
+                tx.commit().await.map_err(Fault::from)?;
+            }
             Some(other) => return Err(StartError::Format(other)),
             None => {
                 let salt: Vec<u8> =
@@ -211,6 +221,9 @@ impl Store {
             };
             directory.ids.insert(name, id);
         }
+        for (name, id) in &directory.ids {
+            self.note_name(name, *id);
+        }
         let generation = directory.generation;
         let directory = Arc::new(directory);
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
@@ -226,6 +239,22 @@ impl Store {
             }
         }
         Ok(Reloaded { generation, mistakes: Vec::new() })
+    }
+
+    /// Puts the account's name beside its files, for the day when nothing but files is left.
+    fn note_name(&self, name: &str, id: AccountId) {
+        let folder = self.engine.files().owner_folder(u64::from(id.0));
+        let path = folder.join("name");
+        if std::fs::read_to_string(&path).is_ok_and(|noted| noted.trim() == name) {
+            return;
+        }
+        let note = || {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(&path, format!("{name}\n"))
+        };
+        if let Err(error) = note() {
+            tracing::debug!(account = name, %error, "the name is not noted beside the files");
+        }
     }
 
     /// Rows ST-18, ST-20.
@@ -280,16 +309,18 @@ impl Store {
     async fn remove_rest(&self, id: AccountId) -> Result<(), Fault> {
         loop {
             let mut some = Vec::new();
-            keys::below(&keys::account_all(id), |range| {
-                self.engine.visit(range, |key, _| {
-                    some.push(key.to_vec());
-                    if some.len() < 20_000 {
-                        std::ops::ControlFlow::Continue(())
-                    } else {
-                        std::ops::ControlFlow::Break(())
-                    }
-                })
-            })?;
+            for all in keys::all_of_account(id) {
+                keys::below(&all, |range| {
+                    self.engine.visit(range, |key, _| {
+                        some.push(key.to_vec());
+                        if some.len() < 20_000 {
+                            std::ops::ControlFlow::Continue(())
+                        } else {
+                            std::ops::ControlFlow::Break(())
+                        }
+                    })
+                })?;
+            }
             let mut tx = self.engine.begin().await?;
             let last = some.is_empty();
             for key in some {
@@ -519,9 +550,9 @@ impl Service for Front {
         self: Arc<Self>,
         peer: Arc<Peer>,
         request: libmox_store::Request,
-        _descriptors: Vec<std::os::fd::OwnedFd>,
+        descriptors: Vec<std::os::fd::OwnedFd>,
         answer: Answer<StoreContract>,
     ) {
-        crate::dispatch::dispatch(&peer, request, answer).await;
+        crate::dispatch::dispatch(&peer, request, descriptors, answer).await;
     }
 }

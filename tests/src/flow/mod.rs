@@ -6,6 +6,7 @@ mod kills;
 mod life;
 mod local;
 mod mail;
+mod operate;
 
 use mox_testkit::{Instance, wait_for};
 use std::time::Duration;

@@ -130,7 +130,7 @@ fn runtime_dir(dir: &Path) -> anyhow::Result<PathBuf> {
     Ok(run)
 }
 
-fn libexec(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(crate) fn libexec(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(folder) = asked {
         return Ok(folder.to_owned());
     }

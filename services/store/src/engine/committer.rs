@@ -71,11 +71,11 @@ impl Committer {
             return self.fail(group, &CommitError::Write(error));
         }
         if let Err(error) = self.name_staged(&mut group) {
-            return self.fail(group, &CommitError::Write(format!("staged file: {error}")));
+            return self.fail(group, &write_error("staged file", &error));
         }
         let changes = group.iter().map(|waiting| &waiting.change);
         if let Err(error) = self.journal.append(changes, &mut self.ends) {
-            return self.fail(group, &CommitError::Write(format!("journal: {error}")));
+            return self.fail(group, &write_error("journal", &error));
         }
         let positions = std::mem::take(&mut self.ends);
         self.backlog = positions.iter().copied().zip(group).collect();
@@ -177,5 +177,12 @@ impl Committer {
         for waiting in behind {
             let _ = waiting.answer.send(Err(CommitError::Overtaken));
         }
+    }
+}
+
+fn write_error(what: &str, error: &std::io::Error) -> CommitError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => CommitError::Full,
+        _ => CommitError::Write(format!("{what}: {error}")),
     }
 }

@@ -13,7 +13,7 @@
 //! disk.
 //! Does not know: what is in a message. Fails with: `io::Error`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -42,6 +42,8 @@ pub struct Files {
     counter: AtomicU64,
     /// Whether one call syncs a whole file system. FUSE ignores it, for one.
     whole_sync: bool,
+    /// Somebody else's files, to look at only.
+    frozen: bool,
     ledger: Mutex<Ledger>,
 }
 
@@ -51,6 +53,10 @@ struct Ledger {
     created: Vec<(u64, FileName)>,
     erased: Vec<(u64, FileOp)>,
     staged: Vec<(u64, String)>,
+    /// Directories that names were removed from since the last sync.
+    thinned: HashSet<PathBuf>,
+    /// While a backup runs: files made since it began, with the positions of their changes.
+    new: Option<HashMap<FileName, u64>>,
 }
 
 /// A file being received.
@@ -107,17 +113,63 @@ impl Files {
             staging,
             counter: AtomicU64::new(0),
             whole_sync: kind as u64 & 0xffff_ffff != FUSE_MAGIC,
+            frozen: false,
             ledger: Mutex::default(),
         })
     }
 
+    /// Looks at files below `root` and never changes any.
+    pub(super) fn frozen(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            staging: root.join("staging"),
+            counter: AtomicU64::new(0),
+            whole_sync: true,
+            frozen: true,
+            ledger: Mutex::default(),
+        }
+    }
+
     /// Where a file lives.
     pub fn path(&self, name: FileName) -> PathBuf {
-        let mut path = self.owner_path(name.owner);
+        self.root.join(Self::relative(name))
+    }
+
+    /// The same below the root.
+    pub(super) fn relative(name: FileName) -> PathBuf {
+        let mut path = match name.owner {
+            0 => PathBuf::from("queue"),
+            owner => PathBuf::from("accounts").join(owner.to_string()),
+        };
         path.push("msg");
         path.push((name.id / FILES_PER_DIRECTORY).to_string());
         path.push(name.id.to_string());
         path
+    }
+
+    /// Everybody who may have files.
+    pub fn owners(&self) -> io::Result<Vec<u64>> {
+        let mut owners = vec![0];
+        for entry in fs::read_dir(self.root.join("accounts"))? {
+            owners.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+        }
+        owners.sort_unstable();
+        Ok(owners)
+    }
+
+    /// From now on files that are made are remembered, for [`Files::list_at`].
+    pub(super) fn record_new(&self) {
+        self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner).new = Some(HashMap::new());
+    }
+
+    /// Ends [`Files::record_new`].
+    pub(super) fn forget_new(&self) {
+        self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner).new = None;
+    }
+
+    /// Where everything of an owner lives.
+    pub fn owner_folder(&self, owner: u64) -> PathBuf {
+        self.owner_path(owner)
     }
 
     fn owner_path(&self, owner: u64) -> PathBuf {
@@ -176,11 +228,13 @@ impl Files {
         replaying: bool,
         missing: &mut HashSet<FileName>,
     ) -> io::Result<()> {
+        self.remember_new(position, ops);
         let mut first: Vec<Option<FileName>> = vec![None; sources.len()];
         let mut created = Vec::new();
         let mut erased = Vec::new();
         for op in ops {
             match op {
+                FileOp::Create { .. } if self.frozen => {}
                 FileOp::Create { name, source } => {
                     let at = *source as usize;
                     let Some(from) = sources.get(at) else { continue };
@@ -212,6 +266,17 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// Before they are made: a list taken meanwhile must know them.
+    fn remember_new(&self, position: u64, ops: &[FileOp]) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(new) = &mut ledger.new {
+            new.extend(ops.iter().filter_map(|op| match op {
+                FileOp::Create { name, .. } => Some((*name, position)),
+                _ => None,
+            }));
+        }
     }
 
     /// Returns whether the file is there now.
@@ -256,14 +321,18 @@ impl Files {
     /// The first half of a checkpoint: everything created at or before `upto` is on stable storage on return.
     /// Blocks for as long as the disk needs.
     pub(super) fn sync(&self, upto: u64) -> io::Result<()> {
+        if self.frozen {
+            return Ok(());
+        }
         if self.whole_sync {
             return Ok(rustix::fs::syncfs(File::open(&self.root)?)?);
         }
-        let names: Vec<FileName> = {
+        let (names, mut directories): (Vec<FileName>, HashSet<PathBuf>) = {
             let ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            ledger.created.iter().filter(|(at, _)| *at <= upto).map(|(_, name)| *name).collect()
+            let names = ledger.created.iter().filter(|(at, _)| *at <= upto).map(|(_, name)| *name);
+            (names.collect(), ledger.thinned.clone())
         };
-        let mut directories = HashSet::new();
+        let thinned = directories.clone();
         for name in names {
             let path = self.path(name);
             match File::open(&path) {
@@ -288,11 +357,16 @@ impl Files {
         }
         let mut ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ledger.created.retain(|(at, _)| *at > upto);
+        // Only the keeper's thread removes and syncs, so nothing was added to these meanwhile.
+        ledger.thinned.retain(|directory| !thinned.contains(directory));
         Ok(())
     }
 
     /// The second half: removes what changes at or before `upto` erased, and staging names no longer needed.
     pub(super) fn sweep(&self, upto: u64) -> io::Result<()> {
+        if self.frozen {
+            return Ok(());
+        }
         let (erased, staged) = {
             let ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             (due(&ledger.erased, upto), due(&ledger.staged, upto))
@@ -302,6 +376,16 @@ impl Files {
         let mut ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ledger.erased.retain(|(at, _)| *at > upto);
         ledger.staged.retain(|(at, _)| *at > upto);
+        if !self.whole_sync {
+            ledger.thinned.extend(erased.iter().filter_map(|(_, op)| {
+                let path = match op {
+                    FileOp::Erase(name) => self.path(*name),
+                    FileOp::EraseOwner(owner) => self.owner_path(*owner),
+                    FileOp::Create { .. } => return None,
+                };
+                path.parent().map(Path::to_owned)
+            }));
+        }
         Ok(())
     }
 
@@ -329,6 +413,9 @@ impl Files {
             ledger.staged.iter().map(|(_, name)| name.clone()).collect()
         };
         let mut removed = 0;
+        if self.frozen {
+            return Ok(0);
+        }
         for entry in fs::read_dir(&self.staging)? {
             let entry = entry?;
             if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
@@ -341,14 +428,27 @@ impl Files {
 
     /// Numbers of all files an owner has on disk, leaving out those whose erasure is already committed.
     pub fn list(&self, owner: u64) -> io::Result<Vec<u64>> {
-        let erased: HashSet<u64> = {
+        self.list_at(owner, u64::MAX)
+    }
+
+    /// The same as it was at a position, as far back as [`Files::record_new`] and the last sweep.
+    pub(super) fn list_at(&self, owner: u64, position: u64) -> io::Result<Vec<u64>> {
+        let (mut erased, mut all) = (HashSet::new(), false);
+        {
             let ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let ids = ledger.erased.iter().filter_map(|(_, op)| match op {
-                FileOp::Erase(name) if name.owner == owner => Some(name.id),
-                _ => None,
-            });
-            ids.collect()
-        };
+            for (_, op) in ledger.erased.iter().filter(|(at, _)| *at <= position) {
+                match op {
+                    FileOp::Erase(name) if name.owner == owner => {
+                        erased.insert(name.id);
+                    }
+                    FileOp::EraseOwner(gone) if *gone == owner => all = true,
+                    _ => {}
+                }
+            }
+        }
+        if all {
+            return Ok(Vec::new());
+        }
         let mut ids = Vec::new();
         let folders = match fs::read_dir(self.owner_path(owner).join("msg")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ids),
@@ -363,6 +463,11 @@ impl Files {
                     None => return Err(io::Error::other(format!("stray file {name:?}"))),
                 }
             }
+        }
+        // Only now: a file that was found was remembered before it was made.
+        let ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(new) = &ledger.new {
+            ids.retain(|id| new.get(&FileName { owner, id: *id }).is_none_or(|at| *at <= position));
         }
         ids.sort_unstable();
         Ok(ids)

@@ -31,7 +31,7 @@ use super::medium::Medium;
 const SEGMENT_MAGIC: &[u8; 8] = b"MOXJRNL1";
 const RECORD_MAGIC: [u8; 4] = *b"MXR1";
 /// Magic, start, checksum of the record before, own checksum, zeros.
-const SEGMENT_HEADER: u64 = HEADER as u64;
+pub const SEGMENT_HEADER: u64 = HEADER as u64;
 const HEADER: usize = 32;
 const RECORD_HEADER: usize = 32;
 

@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Inner;
+use super::index::IndexError;
 use super::journal;
-use super::snapshot::{self, Snapshot};
+use super::snapshot::{self, Snapshot, SnapshotError};
 use super::state::State;
 
 /// What others ask of the keeper.
@@ -28,6 +29,8 @@ pub(super) enum Wish {
     Checkpoint(oneshot::Sender<Result<(), String>>),
     /// A snapshot now; the journal before it goes.
     Snapshot(oneshot::Sender<Result<(), String>>),
+    /// A copy of everything.
+    Backup(super::backup::Target, oneshot::Sender<Result<super::backup::Done, String>>),
     /// The committer has ended: sync everything and say so in the state.
     Close(oneshot::Sender<Result<(), String>>),
     /// End at once, as a kill would.
@@ -51,12 +54,14 @@ impl Keeper {
             let tick = self.inner.options.checkpoint_every.min(Duration::from_secs(5));
             match wishes.recv_timeout(tick) {
                 Ok(Wish::Due) | Err(RecvTimeoutError::Timeout) => {
+                    self.look_after_health();
                     let applied = self.inner.applied.load(Ordering::Acquire);
                     self.prepare_spare(applied);
                     let grown = applied - self.last >= self.inner.options.checkpoint_bytes;
                     let old =
                         applied > self.last && self.last_at.elapsed() >= self.inner.options.checkpoint_every;
-                    if grown || old {
+                    let failed = self.inner.health.borrow().keep.is_some();
+                    if grown || old || failed {
                         let result = self.checkpoint().and_then(|()| self.snapshot_if_due());
                         self.inner.set_keep_health(result.err());
                     }
@@ -69,6 +74,9 @@ impl Keeper {
                 Ok(Wish::Snapshot(answer)) => {
                     let _ = answer.send(self.snapshot());
                 }
+                Ok(Wish::Backup(target, answer)) => {
+                    let _ = answer.send(self.backup(&target));
+                }
                 Ok(Wish::Close(answer)) => {
                     let _ = answer.send(self.close());
                     return;
@@ -78,10 +86,20 @@ impl Keeper {
         }
     }
 
+    /// What is over must be seen to be over, even when nobody asks for anything.
+    fn look_after_health(&self) {
+        if let Err(error) = self.inner.look_at_space() {
+            tracing::debug!(%error, "free space is unknown");
+        }
+        if self.inner.commit_is_degraded() {
+            self.inner.try_again();
+        }
+    }
+
     fn checkpoint(&mut self) -> Result<(), String> {
         let at = self.inner.applied.load(Ordering::Acquire);
         self.inner.files.sync(at).map_err(named("sync of message files"))?;
-        self.inner.index.flush().map_err(|error| error.to_string())?;
+        self.inner.index.flush().map_err(|error| self.index_failed(&error))?;
         self.inner.files.sweep(at).map_err(named("erasing message files"))?;
         if self.state.files != self.last {
             self.state.files = self.last;
@@ -115,10 +133,13 @@ impl Keeper {
     }
 
     /// A snapshot counts only once all files up to its start are synced and swept for good.
-    fn snapshot(&mut self) -> Result<(), String> {
+    pub(super) fn snapshot(&mut self) -> Result<(), String> {
         let dir = self.inner.index_dir();
         let start = self.inner.applied.load(Ordering::Acquire);
-        let finished = snapshot::write(&dir, &self.inner.index, start).map_err(|error| error.to_string())?;
+        let finished = snapshot::write(&dir, &self.inner.index, start).map_err(|error| match error {
+            SnapshotError::Index(error) => self.index_failed(&error),
+            error => error.to_string(),
+        })?;
         self.checkpoint()?;
         self.checkpoint()?;
         let snapshot = snapshot::publish(&dir, &finished, start).map_err(named("snapshot"))?;
@@ -134,10 +155,16 @@ impl Keeper {
         // Covers the removals, so that nothing needs to be replayed.
         let at = self.inner.applied.load(Ordering::Acquire);
         self.inner.files.sync(at).map_err(named("sync of message files"))?;
-        self.inner.index.sync().map_err(|error| error.to_string())?;
+        self.inner.index.sync().map_err(|error| self.index_failed(&error))?;
         self.state.files = at;
         self.state.clean = true;
         self.write_state()
+    }
+
+    /// sled refuses everything after its first I/O error, whoever met it.
+    fn index_failed(&self, error: &IndexError) -> String {
+        self.inner.set_index_failed();
+        error.to_string()
     }
 
     fn write_state(&self) -> Result<(), String> {

@@ -50,6 +50,8 @@ pub struct Options {
     pub group_changes: usize,
     /// Bytes in one group.
     pub group_bytes: usize,
+    /// Message files are in this folder instead and only looked at: for checking a folder that is not ours.
+    pub look_only: Option<PathBuf>,
     /// Writes and syncs the journal; replaced in tests by one that fails.
     pub medium: Arc<dyn Medium>,
 }
@@ -68,6 +70,7 @@ impl Options {
             reserve_bytes: 64 << 20,
             group_changes: 256,
             group_bytes: 8 << 20,
+            look_only: None,
             medium: Arc::new(Disk),
         }
     }

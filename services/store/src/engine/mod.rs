@@ -13,6 +13,7 @@
 //!
 //! If it dies halfway: every change that was answered is there at the next start; one that was not may be.
 
+mod backup;
 mod change;
 mod committer;
 mod files;
@@ -28,6 +29,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::ops::{Bound, ControlFlow};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +40,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
+pub use backup::{Done, MANIFEST, Progress, Target};
 pub use change::{Change, FileOp, Source};
 pub use files::{FileName, Files, Sealed, Staged};
 pub use index::{IndexError, Value};
@@ -53,7 +56,7 @@ use pending::{Queue, Waiting};
 /// Why a change was not acknowledged. All but `TooLarge` are temporary.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// Too little free space; nothing was written.
+    /// Too little free space. Refused before, nothing was written; refused by the disk, the outcome is unknown.
     #[error("the disk is full")]
     Full,
     /// Writing failed; whether the change survives a restart is unknown.
@@ -92,10 +95,19 @@ impl From<IndexError> for ReadError {
 pub struct Health {
     /// Changes are refused because of this.
     pub commit: Option<String>,
+    /// Mail is refused because of this; what frees space goes on.
+    pub full: Option<String>,
     /// Checkpoints fail because of this; changes go on.
     pub keep: Option<String>,
     /// The index failed and stays so until the store is opened again.
     pub reopen: bool,
+}
+
+impl Health {
+    /// The worst that is wrong.
+    pub fn problem(&self) -> Option<&str> {
+        self.commit.as_deref().or(self.full.as_deref()).or(self.keep.as_deref())
+    }
 }
 
 /// An open store.
@@ -120,6 +132,7 @@ struct Inner {
     health: watch::Sender<Health>,
     /// Sequence number of the last change that was applied or failed.
     done: watch::Sender<u64>,
+    progress: Progress,
     _lock: File,
 }
 
@@ -141,6 +154,7 @@ impl Engine {
             wishes,
             health: watch::Sender::new(Health::default()),
             done: watch::Sender::new(0),
+            progress: Progress::default(),
             _lock: opened.lock,
         });
         let committer = Committer::new(inner.clone(), opened.journal);
@@ -240,10 +254,20 @@ impl Engine {
         self.ask(Wish::Snapshot).await
     }
 
-    async fn ask(
+    /// Copies the folder as it is now; everybody else goes on.
+    pub async fn backup(&self, target: Target) -> Result<Done, String> {
+        self.ask(|answer| Wish::Backup(target, answer)).await
+    }
+
+    /// How far a backup is.
+    pub fn backup_progress(&self) -> &Progress {
+        &self.inner.progress
+    }
+
+    async fn ask<T>(
         &self,
-        wish: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Wish,
-    ) -> Result<(), String> {
+        wish: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Wish,
+    ) -> Result<T, String> {
         let (answer, answered) = oneshot::channel();
         let closed = || "the store is closing".to_owned();
         self.inner.wishes.send(wish(answer)).map_err(|_| closed())?;
@@ -323,6 +347,36 @@ impl Inner {
             health.keep = problem;
             differs
         });
+    }
+
+    /// Says whether mail may be added, by the free space that is left.
+    fn look_at_space(&self) -> io::Result<bool> {
+        let (free, reserve) = (self.files.free_bytes()?, self.options.reserve_bytes);
+        let problem =
+            (free < reserve).then(|| format!("the disk is full: {free} bytes free, {reserve} are kept free"));
+        let fits = problem.is_none();
+        self.health.send_if_modified(|health| {
+            let differs = health.full.is_some() != problem.is_some();
+            if differs {
+                health.full = problem;
+            }
+            differs
+        });
+        Ok(fits)
+    }
+
+    /// After a failure only an attempt shows whether writing works again; it must not wait for somebody's mail.
+    fn try_again(&self) {
+        let mut queue = self.queue();
+        if queue.closing || !queue.waiting.is_empty() {
+            return;
+        }
+        queue.sequence += 1;
+        let sequence = queue.sequence;
+        let (answer, _) = oneshot::channel();
+        queue.waiting.push_back(Waiting { change: Change::new(), sequence, answer, _permit: None });
+        drop(queue);
+        self.wake.notify_one();
     }
 
     fn commit_is_degraded(&self) -> bool {
@@ -435,9 +489,8 @@ impl Tx {
             return Err(CommitError::TooLarge);
         }
         if self.change.grows() {
-            let free =
-                self.inner.files.free_bytes().map_err(|error| CommitError::Write(error.to_string()))?;
-            if free < self.inner.options.reserve_bytes {
+            let fits = self.inner.look_at_space().map_err(|error| CommitError::Write(error.to_string()))?;
+            if !fits {
                 return Err(CommitError::Full);
             }
         }

@@ -50,6 +50,19 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the disk is in the way: then trying again may help, and nothing is known to be damaged.
+    pub fn is_about_the_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Index(_)
+                | Self::Journal(JournalError::Io { .. })
+                | Self::Snapshot(SnapshotError::Io { .. } | SnapshotError::Index(_))
+        )
+    }
+}
+
 /// Why the index was built anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuilt {
@@ -78,6 +91,8 @@ pub struct Report {
     pub strays: usize,
     /// Files that should be there and could not be made again.
     pub missing: Vec<FileName>,
+    /// How long the index took to open, and all of it.
+    pub took: [std::time::Duration; 2],
 }
 
 /// Everything needed to go on.
@@ -105,10 +120,14 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
     let lock = lock(&options.dir)?;
     // A folder that a power cut takes away takes along whatever was synced in it.
     let above = options.dir.parent().filter(|above| !above.as_os_str().is_empty());
-    let files = Files::open(&options.dir).map_err(fault(&options.dir))?;
+    let files = match &options.look_only {
+        Some(root) => Files::frozen(root),
+        None => Files::open(&options.dir).map_err(fault(&options.dir))?,
+    };
     for dir in [Some(options.dir.as_path()), above].into_iter().flatten() {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault(dir))?;
     }
+    let begun = std::time::Instant::now();
     journal::tidy(&journal_dir);
     let before = State::read(&index_dir).map_err(fault(&index_dir))?;
     let snapshot = snapshot::newest(&index_dir).map_err(fault(&index_dir))?;
@@ -136,6 +155,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
             }
         };
     let reached = index.position()?.unwrap_or(0);
+    report.took[0] = begun.elapsed();
 
     let mut missing = HashSet::new();
     let mut batch = Batch::default();
@@ -173,6 +193,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
         // A new store: worth a moment once.
         journal::prepare_spare(&journal_dir, options.segment_bytes).map_err(fault(&journal_dir))?;
     }
+    report.took[1] = begun.elapsed();
     let journal = Journal::resume(&journal_dir, &tail, options.segment_bytes, options.medium.clone())?;
     Ok(Opened { lock, index, files, journal, state, snapshot, report })
 }

@@ -8,9 +8,13 @@ use crate::engine::FileName;
 use crate::limits::RECIPIENTS;
 use crate::store::{Peer, Store, check_prefix};
 use libmox_ipc::OnceKey;
-use libmox_store::{DeliverTogether, Delivered, Fault, Stored, Together};
+use libmox_store::{DeliverTo, DeliverTogether, Delivered, Fault, Stored, Together};
 use libmox_types::AccountId;
 use std::collections::BTreeMap;
+
+fn is_reject(to: &DeliverTo) -> bool {
+    to.destined.as_ref().is_some_and(|destined| destined.reject.is_some())
+}
 
 impl Store {
     /// See [`DeliverTogether`].
@@ -80,7 +84,12 @@ impl Store {
             // The report's reader need not be among the recipients.
             let Some((name, places)) = by_account.get(&live.id) else { continue };
             let outcome = match self.deliver_one(&mut tx, live.id, name, &deliver, &given, places[0]) {
-                Ok((id, happened)) => {
+                // Here a reject is not kept: it would be the only one to have the message.
+                Ok(None) => Err(Delivered::Refused { kept: false }),
+                Ok(Some(_)) if is_reject(&deliver.recipients[places[0]]) => {
+                    Err(Delivered::Refused { kept: false })
+                }
+                Ok(Some((id, happened))) => {
                     let change = tx.change();
                     let at = *source.get_or_insert_with(|| change.source(given.source()));
                     change.create(FileName { owner: u64::from(live.id.0), id: id.0 }, at);
@@ -111,7 +120,7 @@ impl Store {
             (None, _) => {}
         }
         let reply = Together::Stored(stored);
-        Self::keep_reply(&mut tx, once, &reply);
+        Self::keep_reply(&mut tx, once, &reply)?;
         let ticket = tx.submit()?;
         drop((queue_lock, locks));
         ticket.committed().await?;

@@ -1,352 +1,49 @@
-//! SIGKILL of a whole store while several clients change one account and note every acknowledgement.
+//! SIGKILL of a whole store while several clients change it and note every acknowledgement.
+//!
+//! `MOX_KILLS=300 cargo test -p mox-store killed` for a long run.
 
-use super::*;
-use libmox_store::{
-    Append, AppendMessage, Check, Copy, Expunge, FlagsChange, FlagsHow, MailboxList, MessageOpen, QueueAdd,
-    QueueList, QueueRecipient, QueueResult,
-};
-use libmox_types::{Flag, Flags, MailboxId, MsgId, QueueId, Uid};
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use super::load::{Shared, Start, asked, clients, set_passwords, spawn, verify};
+use std::time::Duration;
 
-const CHILD: &str = "MOX_STORE_TEST_CHILD";
 /// Kills in a run; `MOX_KILLS` asks for more.
-const ROUNDS: u64 = 12;
-
-/// Not a test by itself: the process that is killed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn child() {
-    let Some(dir) = std::env::var_os(CHILD) else { return };
-    let dir = std::path::PathBuf::from(dir);
-    let options = Options {
-        checkpoint_bytes: 200_000,
-        snapshot_bytes: 1_000_000,
-        checkpoint_every: Duration::from_millis(50),
-        ..options(&dir)
-    };
-    let now = Arc::new(|| Timestamp(1_800_000_000));
-    let store = Store::start(options, sample(), now).await.unwrap();
-    for (role, name) in Role::ALL {
-        let path = dir.join(name);
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).unwrap();
-        let store = store.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_peer(store.clone(), role, stream));
-            }
-        });
-    }
-    loop {
-        store.sweep(true).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// What one message must be like. Changes whose answer never came leave a choice.
-#[derive(Debug, Default, Clone)]
-struct Known {
-    mailboxes: BTreeSet<&'static str>,
-    /// It may be gone, or must be.
-    may_be_gone: bool,
-    gone: bool,
-    flagged: bool,
-    body: Vec<u8>,
-}
-
-#[derive(Default)]
-struct Notes {
-    messages: BTreeMap<MsgId, Known>,
-    queued: BTreeSet<QueueId>,
-    unsure: BTreeSet<QueueId>,
-    acknowledged: u64,
-}
-
-type Shared = Arc<Mutex<Notes>>;
-
-fn spawn(dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tests::kills::child", "--nocapture", "--test-threads=1"])
-        .env(CHILD, dir)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-fn client(dir: &Path, role: Role) -> Client {
-    Client::new(&dir.join(role.socket()), "kills")
-}
-
-/// A body that tells its number, small or large.
-fn body(number: u64) -> Vec<u8> {
-    let size = if number.is_multiple_of(23) { 80_000 } else { 40 + (number % 2000) as usize };
-    format!("number {number}\r\n").into_bytes().into_iter().cycle().take(size).collect()
-}
-
-async fn try_body(client: &Client, bytes: &[u8]) -> Option<Body> {
-    if bytes.len() <= libmox_store::INLINE_OCTETS {
-        return Some(Body::Inline(bytes.to_vec()));
-    }
-    let (body, descriptors) = client.ask_with(Stage, vec![]).await.ok()?;
-    std::fs::File::from(descriptors.into_iter().next()?).write_all(bytes).unwrap();
-    Some(Body::Staged { body, size: ByteCount(bytes.len() as u64) })
-}
-
-async fn delivering(dir: std::path::PathBuf, notes: Shared, mut number: u64) -> Option<()> {
-    let smtp = client(&dir, Role::Smtp);
-    loop {
-        number += 1;
-        let bytes = body(number);
-        let given = try_body(&smtp, &bytes).await?;
-        let stored = smtp.ask(deliver(&["jane@example.org"], given)).await.ok()?;
-        let [Delivered::Stored(stored)] = stored[..] else { panic!("{stored:?}") };
-        let known = Known { mailboxes: BTreeSet::from(["Inbox"]), body: bytes, ..Known::default() };
-        let mut notes = notes.lock().unwrap();
-        notes.acknowledged += 1;
-        // A reader may have found and changed it already.
-        notes.messages.entry(stored.id).or_insert(known);
-    }
-}
-
-async fn sign_in(client: &Client) -> Option<SessionId> {
-    match client.ask(password_login("jane@example.org", PASSWORD)).await.ok()? {
-        LoginOutcome::SignedIn(signed_in) => Some(signed_in.session),
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn listed(client: &Client, session: SessionId, mailbox: MailboxId) -> Option<Vec<MessageRecord>> {
-    let list =
-        MessageList { session, mailbox, uids: UidSet::all(), changed_since: None, want: Want::default() };
-    let mut items = client.stream(libmox_store::Request::MessageList(list)).await.ok()?;
-    let mut records = Vec::new();
-    while let Some(item) = items.next().await {
-        let Item::Messages(part) = item.ok()? else { return None };
-        records.extend(part);
-    }
-    Some(records)
-}
-
-async fn mailboxes(client: &Client, session: SessionId) -> Option<BTreeMap<String, MailboxId>> {
-    let list = client.ask(MailboxList { session }).await.ok()?;
-    Some(list.mailboxes.into_iter().map(|mailbox| (mailbox.name.to_string(), mailbox.id)).collect())
-}
-
-/// Flags, moves, appends and expunges. Only one of these runs, so what it did not ask for does not happen.
-async fn reading(dir: std::path::PathBuf, notes: Shared, mut seed: u64) -> Option<()> {
-    let imap = client(&dir, Role::Imap);
-    let session = sign_in(&imap).await?;
-    let ids = mailboxes(&imap, session).await?;
-    let (inbox, archive) = (ids["Inbox"], ids["Archive"]);
-    loop {
-        let records = listed(&imap, session, inbox).await?;
-        for record in records.iter().take(20) {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let one: UidSet = [record.uid].into_iter().collect();
-            if !notes.lock().unwrap().messages.contains_key(&record.id) {
-                continue;
-            }
-            let note = |change: &dyn Fn(&mut Known)| {
-                let mut notes = notes.lock().unwrap();
-                notes.acknowledged += 1;
-                notes.messages.entry(record.id).and_modify(change);
-            };
-            match (seed >> 40) % 5 {
-                0 => {
-                    flag(&imap, session, inbox, one, Flag::Flagged).await?;
-                    note(&|known| known.flagged = true);
-                }
-                1 => {
-                    note(&|known| known.mailboxes.extend(["Archive"]));
-                    let take = Copy { session, mailbox: inbox, uids: one, to: name("Archive"), take: true };
-                    imap.ask(take).await.ok()?;
-                    note(&|known| known.mailboxes = BTreeSet::from(["Archive"]));
-                }
-                2 => {
-                    note(&|known| known.may_be_gone = true);
-                    flag(&imap, session, inbox, one.clone(), Flag::Deleted).await?;
-                    imap.ask(Expunge { session, mailbox: inbox, uids: Some(one) }).await.ok()?;
-                    note(&|known| known.gone = true);
-                }
-                3 => {
-                    let bytes = body(seed >> 33);
-                    let message = AppendMessage {
-                        body: try_body(&imap, &bytes).await?,
-                        prefix: vec![],
-                        facts: facts(),
-                        flags: Flags::NONE,
-                        keywords: vec![],
-                        received: Timestamp(1),
-                    };
-                    let append = Append { session, mailbox: name("Archive"), messages: vec![message] };
-                    let to: Uid = imap.ask(append).await.ok()?.to[0];
-                    let placed = listed(&imap, session, archive).await?;
-                    let id = placed.iter().find(|placed| placed.uid == to).unwrap().id;
-                    let known =
-                        Known { mailboxes: BTreeSet::from(["Archive"]), body: bytes, ..Known::default() };
-                    notes.lock().unwrap().messages.insert(id, known);
-                }
-                _ => {}
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-async fn flag(
-    client: &Client,
-    session: SessionId,
-    mailbox: MailboxId,
-    uids: UidSet,
-    flag: Flag,
-) -> Option<()> {
-    let flags = Flags::NONE.with(flag);
-    let how = FlagsHow::Add;
-    let change = FlagsChange { session, mailbox, uids, how, flags, keywords: vec![], unchanged_since: None };
-    client.ask(change).await.ok().map(drop)
-}
-
-async fn sending(dir: std::path::PathBuf, notes: Shared) -> Option<()> {
-    let (submission, queue) = (client(&dir, Role::Submission), client(&dir, Role::Queue));
-    let session = sign_in(&submission).await?;
-    loop {
-        let add = QueueAdd {
-            session,
-            cid: Cid(1),
-            mail_from: ReversePath::Address(address("jane@example.org")),
-            header_from: None,
-            recipients: ["a@x.example", "b@x.example"]
-                .map(|to| QueueRecipient {
-                    address: address(to),
-                    notify: String::new(),
-                    orcpt: String::new(),
-                })
-                .to_vec(),
-            prefix: vec![b'P'; 100],
-            body: Body::Inline(vec![b'q'; 500]),
-            facts: facts(),
-            needs: libmox_store::Needs::default(),
-            release: None,
-        };
-        let ids = submission.ask(add).await.ok()?;
-        {
-            let mut notes = notes.lock().unwrap();
-            notes.acknowledged += 1;
-            notes.queued.extend(&ids);
-            notes.queued.remove(&ids[0]);
-            notes.unsure.insert(ids[0]);
-        }
-        let outcome = libmox_store::Outcome::Delivered;
-        let result = libmox_store::AttemptResult { id: ids[0], outcome, text: String::new(), took_ms: 1 };
-        queue.ask(QueueResult { results: vec![result], report: None }).await.ok()?;
-        let mut notes = notes.lock().unwrap();
-        notes.unsure.remove(&ids[0]);
-        notes.acknowledged += 1;
-    }
-}
-
-/// Compares what is there with what was acknowledged, and settles what was unsure.
-async fn verify(dir: &Path, notes: &Shared) {
-    let wrong = client(dir, Role::Admin).ask(Check { account: None }).await.unwrap();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    let imap = client(dir, Role::Imap);
-    let session = sign_in(&imap).await.unwrap();
-    let mut there: BTreeMap<MsgId, (String, MessageRecord)> = BTreeMap::new();
-    for (mailbox, id) in mailboxes(&imap, session).await.unwrap() {
-        for record in listed(&imap, session, id).await.unwrap() {
-            assert!(
-                there.insert(record.id, (mailbox.clone(), record)).is_none(),
-                "one message in two mailboxes"
-            );
-        }
-    }
-    let known = notes.lock().unwrap().messages.clone();
-    for (id, known) in &known {
-        match there.get(id) {
-            None => assert!(known.may_be_gone, "message {id} is lost: {:?}", known.mailboxes),
-            Some((mailbox, record)) => {
-                assert!(!known.gone, "message {id} came back");
-                assert!(known.mailboxes.contains(mailbox.as_str()), "message {id} is in {mailbox}");
-                assert!(!known.flagged || record.flags.has(Flag::Flagged), "message {id} lost its flag");
-            }
-        }
-    }
-    // Contents of the newest: the older ones were looked at before.
-    for (id, (_, record)) in there.iter().rev().take(60) {
-        let (content, descriptors) = imap.ask_with(MessageOpen { session, id: *id }, vec![]).await.unwrap();
-        assert_eq!(content.size.0 + content.prefix.len() as u64, record.size.0);
-        let bytes = match (content.inline, descriptors.into_iter().next()) {
-            (Some(bytes), _) => bytes.into_vec(),
-            (None, Some(descriptor)) => {
-                let mut bytes = Vec::new();
-                std::io::Read::read_to_end(&mut std::fs::File::from(descriptor), &mut bytes).unwrap();
-                bytes
-            }
-            (None, None) => panic!("no content"),
-        };
-        if let Some(known) = known.get(id) {
-            assert!(known.body == bytes, "content of {id}");
-        }
-    }
-    let entries = client(dir, Role::Queue).ask(QueueList { after: QueueId(0), most: 1000 }).await.unwrap();
-    let entries: BTreeSet<QueueId> = entries.into_iter().map(|entry| entry.id).collect();
-    let mut notes = notes.lock().unwrap();
-    let first: Vec<_> = notes.queued.iter().take(400).copied().collect();
-    assert!(first.iter().all(|id| entries.contains(id)), "queued mail is lost");
-    notes.unsure.clear();
-    for (id, known) in &mut notes.messages {
-        match there.get(id) {
-            None => known.gone = true,
-            Some((mailbox, _)) => {
-                known.mailboxes = [*known.mailboxes.iter().find(|one| *one == mailbox).unwrap()].into();
-                known.may_be_gone = false;
-            }
-        }
-    }
-}
+const KILLS: u64 = 12;
+/// Kills of one store; what it holds, and with it each comparison, grows.
+const STORE_KILLS: u64 = 25;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_store_keeps_every_promise() {
+    let kills = asked("MOX_KILLS", KILLS);
+    let (mut done, mut acknowledged) = (0, 0);
+    while done < kills {
+        let some = STORE_KILLS.min(kills - done);
+        acknowledged += killed(some, 0x2545_f491_4f6c_dd1d + done).await;
+        done += some;
+        println!("{done} kills, {acknowledged} acknowledged changes");
+    }
+    assert!(acknowledged > 10 * kills, "only {acknowledged} acknowledged changes");
+}
+
+/// Kills one store again and again. Returns how many changes it acknowledged.
+async fn killed(kills: u64, mut seed: u64) -> u64 {
     let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
     let notes = Shared::default();
-    let mut seed = 0x2545_f491_4f6c_dd1du64;
-    let rounds = std::env::var("MOX_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
-    for round in 0..=rounds {
-        let mut child = spawn(dir.path());
-        for _ in 0..500 {
-            // The old socket may still lie there: only an answer says that the new store is up.
-            if client(dir.path(), Role::Admin).ask(libmox_store::Ping).await.is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    for round in 0..=kills {
+        let start = Start { sockets: dir.path(), data: &data, boot: 1, unsynced: false };
+        let mut child = spawn(&start).await.unwrap();
         if round == 0 {
-            let password = PASSWORD.to_owned();
-            let set = AccountSetPassword { account: "jane".into(), password };
-            client(dir.path(), Role::Admin).ask(set).await.unwrap();
+            set_passwords(dir.path()).await;
         } else {
             verify(dir.path(), &notes).await;
         }
-        if round == rounds {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            break;
-        }
-        let mut clients = tokio::task::JoinSet::new();
-        for lane in 0..3 {
-            clients.spawn(delivering(dir.path().into(), notes.clone(), round * 1_000_000 + lane * 100_000));
-        }
-        clients.spawn(reading(dir.path().into(), notes.clone(), seed | 1));
-        clients.spawn(sending(dir.path().into(), notes.clone()));
+        let mut clients = clients(dir.path(), &notes, round);
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        tokio::time::sleep(Duration::from_millis(150 + (seed >> 33) % 350)).await;
+        if round < kills {
+            tokio::time::sleep(Duration::from_millis(100 + (seed >> 33) % 350)).await;
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         clients.shutdown().await;
     }
-    let acknowledged = notes.lock().unwrap().acknowledged;
-    println!("{rounds} kills, {acknowledged} acknowledged changes");
-    assert!(acknowledged > 200, "only {acknowledged} acknowledged changes");
+    notes.lock().unwrap().acknowledged
 }

@@ -1,13 +1,23 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
+mod cutfs;
+mod faults;
 mod here;
 mod kills;
 mod life;
+mod load;
 mod logins;
 mod mail;
 mod model;
+mod operations;
 mod outgoing;
+mod power;
 mod receiving;
+mod rejects;
+mod soak;
+mod tables;
+mod threads;
+mod upgrades;
 
 use crate::directory::{Directory, tests::sample};
 use crate::engine::Options;
@@ -213,6 +223,7 @@ pub fn deliver(to: &[&str], body: Body) -> Deliver {
             .map(|to| DeliverTo {
                 recipient: recipient(to),
                 prefix: format!("Delivered-To: {to}\r\n").into(),
+                destined: None,
             })
             .collect(),
     }
