@@ -34,13 +34,26 @@ pub enum Kind {
     Credit = 4,
     /// The caller no longer wants this stream.
     Cancel = 5,
+    /// A request that is carried out once, however often it comes: [`crate::OnceKey`], then the request.
+    CallOnce = 6,
+    /// The other side stops: every request it read is answered, those that are not it never saw.
+    Bye = 7,
 }
 
 impl Kind {
     fn read(byte: u8) -> Option<Self> {
-        [Self::Hello, Self::Call, Self::Reply, Self::Item, Self::Credit, Self::Cancel]
-            .into_iter()
-            .find(|k| *k as u8 == byte)
+        [
+            Self::Hello,
+            Self::Call,
+            Self::Reply,
+            Self::Item,
+            Self::Credit,
+            Self::Cancel,
+            Self::CallOnce,
+            Self::Bye,
+        ]
+        .into_iter()
+        .find(|k| *k as u8 == byte)
     }
 }
 

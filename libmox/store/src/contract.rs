@@ -83,6 +83,7 @@ libmox_ipc::verbs! {
     Check => Vec<String>,
     Checkpoint => (),
     QueueDeliver => Vec<DeliveredHere>,
+    DeliverTogether => Together,
     ThreadChange => Changed,
     ThreadOf => ThreadPlace,
     ThreadsReassign => u64,
@@ -105,7 +106,6 @@ libmox_ipc::verbs! {
     BackupProgress => Progress,
     Repair => Vec<String>,
     Acknowledge => (),
-    DeliverTogether => Together,
 }
 
 #[cfg(test)]

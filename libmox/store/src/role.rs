@@ -50,7 +50,7 @@ impl Role {
                 matches!(self, Self::Smtp | Self::Submission | Self::Imap | Self::Queue)
             }
             R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
-            R::Deliver(_) | R::Analyze(_) | R::DeliverTogether(_) => self == Self::Smtp,
+            R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) => self == Self::Smtp,
             R::LoginPassword(_) | R::ScramStart(_) | R::ScramFinish(_) | R::SignOut(_) => {
                 matches!(self, Self::Submission | Self::Imap)
             }

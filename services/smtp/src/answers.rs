@@ -2,6 +2,7 @@
 
 use crate::report::{self, Failed, Why};
 use crate::{events, policy};
+use libmox_ipc::Verb;
 use libmox_message::Parser;
 use libmox_message::received::{self, Received, With};
 use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
@@ -13,8 +14,8 @@ use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
-    Body, CheckRecipient, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, RecipientPath, Store,
-    StoreError, Together, Verdict,
+    Body, CheckRecipient, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, Fault, RecipientPath, Store,
+    StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Cid, LocalPart, ReversePath, Timestamp};
 use libmox_verify::{Shape, Spf, Verified, Verifier, Verify};
@@ -182,12 +183,12 @@ impl Answers {
             recipients,
         };
         let outcome = match transaction.recipients.len() {
-            1 => self.store.ask(request).await.map(|outcomes| {
+            1 => self.hand_in(&mut taken, request, |deliver| deliver).await.map(|outcomes| {
                 let reply = policy::judge_delivery(&outcomes);
                 let reason = if reply.is_error() { format!("{outcomes:?}") } else { String::new() };
                 (reply, reason)
             }),
-            _ => self.deliver_together(request, known, failed, &taken, now).await,
+            _ => self.deliver_together(request, known, failed, &mut taken, now).await,
         };
         match outcome {
             Ok((reply, reason)) if reply.is_error() => self.refuse(transaction, reply, &reason),
@@ -206,6 +207,35 @@ impl Answers {
         }
     }
 
+    /// Hands a delivery in, once: a store that restarts, or dies, in the middle of it is not the sender's business.
+    async fn hand_in<V: Verb<StoreContract>>(
+        &self,
+        taken: &mut Taken<MaybeParser>,
+        deliver: Deliver,
+        verb: impl Fn(Deliver) -> V,
+    ) -> Result<V::Reply, StoreError> {
+        let key = clock::once_key();
+        if let Body::Inline(_) = deliver.body {
+            return self.store.ask_once(key, verb(deliver)).await;
+        }
+        let mut request = deliver;
+        for _ in 1..TRIES {
+            let outcome = self.store.ask_once(key, verb(request.clone())).await;
+            // The file belonged to a store that is gone; the message was not delivered, or the key had told.
+            if outcome.as_ref().err().and_then(StoreError::fault) != Some(&Fault::NoBody) {
+                return outcome;
+            }
+            match taken.restage().await {
+                Ok(body) => request.body = body,
+                Err(error) => {
+                    events::unavailable(self.cid, "staging file", &error);
+                    return outcome;
+                }
+            }
+        }
+        self.store.ask_once(key, verb(request)).await
+    }
+
     /// Row SR-35: everyone who can have it gets it, the sender hears about the others, in one change. Who cannot have
     /// it is known for sure only when the store tries, so it may take a second try without them.
     async fn deliver_together(
@@ -213,12 +243,17 @@ impl Answers {
         mut deliver: Deliver,
         mut known: Vec<&RcptPath>,
         mut failed: Vec<Failed>,
-        taken: &Taken<MaybeParser>,
+        taken: &mut Taken<MaybeParser>,
         now: Timestamp,
     ) -> Result<(Reply, String), StoreError> {
         for _ in 0..TRIES {
             let report = if failed.is_empty() { None } else { self.report(&deliver, &failed, taken, now) };
-            let against = match self.store.ask(DeliverTogether { deliver: deliver.clone(), report }).await? {
+            let together = |deliver| DeliverTogether { deliver, report: report.clone() };
+            let outcome = self.hand_in(taken, deliver.clone(), together).await?;
+            if let (Body::Staged { .. }, Some(body)) = (&deliver.body, taken.staged()) {
+                deliver.body = body;
+            }
+            let against = match outcome {
                 Together::Stored(proof) => {
                     for one in &failed {
                         events::reported(self.cid, &one.address, &deliver.mail_from);
@@ -317,7 +352,7 @@ impl Policy for Answers {
         {
             return Answer::Refuse(reply);
         }
-        match self.store.ask(CheckRecipient { recipient: path_of(to) }).await {
+        match self.store.repeat(CheckRecipient { recipient: path_of(to) }).await {
             Ok(status) => match policy::judge_recipient(&status) {
                 refused @ Answer::Refuse(_) => refused,
                 accepted if transaction.recipients.is_empty() => accepted,

@@ -25,6 +25,7 @@ pub(crate) struct Failed {
 pub(crate) enum Why {
     UnknownUser,
     OverQuota,
+    Refused,
 }
 
 impl Why {
@@ -33,7 +34,8 @@ impl Why {
         match outcome {
             Delivered::UnknownUser => Some(Self::UnknownUser),
             Delivered::OverQuota => Some(Self::OverQuota),
-            Delivered::Stored(_) | Delivered::Deferred(_) | Delivered::Refused { .. } => None,
+            Delivered::Refused { .. } => Some(Self::Refused),
+            Delivered::Stored(_) | Delivered::Deferred(_) => None,
         }
     }
 
@@ -41,6 +43,7 @@ impl Why {
         match self {
             Self::UnknownUser => ("5.1.1", "no such user here"),
             Self::OverQuota => ("5.2.2", "mailbox is full"),
+            Self::Refused => ("5.7.1", "refused"),
         }
     }
 }

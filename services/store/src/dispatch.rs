@@ -2,7 +2,7 @@
 
 use crate::limits::STAGED;
 use crate::store::Peer;
-use libmox_ipc::Answer;
+use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{Fault, Reply, Request, StoreContract, StoreStatus};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -35,8 +35,9 @@ pub async fn dispatch(
         // Not at hand: it can take long, and a store that is told to stop ends it.
         Request::Backup(_) => answer.reply(store.backup(given).await.map(Reply::Backup)).await,
         request => {
+            let once = answer.once();
             let _at_hand = AtHand::new(&store.at_hand);
-            match reply(peer, request).await {
+            match reply(peer, request, once).await {
                 Ok((reply, descriptors)) => answer.reply_with(Ok(reply), descriptors).await,
                 Err(fault) => answer.reply(Err(fault)).await,
             }
@@ -60,7 +61,7 @@ impl Drop for AtHand<'_> {
     }
 }
 
-async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
+async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Outcome {
     use Request as R;
     let store = &peer.store;
     let plain = |reply| Ok((reply, Vec::new()));
@@ -84,9 +85,9 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
         R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
-        R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request).await?)),
+        R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request, once).await?)),
         R::DeliverTogether(request) => {
-            plain(Reply::DeliverTogether(store.deliver_together(peer, request).await?))
+            plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
         }
         R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
@@ -98,8 +99,12 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::CheckSender(store.may_send_as(&session, &request.address)))
         }
         R::QueueAdd(request) => {
+            // Before the session: after a restart only the reply is there.
+            if let Some(reply) = store.replied(once)? {
+                return plain(Reply::QueueAdd(reply));
+            }
             let session = peer.session(request.session)?;
-            plain(Reply::QueueAdd(store.queue_add(peer, &session, request).await?))
+            plain(Reply::QueueAdd(store.queue_add(peer, &session, request, once).await?))
         }
         R::MailboxList(_)
         | R::MailboxCreate(_)

@@ -45,6 +45,7 @@
 //! | `D` due(8) id(8) | empty: entry `id` is due then (not for held ones) |
 //! | `M` id(8) | [`crate::records::QueueMessage`], shared by the entries of one message |
 //! | `P` id(8) chunk(2) | blob: prefix of a queued message |
+//! | `O` at(8) random(8) chunk(2) | blob: reply to a request that must be carried out once |
 //!
 //! `hash` is the front of a SHA-256; `newest` is a time whose order is turned round.
 //!
@@ -52,6 +53,7 @@
 //! A change of this table raises `V`; a change of a record raises the record's version, and older ones stay readable.
 //! What has to be made anew for old records is made by the upgrade of each account ([`crate::upgrade`]).
 
+use libmox_ipc::OnceKey;
 use libmox_types::{
     AccountId, Address, Domain, MailboxId, MailboxName, ModSeq, MsgId, QueueId, Timestamp, Uid,
 };
@@ -424,6 +426,12 @@ pub fn due_parts(key: &[u8]) -> Option<(Timestamp, QueueId)> {
 /// What the entries of a message share.
 pub fn queue_message(id: QueueId) -> Vec<u8> {
     with(vec![b'M'], &[&id.0.to_be_bytes()])
+}
+
+/// Reply to a request that must be carried out once, without the chunk number. In order of their times, so that old
+/// ones are found.
+pub fn once(key: OnceKey) -> Vec<u8> {
+    with(vec![b'O'], &[&key.at.to_be_bytes(), &key.random.to_be_bytes()])
 }
 
 /// Prefix of a queued message, without the chunk number.

@@ -25,6 +25,7 @@ mod login;
 mod mail;
 pub mod offline;
 mod older;
+mod once;
 mod operate;
 mod outgoing;
 mod queue;

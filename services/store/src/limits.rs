@@ -22,6 +22,10 @@ pub const MESSAGE_ID_OCTETS: usize = 1_000;
 pub const STAGED: usize = 256;
 /// Staged bodies being synced at one time.
 pub const SEALING: usize = 16;
+/// How long the reply to a request that must be carried out once is kept. Longer than anybody repeats one.
+pub const ONCE_AGE: i64 = 4 * libmox_ipc::limits::REPEAT_FOR.as_secs().cast_signed();
+/// Such replies forgotten in one change.
+pub const ONCE_FORGOTTEN: usize = 10_000;
 /// Recipients of one delivery or submission.
 pub const RECIPIENTS: usize = 1_000;
 /// Mailboxes of an account.

@@ -18,7 +18,7 @@ use crate::records::{
 use crate::retired::{self, Leaving};
 use crate::store::{Given, Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer};
-use libmox_ipc::Answer;
+use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{
     Content, Due, Fault, Item, Marks, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry,
     QueueRecipient, QueueResult, Report, StoreContract,
@@ -174,6 +174,7 @@ impl Store {
         peer: &Peer,
         session: &Session,
         request: QueueAdd,
+        once: Option<OnceKey>,
     ) -> Result<Vec<QueueId>, Fault> {
         if request.recipients.is_empty() || request.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
@@ -207,14 +208,21 @@ impl Store {
         let live = self.accounts.live(session.account);
         let account_lock = live.lock.lock().await;
         let add = |queue: &mut Queue<'_>| {
+            if Store::is_under_way(queue.tx, once)? {
+                return Ok(None);
+            }
             queue.tx.get(&keys::account_record(session.account))?.ok_or(Fault::NoAccount)?;
             let ids = queue.add(&new, &request.recipients, &given, now)?;
             let addresses = request.recipients.iter().map(|recipient| recipient.address.clone());
             let entries: Vec<_> = ids.iter().copied().zip(addresses).collect();
             note_sent(queue.tx, session.account, now, &entries)?;
-            Ok(ids)
+            Store::keep_reply(queue.tx, once, &ids)?;
+            Ok(Some(ids))
         };
-        let ids = self.queue_change_with(add, account_lock).await?;
+        let ids = match self.queue_change_with(add, account_lock).await? {
+            Some(ids) => ids,
+            None => self.reply_under_way(once).await?,
+        };
         peer.used(&request.body);
         Ok(ids)
     }

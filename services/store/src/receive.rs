@@ -10,6 +10,7 @@ use crate::limits::RECIPIENTS;
 use crate::records::{Cold, Origin, Read};
 use crate::store::{Given, Peer, Store, check_prefix};
 use crate::writer::{Arrival, Happened, NewMessage, Writer};
+use libmox_ipc::OnceKey;
 use libmox_store::{
     Deliver, Delivered, Destined, Fault, Mark, Marks, RecipientPath, RecipientStatus, Stored,
 };
@@ -22,6 +23,12 @@ fn as_text(recipient: &RecipientPath) -> String {
         RecipientPath::Postmaster => "postmaster".into(),
         RecipientPath::Literal(local, ip) => format!("{local}@[{ip}]"),
     }
+}
+
+/// Whoever has no result yet is told to come again.
+fn all_results(results: &mut [Option<Delivered>]) -> Vec<Delivered> {
+    let none = || Delivered::Deferred("no result".into());
+    results.iter_mut().map(|result| result.get_or_insert_with(none).clone()).collect()
 }
 
 impl Store {
@@ -42,7 +49,16 @@ impl Store {
     }
 
     /// One message to all its recipients, in one change. An account that is meant twice gets it once.
-    pub async fn deliver(&self, peer: &Peer, request: Deliver) -> Result<Vec<Delivered>, Fault> {
+    pub async fn deliver(
+        &self,
+        peer: &Peer,
+        request: Deliver,
+        once: Option<OnceKey>,
+    ) -> Result<Vec<Delivered>, Fault> {
+        // Before the body: after a restart only the reply is there.
+        if let Some(reply) = self.replied(once)? {
+            return Ok(reply);
+        }
         if request.recipients.is_empty() || request.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
         }
@@ -64,11 +80,13 @@ impl Store {
         }
         if !by_account.is_empty() {
             let given = peer.body(&request.body).await?;
-            self.deliver_to(&request, &given, &by_account, &mut results).await?;
+            let reply = self.deliver_to(&request, &given, &by_account, &mut results, once).await?;
             peer.used(&request.body);
+            if let Some(reply) = reply {
+                return Ok(reply);
+            }
         }
-        let none = || Delivered::Deferred("no result".into());
-        Ok(results.into_iter().map(|result| result.unwrap_or_else(none)).collect())
+        Ok(all_results(&mut results))
     }
 
     async fn deliver_to(
@@ -77,12 +95,17 @@ impl Store {
         given: &Given,
         by_account: &BTreeMap<AccountId, (String, Vec<usize>)>,
         results: &mut [Option<Delivered>],
-    ) -> Result<(), Fault> {
+        once: Option<OnceKey>,
+    ) -> Result<Option<Vec<Delivered>>, Fault> {
         let mut tx = self.engine.begin().await?;
         let lives: Vec<_> = by_account.keys().map(|id| self.accounts.live(*id)).collect();
         let mut locks = Vec::with_capacity(lives.len());
         for live in &lives {
             locks.push(live.lock.lock().await);
+        }
+        if Self::is_under_way(&tx, once)? {
+            drop((locks, tx));
+            return self.reply_under_way(once).await.map(Some);
         }
         let mut source = None;
         let mut stored = false;
@@ -110,11 +133,12 @@ impl Store {
             }
         }
         if stored {
+            Self::keep_reply(&mut tx, once, &all_results(results))?;
             let ticket = tx.submit()?;
             drop(locks);
             ticket.committed().await?;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The records of one delivery; none for a reject that is not kept. Whatever can refuse it does so before the

@@ -437,7 +437,8 @@ impl Peer {
             store,
             sessions: Mutex::default(),
             staged: Mutex::default(),
-            next_body: AtomicU64::new(1),
+            // A client that missed the end of its old connection must not name a body of this one.
+            next_body: AtomicU64::new(libmox_service::clock::random_u64() >> 16),
         }
     }
 

@@ -7,23 +7,32 @@ use crate::directory::Destination;
 use crate::engine::FileName;
 use crate::limits::RECIPIENTS;
 use crate::store::{Peer, Store, check_prefix};
-use libmox_store::{DeliverTogether, Delivered, Fault, Stored, Together};
+use libmox_ipc::OnceKey;
+use libmox_store::{DeliverTo, DeliverTogether, Delivered, Fault, Stored, Together};
 use libmox_types::AccountId;
 use std::collections::BTreeMap;
 
+fn is_reject(to: &DeliverTo) -> bool {
+    to.destined.as_ref().is_some_and(|destined| destined.reject.is_some())
+}
+
 impl Store {
     /// See [`DeliverTogether`].
-    pub async fn deliver_together(&self, peer: &Peer, request: DeliverTogether) -> Result<Together, Fault> {
+    pub async fn deliver_together(
+        &self,
+        peer: &Peer,
+        request: DeliverTogether,
+        once: Option<OnceKey>,
+    ) -> Result<Together, Fault> {
+        if let Some(reply) = self.replied(once)? {
+            return Ok(reply);
+        }
         let DeliverTogether { deliver, report } = request;
         if deliver.recipients.is_empty() || deliver.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
         }
         for recipient in &deliver.recipients {
             check_prefix(&recipient.prefix)?;
-            // A reject is told to the sender's server, and that would be told for everybody.
-            if recipient.destined.as_ref().is_some_and(|destined| destined.reject.is_some()) {
-                return Err(Fault::Invalid("a reject among recipients who are served together".into()));
-            }
         }
         let directory = self.directory();
         let mut against: Vec<Option<Delivered>> = vec![None; deliver.recipients.len()];
@@ -65,13 +74,21 @@ impl Store {
             (Some(_), None) => Some(self.queue_lock.lock().await),
             _ => None,
         };
+        if Self::is_under_way(&tx, once)? {
+            drop((queue_lock, locks, tx));
+            return self.reply_under_way(once).await;
+        }
         let mut stored: Vec<Option<Stored>> = vec![None; deliver.recipients.len()];
         let mut source = None;
         for live in &lives {
             // The report's reader need not be among the recipients.
             let Some((name, places)) = by_account.get(&live.id) else { continue };
             let outcome = match self.deliver_one(&mut tx, live.id, name, &deliver, &given, places[0]) {
+                // Here a reject is not kept: it would be the only one to have the message.
                 Ok(None) => Err(Delivered::Refused { kept: false }),
+                Ok(Some(_)) if is_reject(&deliver.recipients[places[0]]) => {
+                    Err(Delivered::Refused { kept: false })
+                }
                 Ok(Some((id, happened))) => {
                     let change = tx.change();
                     let at = *source.get_or_insert_with(|| change.source(given.source()));
@@ -102,6 +119,8 @@ impl Store {
             (Some((report, body)), None) => self.report_queued(&mut tx, report, body)?,
             (None, _) => {}
         }
+        let reply = Together::Stored(stored);
+        Self::keep_reply(&mut tx, once, &reply)?;
         let ticket = tx.submit()?;
         drop((queue_lock, locks));
         ticket.committed().await?;
@@ -109,6 +128,6 @@ impl Store {
         if let Some((report, _)) = &report {
             peer.used(&report.body);
         }
-        Ok(Together::Stored(stored))
+        Ok(reply)
     }
 }
