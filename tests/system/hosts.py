@@ -3,20 +3,31 @@
 Everything lives in network namespaces of our own: nothing here touches the machine's network.
 """
 import glob
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+import traceback
 
 CACHE = os.path.expanduser("~/.cache/mox")
 PACKAGES = os.environ.get("MOX_PACKAGES", f"{CACHE}/packages/deb")
 INCLUDE = ("systemd,systemd-sysv,dbus,polkitd,ca-certificates,curl,swaks,iproute2,procps,netcat-openbsd,"
-           "libnet-ssleay-perl,libio-socket-ssl-perl,isync,cron")
+           "libnet-ssleay-perl,libio-socket-ssl-perl,isync,cron,openssl")
 SUITE = "bookworm"
 DNS = "192.0.2.53"
+# Two systemds in one control group would remove each other's: each host gets one of its own, cgroup v1 and v2 alike.
+OWN_CGROUP = """
+for root in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+  [ -f $root/cgroup.procs ] || continue
+  mkdir -p $root/$0 && echo $$ >$root/$0/cgroup.procs
+done
+exec "$@"
+"""
 
 
 def sh(command, check=True, **more):
@@ -29,12 +40,12 @@ def sh(command, check=True, **more):
 
 def image(more=""):
     """A small Debian with systemd, made once; one with more packages beside it."""
-    path = f"{CACHE}/image/{SUITE}" + (f"-{more}" if more else "")
+    include = f"{INCLUDE},{more}" if more else INCLUDE
+    path = f"{CACHE}/image/{SUITE}-{hashlib.sha256(include.encode()).hexdigest()[:12]}"
     if not os.path.isdir(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.rmtree(path + ".new", ignore_errors=True)
         print("making the container image", flush=True)
-        include = f"{INCLUDE},{more}" if more else INCLUDE
         sh(["mmdebstrap", "--variant=minbase", f"--include={include}", SUITE, path + ".new"])
         os.rename(path + ".new", path)
     return path
@@ -113,8 +124,8 @@ class Host:
             file.write(f"127.0.0.1 localhost {name}\n::1 localhost\n")
         self.log = open(f"{work}/{name}.log", "w")
         self.nspawn = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-D", self.root, "--boot",
-             f"--network-namespace-path=/run/netns/mox{name}", "-M", f"mox-{name}", f"--bind-ro={packages}:/packages"],
+            ["/bin/sh", "-c", OWN_CGROUP, f"mox-{name}", "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-D", self.root, "--boot",
+             f"--network-namespace-path=/run/netns/mox{name}", "-M", f"mox-{name}", "--resolv-conf=off", f"--bind-ro={packages}:/packages"],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
         self.leader = None
         for _ in range(200):
@@ -179,6 +190,8 @@ class Host:
             os.killpg(self.nspawn.pid, signal.SIGKILL)
             self.nspawn.wait()
         self.log.close()
+        sh(f"find /sys/fs/cgroup/systemd/mox-{self.name} /sys/fs/cgroup/unified/mox-{self.name} /sys/fs/cgroup/mox-{self.name} "
+           "-depth -type d -exec rmdir {} +", check=False)
 
 
 def workspace():
@@ -187,3 +200,32 @@ def workspace():
 
 def packages():
     return sorted(glob.glob(f"{PACKAGES}/*.deb"))
+
+
+def run_tests(kind, world, setup, tests, wanted):
+    """Runs the set-up, then the tests named in wanted (all if none is), prints a line each, and leaves with their result."""
+    unknown = set(wanted) - {test.__name__ for test in tests}
+    if unknown:
+        sys.exit(f"no such test: {' '.join(sorted(unknown))}")
+    failed = passed = 0
+    try:
+        for test in setup + [t for t in tests if not wanted or t.__name__ in wanted]:
+            began = time.time()
+            try:
+                test(world)
+                passed += 1
+                print(f"system: {test.__name__} ok ({time.time() - began:.1f} s)", flush=True)
+            except Exception:
+                failed += 1
+                print(f"system: {test.__name__} FAILED\n{traceback.format_exc()}", flush=True)
+                if test in setup:
+                    for host in world.hosts:
+                        print(host.journal())
+                    break
+    finally:
+        world.close()
+    print(f"\nsystem: {passed} {kind} tests passed, {failed} failed")
+    if failed:
+        print(f"journals and roots are in {world.work}")
+        sys.exit(1)
+    shutil.rmtree(world.work, ignore_errors=True)

@@ -4,13 +4,12 @@
 usage: main.py [name ...]   runs all tests in order, or only those named (the set-up always runs)
 Prints "system: name ok" for each. Leaves the work folder behind on failure.
 """
-import shutil
+import json
 import sys
 import threading
 import time
-import traceback
 
-from hosts import DNS, Host, Link, packages, sh, workspace
+from hosts import DNS, Host, Link, packages, run_tests, sh, workspace
 
 SERVICES = ["store", "keys", "verify", "smtp", "submission", "imap", "queue", "admin"]
 IDLE = "[service]\nidle-exit = \"2s\"\nstore-idle-exit = \"3s\"\n"
@@ -22,12 +21,6 @@ class World:
         self.link = Link(self.work)
         self.hosts = []
 
-    def boot(self):
-        self.anchor = self.link.make_key()
-        self.link.serve([])
-        self.a = self.host("h1", "192.0.2.1")
-        self.b = self.host("h2", "192.0.2.2")
-
     def host(self, name, address):
         host = Host(self.link, name, address, self.work)
         self.hosts.append(host)
@@ -37,6 +30,13 @@ class World:
         for host in self.hosts:
             host.close()
         self.link.close()
+
+
+def two_hosts_boot(w):
+    w.anchor = w.link.make_key()
+    w.link.serve([])
+    w.a = w.host("h1", "192.0.2.1")
+    w.b = w.host("h2", "192.0.2.2")
 
 
 def packages_install_and_listen_on_loopback_only(w):
@@ -97,7 +97,6 @@ def one_connection_id_follows_a_message(w):
     out = send(w.a, "you@h2.test", "follow")
     w.b.wait_for("SUBJECT follow")
     cid = next(line for line in w.a.journal("-t mox-submission -o json --no-pager -n 50").splitlines()[::-1] if "MOX_CID" in line)
-    import json
     cid = json.loads(cid)["MOX_CID"]
     deadline = time.time() + 20
     while time.time() < deadline:
@@ -210,13 +209,13 @@ def an_upgrade_under_load_refuses_nobody(w):
 
 PROBE = r"""#!/bin/sh
 try() { name=$1; shift; if "$@" >/dev/null 2>&1; then echo "probe $name yes"; else echo "probe $name no"; fi; }
-try mail sh -c 'ls /var/lib/mox/* && cat /var/lib/mox/journal/*'
-try keys sh -c 'ls /var/lib/mox-keys/* && cat /var/lib/mox-keys/*/*'
+try mail sh -c 'cat "$(find /var/lib/mox -type f | head -n 1)"'
+try keys sh -c 'cat "$(find /var/lib/mox-keys -name "*.pem" | head -n 1)"'
 try outbound nc -w 2 -z 192.0.2.1 25
 try dns nc -w 2 -z 192.0.2.53 53
 try homes ls /root
 try config sh -c 'echo x >> /etc/mox/domains.toml'
-for socket in store-smtp store-imap store-queue store-admin keys-smtp keys-submission keys-admin verify; do
+for socket in store-smtp store-submission store-imap store-queue store-admin keys-smtp keys-submission keys-imap keys-queue keys-admin verify; do
   try socket-$socket nc -w 1 -U -z /run/mox/$socket.sock
 done
 """
@@ -227,19 +226,21 @@ MAY = {
     "keys": {"keys"},
     "verify": {"outbound", "dns"},
     "smtp": {"socket-store-smtp", "socket-keys-smtp", "socket-verify"},
-    "submission": {"socket-keys-submission"},
-    "imap": {"socket-store-imap"},
-    "queue": {"outbound", "dns", "socket-store-queue"},
+    "submission": {"socket-store-submission", "socket-keys-submission"},
+    "imap": {"socket-store-imap", "socket-keys-imap"},
+    "queue": {"outbound", "dns", "socket-store-queue", "socket-keys-queue"},
     "admin": {"outbound", "dns", "config", "socket-store-admin", "socket-keys-admin"},
 }
 
 
 def every_sandbox_holds(w):
     host = w.b
+    send(w.b, "you@h2.test", "something to read")
+    w.b.wait_for('SUBJECT "something to read"')
     host.write("/usr/lib/mox/probe", PROBE)
     host.run("chmod 755 /usr/lib/mox/probe")
     for name in SERVICES:
-        folder = f"/run/systemd/system/mox-{name}.service.d"
+        folder = f"/etc/systemd/system/mox-{name}.service.d"
         host.run(f"systemctl stop mox-{name}.service; mkdir -p {folder}")
         host.write(f"{folder}/probe.conf", "[Service]\nType=oneshot\nWatchdogSec=0\nRestart=no\nExecStart=\nExecStart=/usr/lib/mox/probe\n")
         host.run("systemctl daemon-reload")
@@ -248,7 +249,7 @@ def every_sandbox_holds(w):
         out = host.run(f"journalctl -u mox-{name}.service -o cat --no-pager -n 40")
         host.run(f"cat /tmp/domains.toml > /etc/mox/domains.toml; rm -r {folder}; systemctl daemon-reload; systemctl reset-failed mox-{name}.service", check=False)
         results = dict(line.split()[1:3] for line in out.splitlines() if line.startswith("probe "))
-        assert len(results) == 14, f"{name}: {out}"
+        assert len(results) == 17, f"{name}: {out}"
         can = {what for what, answer in results.items() if answer == "yes"}
         assert can == MAY[name], f"mox-{name} can {sorted(can)}, should {sorted(MAY[name])}"
 
@@ -286,12 +287,34 @@ Patterns *
 Create Both
 Expunge Both
 """)
+    send(w.a, "you@h1.test", "to be synchronised")
+    w.a.wait_for('SUBJECT "to be synchronised"')
     w.a.run("cp /var/lib/mox-keys/authority/certificate.pem /root/ca.pem")
     w.a.run("mbsync -a 2>&1")
     files = w.a.run("find /root/mail/INBOX -type f -path '*/cur/*' -o -type f -path '*/new/*' | wc -l").strip()
     assert int(files) == len(w.a.inbox()), f"{files} files, {len(w.a.inbox())} messages"
     w.a.run("f=$(ls -d /root/mail/INBOX/new/* /root/mail/INBOX/cur/* 2>/dev/null | head -1); mv $f /root/mail/INBOX/cur/$(basename $f | sed 's/:2,.*//'):2,FS; mbsync -a 2>&1")
     assert len(w.a.inbox("FLAGGED")) == 1
+
+
+def administrators_bring_certificates(w):
+    host = w.a
+    subject = f"openssl s_client -connect {host.address}:993 -servername mail.h1.test </dev/null 2>/dev/null | openssl x509 -noout -issuer -dates"
+    assert "issuer=CN = of my own" not in host.run(subject)
+    host.run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 -subj '/CN=of my own' "
+             "-addext subjectAltName=DNS:mail.h1.test -keyout /root/key.pem -out /root/chain.pem 2>&1 && chmod 600 /root/key.pem")
+    host.write("/etc/systemd/system/mox-keys.service.d/certificate.conf",
+               "[Service]\nLoadCredential=tls-certificate:/root/chain.pem\nLoadCredential=tls-key:/root/key.pem\n")
+    host.run("systemctl daemon-reload && systemctl try-restart 'mox-*.service'")
+    assert "issuer=CN = of my own" in host.run(subject), host.run(subject)
+    # A key that is not the certificate's is refused in words, and nothing is served with it.
+    host.run("openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:prime256v1 -out /root/key.pem 2>&1; systemctl restart mox-keys.service mox-imap.service",
+             check=False)
+    assert "issuer=CN = of my own" not in host.run(subject, check=False)
+    said = host.journal("-u mox-keys.service -o cat --no-pager -n 20")
+    assert "certificate" in said and "key" in said, said
+    host.run("rm -r /etc/systemd/system/mox-keys.service.d; systemctl daemon-reload; systemctl reset-failed 'mox-*'; systemctl try-restart 'mox-*.service'")
+    assert "of my own" not in host.run(subject)
 
 
 def purge_keeps_mail(w):
@@ -318,6 +341,7 @@ TESTS = [
     programs_send_through_sendmail,
     administrators_manage_over_the_bus,
     a_real_client_synchronises,
+    administrators_bring_certificates,
     nothing_runs_on_an_idle_system,
     mail_flows_without_the_bus,
     killed_services_lose_nothing,
@@ -328,30 +352,9 @@ TESTS = [
 
 
 def main():
-    wanted = sys.argv[1:]
     assert packages(), "no packages: make deb"
-    world, failed, passed = World(), 0, 0
-    try:
-        world.boot()
-        setup = [packages_install_and_listen_on_loopback_only, quickstart_sets_up_a_server]
-        for test in setup + [t for t in TESTS if not wanted or t.__name__ in wanted]:
-            began = time.time()
-            try:
-                test(world)
-                passed += 1
-                print(f"system: {test.__name__} ok ({time.time() - began:.1f} s)", flush=True)
-            except Exception:
-                failed += 1
-                print(f"system: {test.__name__} FAILED\n{traceback.format_exc()}", flush=True)
-                if test in setup:
-                    break
-    finally:
-        world.close()
-    print(f"\nsystem: {passed} passed, {failed} failed")
-    if failed:
-        print(f"journals and roots are in {world.work}")
-        sys.exit(1)
-    shutil.rmtree(world.work, ignore_errors=True)
+    setup = [two_hosts_boot, packages_install_and_listen_on_loopback_only, quickstart_sets_up_a_server]
+    run_tests("deb", World(), setup, TESTS, sys.argv[1:])
 
 
 if __name__ == "__main__":

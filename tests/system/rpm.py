@@ -11,9 +11,8 @@ import re
 import shutil
 import sys
 import time
-import traceback
 
-from hosts import CACHE, DNS, Host, image, sh, workspace
+from hosts import CACHE, DNS, Host, image, run_tests, sh, workspace
 from main import SERVICES, Load
 
 RPMS = os.environ.get("MOX_RPM_PACKAGES", f"{CACHE}/packages/rpm")
@@ -59,11 +58,15 @@ class World:
     def __init__(self):
         self.work = workspace()
         self.link = Alone()
-        self.host = None
+        self.hosts = []
+
+    @property
+    def host(self):
+        return self.hosts[0]
 
     def close(self):
-        if self.host:
-            self.host.close()
+        for host in self.hosts:
+            host.close()
             self.link.close()
 
 
@@ -84,7 +87,8 @@ def rpm_installs_and_starts(w):
               f"--repofrompath=mox,file://{w.work}/repository", "--repo=mox", "install", "mox"])
     assert "Complete!" in out and "mox-sendmail" in out, out
     assert not COMPLAINTS.search(out), out
-    w.host = host = Host(w.link, "rpm", "192.0.2.9", w.work, base=base, packages=RPMS)
+    host = Host(w.link, "rpm", "192.0.2.9", w.work, base=base, packages=RPMS)
+    w.hosts.append(host)
     shutil.rmtree(base)
 
     # Presets: installed, known to systemd, and nothing enabled or running.
@@ -156,30 +160,7 @@ def rpm_removal_keeps_mail(w):
 
 
 def main():
-    wanted = sys.argv[1:]
-    world, failed, passed = World(), 0, 0
-    tests = [rpm_upgrade_keeps_sockets, rpm_removal_keeps_mail]
-    try:
-        for test in [rpm_installs_and_starts] + [t for t in tests if not wanted or t.__name__ in wanted]:
-            began = time.time()
-            try:
-                test(world)
-                passed += 1
-                print(f"system: {test.__name__} ok ({time.time() - began:.1f} s)", flush=True)
-            except Exception:
-                failed += 1
-                print(f"system: {test.__name__} FAILED\n{traceback.format_exc()}", flush=True)
-                if test is rpm_installs_and_starts:
-                    if world.host:
-                        print(world.host.journal())
-                    break
-    finally:
-        world.close()
-    print(f"\nsystem: {passed} rpm tests passed, {failed} failed")
-    if failed:
-        print(f"the root and the repository are in {world.work}")
-        sys.exit(1)
-    shutil.rmtree(world.work, ignore_errors=True)
+    run_tests("rpm", World(), [rpm_installs_and_starts], [rpm_upgrade_keeps_sockets, rpm_removal_keeps_mail], sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ use libmox_service::tls::Tls;
 use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction};
+use libmox_smtp::simulated::{self, Simulated};
 use libmox_smtp::{Reply, data, limits};
 use libmox_store::Store;
-use libmox_types::ReversePath;
+use libmox_types::{LocalPart, ReversePath};
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -267,6 +268,17 @@ impl<P: Policy> Driver<'_, P> {
 
 fn internal() -> Reply {
     Reply::new(451, "4.3.0", "internal error")
+}
+
+/// What an address of a test instance asks for: a refusal, or silence until the client has had enough.
+pub async fn simulate(local: &LocalPart) -> Option<Reply> {
+    Some(match simulated::simulated(local)? {
+        Simulated::Refuse(code) => simulated::refusal(code),
+        Simulated::Silence => {
+            tokio::time::sleep(limits::SIMULATED_SILENCE).await;
+            simulated::refusal(451)
+        }
+    })
 }
 
 /// The store's words for a refusal, for strangers. An unknown outcome is never 5xx.

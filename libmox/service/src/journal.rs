@@ -5,14 +5,15 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+use tracing_subscriber::{Layer, Registry, reload};
 
 /// Changes the level of a running service.
 #[derive(Clone)]
 pub struct Journal {
-    filter: Option<Arc<reload::Handle<EnvFilter, Registry>>>,
+    filter: Option<Arc<reload::Handle<Targets, Registry>>>,
     level: Arc<std::sync::Mutex<String>>,
 }
 
@@ -44,7 +45,7 @@ impl Journal {
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false)
-                .with_filter(tracing_subscriber::filter::LevelFilter::TRACE)
+                .with_filter(LevelFilter::TRACE)
         });
         let started = tracing_subscriber::registry().with(filter_layer).with(journald).with(lines).try_init();
         Self {
@@ -77,16 +78,18 @@ impl Journal {
 }
 
 /// Ours at the level asked for; libraries no louder than `warn`.
-fn filter(level: &str) -> Option<EnvFilter> {
+fn filter(level: &str) -> Option<Targets> {
     if !["error", "warn", "info", "debug", "trace"].contains(&level) {
         return None;
     }
-    let names = ["store", "keys", "verify", "smtp", "submission", "imap", "queue", "admin", "cli", "dbus"];
-    let ours = names.map(|name| format!("mox_{name}={level}")).join(",");
-    let libraries =
-        ["ipc", "store", "keys", "verify", "service"].map(|name| format!("libmox_{name}={level}")).join(",");
-    let quiet = if level == "error" { "error" } else { "warn" };
-    EnvFilter::try_new(format!("{quiet},{ours},{libraries}")).ok()
+    let level: LevelFilter = level.parse().ok()?;
+    // A target stands for everything that begins with it.
+    Some(
+        Targets::new()
+            .with_default(level.min(LevelFilter::WARN))
+            .with_target("mox_", level)
+            .with_target("libmox_", level),
+    )
 }
 
 #[cfg(test)]
@@ -99,5 +102,17 @@ mod tests {
         assert_eq!(journal.set_level("loud"), Err(LevelFault));
         assert_eq!(journal.set_level("debug"), Ok(()));
         assert_eq!(journal.level(), "debug");
+    }
+
+    #[test]
+    fn libraries_are_quieter_than_we() {
+        use tracing::Level;
+        let debug = filter("debug").unwrap();
+        assert!(debug.would_enable("mox_store::engine", &Level::DEBUG));
+        assert!(debug.would_enable("libmox_ipc::server", &Level::DEBUG));
+        assert!(!debug.would_enable("rustls::server", &Level::INFO));
+        assert!(debug.would_enable("rustls::server", &Level::WARN));
+        let error = filter("error").unwrap();
+        assert!(!error.would_enable("mox_store", &Level::WARN) && !error.would_enable("zbus", &Level::WARN));
     }
 }

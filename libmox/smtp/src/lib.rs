@@ -13,6 +13,7 @@ pub mod data;
 pub mod limits;
 pub mod reply;
 pub mod session;
+pub mod simulated;
 
 pub use command::{Command, RcptPath};
 pub use reply::Reply;

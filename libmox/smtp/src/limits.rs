@@ -35,6 +35,8 @@ pub const COMMAND_WAIT: Duration = Duration::from_secs(5 * 60);
 pub const DATA_WAIT: Duration = Duration::from_secs(30);
 /// From MAIL to the end of the message. Row SR-20.
 pub const TRANSACTION_WAIT: Duration = Duration::from_secs(30 * 60);
+/// How long an address of a test instance that asks for silence gets it. Longer than clients wait.
+pub const SIMULATED_SILENCE: Duration = Duration::from_secs(3600);
 /// Before the answer when nobody named lives here. Row SR-17.
 pub const UNKNOWN_USER_DELAY: Duration = Duration::from_secs(5);
 /// RFC 4865 §4: as far into the future as a message may be held. Row SU-07.

@@ -39,7 +39,7 @@ pub enum Step {
 /// What the session cannot know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// May mail come from here? Only asked in submission.
+    /// May mail come from here?
     Sender(ReversePath),
     /// May mail go there?
     Recipient(RcptPath),
@@ -472,9 +472,6 @@ impl Session {
         }
         if let Some(refusal) = self.refuse_params(&mail, now) {
             return Step::Reply(self.spoil(refusal));
-        }
-        if self.settings.kind == Kind::Exchange {
-            return self.begin(mail);
         }
         let question = Question::Sender(mail.from.clone());
         self.open = Some(Open::Sender(mail));

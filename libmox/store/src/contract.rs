@@ -82,6 +82,7 @@ libmox_ipc::verbs! {
     AccountRemove => (),
     Check => Vec<String>,
     Checkpoint => (),
+    QueueDeliver => Vec<DeliveredHere>,
     ThreadChange => Changed,
     ThreadOf => ThreadPlace,
     ThreadsReassign => u64,

@@ -211,3 +211,51 @@ pub struct QueueHold {
     /// Hold or release.
     pub held: bool,
 }
+
+/// Delivers entries of one message to the accounts here that they are for, and takes them out of the queue, in one
+/// atomic change. Reply: what became of each, in the order given. Asking again finds them gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QueueDeliver {
+    /// At least one, at most 1000, all of one message.
+    pub entries: Vec<QueueDeliverTo>,
+    /// What was found in the message.
+    pub facts: Facts,
+    /// Whose account gets it.
+    pub into: DeliverInto,
+}
+
+/// One entry of a [`QueueDeliver`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QueueDeliverTo {
+    /// Which.
+    pub id: QueueId,
+    /// Header fields made at delivery, before those the message was queued with.
+    #[serde(with = "serde_bytes")]
+    pub prefix: Vec<u8>,
+}
+
+/// Whose account a queued message goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeliverInto {
+    /// The recipient's, where it is one of ours.
+    Recipient,
+    /// The recipient's, or the sender's where the recipient is elsewhere: nothing leaves a test instance.
+    RecipientOrSender,
+}
+
+/// What became of one entry of a [`QueueDeliver`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeliveredHere {
+    /// On disk, and out of the queue.
+    Stored(crate::Stored),
+    /// Delivered or dropped before, or on hold.
+    Gone,
+    /// Not for us to deliver.
+    Foreign,
+    /// Nobody of that name.
+    UnknownUser,
+    /// Domain switched off.
+    Disabled,
+    /// Over quota.
+    OverQuota,
+}

@@ -49,7 +49,7 @@ impl Role {
             R::Stage(_) | R::Unstage(_) => {
                 matches!(self, Self::Smtp | Self::Submission | Self::Imap | Self::Queue)
             }
-            R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission),
+            R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
             R::Deliver(_) | R::Analyze(_) => self == Self::Smtp,
             R::LoginPassword(_) | R::ScramStart(_) | R::ScramFinish(_) | R::SignOut(_) => {
                 matches!(self, Self::Submission | Self::Imap)
@@ -84,9 +84,12 @@ impl Role {
             | R::SuppressionList(_)
             | R::SuppressionAdd(_)
             | R::SuppressionRemove(_) => matches!(self, Self::Queue | Self::Admin),
-            R::QueueDue(_) | R::QueueAttempt(_) | R::QueueOpen(_) | R::QueueResult(_) | R::QueueWatch(_) => {
-                self == Self::Queue
-            }
+            R::QueueDue(_)
+            | R::QueueAttempt(_)
+            | R::QueueOpen(_)
+            | R::QueueResult(_)
+            | R::QueueWatch(_)
+            | R::QueueDeliver(_) => self == Self::Queue,
             R::QueueList(_) | R::QueueKick(_) | R::QueueDrop(_) | R::QueueHold(_) => {
                 matches!(self, Self::Queue | Self::Admin)
             }

@@ -42,10 +42,14 @@ const SIGNED_OCTETS: usize = 16 * 1024;
 impl Identity {
     /// Reads it; makes what is missing of our own.
     pub fn open(state: &Path, config: &Static) -> Result<Self, KeysError> {
-        match &config.tls {
-            Certificates::Files { certificate, key } => {
-                let certificate = paths::credential("tls-certificate").unwrap_or_else(|| certificate.clone());
-                let key = paths::credential("tls-key").unwrap_or_else(|| key.clone());
+        // What systemd hands over counts without a word in the configuration, too.
+        let credentials = paths::credential("tls-certificate").zip(paths::credential("tls-key"));
+        let files = match &config.tls {
+            Certificates::Files { certificate, key } => Some((certificate.clone(), key.clone())),
+            Certificates::Own => None,
+        };
+        match credentials.or(files) {
+            Some((certificate, key)) => {
                 let chain = read_there(&certificate)?;
                 let chain = CertificateDer::pem_slice_iter(&chain)
                     .collect::<Result<Vec<_>, _>>()
@@ -54,7 +58,7 @@ impl Identity {
                     .map_err(|error| KeysError::Material(format!("{}: {error}", key.display())))?;
                 Self::new(chain, &key, None)
             }
-            Certificates::Own => Self::own(state, config),
+            None => Self::own(state, config),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Law: RFC 5321 §4.5.4 (retries), §5.1 (hosts and addresses in order), RFC 3207.
 
 use crate::dial::Link;
-use crate::{Shared, limits, mx, report};
+use crate::{Shared, here, limits, mx, report};
 use libmox_service::clock;
 use libmox_smtp::client::{Action, Client, Failure, Outcome, TlsWish, Transaction};
 use libmox_smtp::data::Encoder;
@@ -54,12 +54,49 @@ pub async fn deliver(shared: Arc<Shared>, delivery: Delivery) {
         return;
     }
     let began = tokio::time::Instant::now();
+    // A target named in the configuration gets everything.
+    if config.queue.local_target.is_none() {
+        match here::deliver(&shared, &entries).await {
+            Ok(Some(outcomes)) => {
+                let (left, outcomes) = settled(entries, outcomes, attempt);
+                return finish(&shared, &left, outcomes, attempt, next, since(began)).await;
+            }
+            Ok(None) => {}
+            Err(failure) => {
+                let outcomes = vec![Outcome::Refused(failure); entries.len()];
+                return finish(&shared, &entries, outcomes, attempt, next, since(began)).await;
+            }
+        }
+    }
     let outcomes = tokio::time::timeout(limits::DELIVERY, attempt_all(&shared, &entries, &delivery.domain))
         .await
         .unwrap_or_else(|_| Err(Failure::local(false, "4.4.7", "delivery took too long")));
-    let took_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     let outcomes = outcomes.unwrap_or_else(|failure| vec![Outcome::Refused(failure); entries.len()]);
-    finish(&shared, &entries, outcomes, attempt, next, took_ms).await;
+    finish(&shared, &entries, outcomes, attempt, next, since(began)).await;
+}
+
+fn since(began: tokio::time::Instant) -> u32 {
+    u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX)
+}
+
+/// What was delivered here left the queue with that; the rest goes on.
+fn settled(
+    entries: Vec<QueueEntry>,
+    outcomes: Vec<here::Outcome>,
+    attempt: u32,
+) -> (Vec<QueueEntry>, Vec<Outcome>) {
+    let mut left = (Vec::new(), Vec::new());
+    for (entry, outcome) in entries.into_iter().zip(outcomes) {
+        match outcome {
+            here::Outcome::Done => log(&entry, libmox_store::Outcome::Delivered, "delivered here", attempt),
+            here::Outcome::Gone => {}
+            here::Outcome::Refused(failure) => {
+                left.0.push(entry);
+                left.1.push(Outcome::Refused(failure));
+            }
+        }
+    }
+    left
 }
 
 async fn finish(
@@ -90,6 +127,9 @@ async fn finish(
             news.push((entry.clone(), failure, result));
         }
         results.push(AttemptResult { id: entry.id, outcome: result, text, took_ms });
+    }
+    if results.is_empty() {
+        return;
     }
     let report = report::about(shared, &news, attempt).await;
     let verb = QueueResult { results, report };
@@ -273,6 +313,14 @@ impl Pieces {
             return Err(std::io::ErrorKind::NotFound.into());
         }
         Ok(Self { prefix: Some(content.prefix), inline, file })
+    }
+
+    /// The same, of the file only.
+    pub fn without_prefix(mut content: Content, descriptors: Vec<OwnedFd>) -> std::io::Result<Self> {
+        content.prefix.clear();
+        let mut pieces = Self::new(content, descriptors)?;
+        pieces.prefix = None;
+        Ok(pieces)
     }
 
     /// The next piece; none at the end.

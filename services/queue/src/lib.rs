@@ -9,6 +9,7 @@
 mod bus;
 mod deliver;
 mod dial;
+mod here;
 mod limits;
 mod mx;
 mod report;

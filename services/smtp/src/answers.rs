@@ -3,16 +3,16 @@
 use crate::{events, policy};
 use libmox_message::Parser;
 use libmox_message::received::{self, Received, With};
-use libmox_reception::{Policy, Taken, Tap, store_refusal};
+use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
 use libmox_sasl::Mechanism;
 use libmox_service::clock;
 use libmox_service::config::Static;
 use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
-use libmox_smtp::{Reply, limits};
+use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{CheckRecipient, Deliver, DeliverTo, Facts, RecipientPath, Store, Verdict};
-use libmox_types::{Address, Cid, ReversePath, Timestamp};
+use libmox_types::{Address, Cid, LocalPart, ReversePath, Timestamp};
 use libmox_verify::{Shape, Verified, Verifier, Verify};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -190,11 +190,22 @@ impl Answers {
 impl Policy for Answers {
     type Tap = MaybeParser;
 
-    async fn ask_sender(&mut self, _: &ReversePath) -> Answer {
+    async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
+        let local = from.address().map(|address| &address.local);
+        if let Some(local) = local.filter(|local| self.config.localserve && simulated::in_mail(local))
+            && let Some(reply) = simulate(local).await
+        {
+            return Answer::Refuse(reply);
+        }
         Answer::Accept
     }
 
     async fn ask_recipient(&mut self, to: &RcptPath, transaction: &Transaction) -> Answer {
+        if let Some(local) = local_of(to).filter(|local| self.config.localserve && simulated::in_rcpt(local))
+            && let Some(reply) = simulate(local).await
+        {
+            return Answer::Refuse(reply);
+        }
         match self.store.ask(CheckRecipient { recipient: path_of(to) }).await {
             Ok(status) => policy::judge_recipient(&status, transaction),
             Err(error) => {
@@ -215,6 +226,15 @@ impl Policy for Answers {
         transaction: &Transaction,
         taken: Taken<MaybeParser>,
     ) -> Reply {
+        if self.config.localserve {
+            for recipient in &transaction.recipients {
+                if let Some(local) = local_of(&recipient.rcpt.to)
+                    && let Some(reply) = simulate(local).await
+                {
+                    return self.refuse(transaction, reply, "the address asks for it");
+                }
+            }
+        }
         if transaction.recipients.iter().all(|recipient| recipient.unknown) {
             // Row SR-17: slow, so that guessing names is.
             tokio::time::sleep(limits::UNKNOWN_USER_DELAY).await;
@@ -243,6 +263,13 @@ fn path_of(path: &RcptPath) -> RecipientPath {
         RcptPath::Address(address) => RecipientPath::Address(address.clone()),
         RcptPath::Postmaster => RecipientPath::Postmaster,
         RcptPath::Literal(local, ip) => RecipientPath::Literal(local.clone(), *ip),
+    }
+}
+
+fn local_of(path: &RcptPath) -> Option<&LocalPart> {
+    match path {
+        RcptPath::Address(address) => Some(&address.local),
+        RcptPath::Postmaster | RcptPath::Literal(..) => None,
     }
 }
 

@@ -108,6 +108,7 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         R::QueueDue(request) => plain(Reply::QueueDue(store.queue_due(&request)?)),
         R::QueueAttempt(request) => plain(Reply::QueueAttempt(store.queue_attempt(request).await?)),
         R::QueueResult(request) => plain(Reply::QueueResult(store.queue_result(peer, request).await?)),
+        R::QueueDeliver(request) => plain(Reply::QueueDeliver(store.queue_deliver(request).await?)),
         R::QueueList(request) => plain(Reply::QueueList(store.queue_list(request.after, request.most)?)),
         R::QueueKick(request) => plain(Reply::QueueKick(store.queue_kick(request.ids).await?)),
         R::QueueDrop(request) => plain(Reply::QueueDrop(store.queue_drop(request.ids).await?)),

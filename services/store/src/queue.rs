@@ -4,6 +4,8 @@
 //! entry is there exactly while the entry is not held. The message's record counts its entries; with the last one
 //! go prefix and file.
 
+mod here;
+
 use crate::accounts::publish;
 use crate::directory::Destination;
 use crate::engine::{FileName, Tx};
@@ -425,15 +427,8 @@ impl Store {
     }
 
     fn report_account(&self, report: &Report) -> Option<(String, AccountId)> {
-        match self.directory().resolve_address(&report.to) {
+        match self.destination(&report.to) {
             Destination::Account(name, id) => Some((name, id)),
-            // A user of this machine without an account: the postmaster hears of it.
-            Destination::Nobody if report.to.domain == self.directory().settings.hostname => {
-                match self.directory().resolve(&libmox_store::RecipientPath::Postmaster) {
-                    Destination::Account(name, id) => Some((name, id)),
-                    _ => None,
-                }
-            }
             _ => None,
         }
     }

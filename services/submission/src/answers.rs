@@ -4,17 +4,17 @@ use crate::{Doors, events, login, policy};
 use libmox_keys::{DkimDigest, Keys};
 use libmox_message::received::{Received, With};
 use libmox_message::{Facts, Parser, date};
-use libmox_reception::{Policy, Taken, Tap, store_refusal};
+use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
 use libmox_sasl::Mechanism;
 use libmox_service::clock;
 use libmox_service::config::Static;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_smtp::Reply;
 use libmox_smtp::command::{Hold, RcptPath};
 use libmox_smtp::session::{Answer, Kind, Login, Session, Transaction};
+use libmox_smtp::{Reply, simulated};
 use libmox_store::{
     CheckRecipient, CheckSender, LoginLocal, LoginOutcome, Needs, QueueAdd, QueueRecipient, RecipientPath,
-    SessionId, SignOut, SignedIn, Store,
+    RecipientStatus, SessionId, SignOut, SignedIn, Store,
 };
 use libmox_types::{Address, Cid, ReversePath, Timestamp};
 use std::net::IpAddr;
@@ -270,6 +270,12 @@ impl Policy for Answers {
     type Tap = Look;
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
+        let local = from.address().map(|address| &address.local);
+        if let Some(local) = local.filter(|local| self.config.localserve && simulated::in_mail(local))
+            && let Some(reply) = simulate(local).await
+        {
+            return Answer::Refuse(reply);
+        }
         let (Some(who), Some(address)) = (&self.who, from.address()) else { return Answer::Accept };
         match self.store.ask(CheckSender { session: who.session, address: address.clone() }).await {
             Ok(true) => Answer::Accept,
@@ -290,7 +296,18 @@ impl Policy for Answers {
                 return Answer::Refuse(Reply::new(550, "5.1.2", "no delivery to address literals"));
             }
         };
+        if let RcptPath::Address(address) = to
+            && self.config.localserve
+            && simulated::in_rcpt(&address.local)
+            && let Some(reply) = simulate(&address.local).await
+        {
+            return Answer::Refuse(reply);
+        }
+        // A user of this machine may have no account: the postmaster gets what cron has to say.
+        let machine = self.kind == Kind::Local
+            && matches!(to, RcptPath::Address(address) if address.domain == self.config.hostname);
         match self.store.ask(CheckRecipient { recipient }).await {
+            Ok(RecipientStatus::UnknownUser) if machine => Answer::Accept,
             Ok(status) => policy::judge_recipient(&status),
             Err(error) => {
                 events::unavailable(self.cid, "mox-store", &error);

@@ -28,7 +28,11 @@ fn administrators_get_json() {
     let reply = instance
         .submission(0)
         .unwrap()
-        .send(&me, "nobody@elsewhere.test", &message(&me, "nobody@elsewhere.test", "waits"))
+        .send(
+            &me,
+            "nobody-permerror@elsewhere.test",
+            &message(&me, "nobody-permerror@elsewhere.test", "waits"),
+        )
         .unwrap();
     assert_eq!(reply.code, 250, "{reply:?}");
     arrived(&instance, 0, "mail delivery failed");

@@ -98,26 +98,3 @@ fn mail_of_a_person_is_signed_queued_and_delivered() {
     arrived(&instance, 1, "answer");
     instance.check();
 }
-
-#[test]
-fn what_cannot_be_delivered_comes_back_as_a_report() {
-    let instance = Spec::new().start();
-    let (me, _) = instance.account(0);
-    let mut submission = instance.submission(0).unwrap();
-    // The next server, which is our own port 25, knows no such domain.
-    let text = message(&me, "nobody@elsewhere.test", "lost");
-    let reply = submission.send(&me, "nobody@elsewhere.test", &text).unwrap();
-    assert_eq!(reply.code, 250, "{reply:?}");
-    let report = arrived(&instance, 0, "mail delivery failed");
-    for part in [
-        "Content-Type: multipart/report",
-        "Return-Path: <>",
-        "Action: failed",
-        "nobody@elsewhere.test",
-        "Subject: lost",
-    ] {
-        assert!(report.contains(part), "no {part:?} in:\n{report}");
-    }
-    assert_eq!(instance.json(&["queue", "list"]).as_array().unwrap().len(), 0);
-    instance.check();
-}

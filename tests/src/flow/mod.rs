@@ -4,6 +4,7 @@ mod bus;
 mod hostile;
 mod kills;
 mod life;
+mod local;
 mod mail;
 
 use mox_testkit::{Instance, wait_for};

@@ -51,6 +51,14 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         S,
+        "localserve",
+        "false",
+        "true",
+        "",
+        "A test instance, as mox localserve makes it: mail for other domains goes to the sender's account instead, and local parts that end in temperror, permerror, timeout or a code from 400 to 599 fail so, those that begin with mailfrom or rcptto already in that command.",
+    ),
+    key(
+        S,
         "service.idle-exit",
         "\"60s\"",
         "\"5m\"",
@@ -212,7 +220,7 @@ pub const KEYS: &[KeyDoc] = &[
         "",
         "\"127.0.0.1:1025\"",
         "",
-        "Deliver everything to this address instead of looking up MX hosts; mox localserve sets it.",
+        "Deliver everything to this address instead of looking up MX hosts, for tests.",
     ),
     key(S, "store.cache", "\"64MiB\"", "\"256MiB\"", "", "Memory for the index. 1MiB to 16GiB."),
     key(

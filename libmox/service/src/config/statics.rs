@@ -13,6 +13,8 @@ pub struct Static {
     pub hostname: Domain,
     /// The account that gets mail for postmaster and for local users such as root.
     pub postmaster: Option<String>,
+    /// A test instance on one machine: nothing leaves it, and addresses can ask for failures.
+    pub localserve: bool,
     /// How processes live.
     pub service: ServiceConfig,
     /// Resolver.
@@ -152,6 +154,7 @@ fn build(root: &mut Section<'_>) -> Static {
     Static {
         hostname,
         postmaster,
+        localserve: root.yes_no("localserve", false),
         service: root.section("service", |s| ServiceConfig {
             idle_exit: s.duration("idle-exit", seconds(60), Duration::from_millis(50)..=seconds(86_400)),
             store_idle_exit: s.duration(

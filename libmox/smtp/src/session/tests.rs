@@ -66,7 +66,7 @@ fn a_transaction_from_hello_to_quit() {
         &mut session,
         &[
             ("EHLO c.example", "250"),
-            ("MAIL FROM:<a@b> SIZE=10", "250"),
+            ("MAIL FROM:<a@b> SIZE=10", "?sender 250"),
             ("RCPT TO:<c@mx.example>", "?rcpt 250"),
             ("RCPT TO:<d@mx.example>", "?rcpt 250"),
             ("DATA", "body 354"),
@@ -76,7 +76,10 @@ fn a_transaction_from_hello_to_quit() {
     assert_eq!(session.transaction().unwrap().recipients.len(), 2);
     assert_eq!(session.on_answer(Answer::Message(accepted())), Step::Reply(accepted()));
     assert_eq!(session.transaction(), None);
-    talk(&mut session, &[("MAIL FROM:<>", "250"), ("RSET", "250"), ("DATA", "503"), ("QUIT", "close 221")]);
+    talk(
+        &mut session,
+        &[("MAIL FROM:<>", "?sender 250"), ("RSET", "250"), ("DATA", "503"), ("QUIT", "close 221")],
+    );
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn commands_out_of_order() {
             ("HELP", "214"),
             ("HELO c.example", "250"),
             ("RCPT TO:<a@b>", "503"),
-            ("MAIL FROM:<a@b>", "250"),
+            ("MAIL FROM:<a@b>", "?sender 250"),
             ("MAIL FROM:<a@b>", "503"),
             ("DATA", "554"),
             ("EHLO c.example", "250"),
@@ -124,7 +127,7 @@ fn what_is_announced() {
     talk(&mut session, &[("MAIL FROM:<a@b>", "503")]);
     let lines = ehlo_lines(&mut session);
     assert!(lines.contains("REQUIRETLS") && !lines.contains("STARTTLS"));
-    talk(&mut session, &[("STARTTLS", "503"), ("MAIL FROM:<a@b> REQUIRETLS", "250")]);
+    talk(&mut session, &[("STARTTLS", "503"), ("MAIL FROM:<a@b> REQUIRETLS", "?sender 250")]);
     // TR-08, row SR-04.
     let mut bare = Session::new(settings(Kind::Exchange, TlsOffer::None), false);
     assert!(!ehlo_lines(&mut bare).contains("STARTTLS"));
@@ -143,7 +146,7 @@ fn parameters_that_are_refused() {
             ("MAIL FROM:<a@b> RET=FULL", "555"),
             ("MAIL FROM:<a@b> X=1", "555"),
             ("MAIL FROM:<\u{e9}@b>", "550"),
-            ("MAIL FROM:<a@b>", "250"),
+            ("MAIL FROM:<a@b>", "?sender 250"),
             ("RCPT TO:<\u{e9}@b>", "553"),
             ("RCPT TO:<a@b> NOTIFY=NEVER", "555"),
         ],
@@ -167,13 +170,13 @@ fn recipients_are_counted() {
         &mut session,
         &[
             ("EHLO c.example", "250"),
-            ("MAIL FROM:<a@b>", "250"),
+            ("MAIL FROM:<a@b>", "?sender 250"),
             ("RCPT TO:<a@b>", "?rcpt 250"),
             ("RCPT TO:<b@b>", "?rcpt 250"),
             ("RCPT TO:<postmaster>", "?rcpt 250"),
             ("RCPT TO:<d@b>", "452"),
             ("RSET", "250"),
-            ("MAIL FROM:<>", "250"),
+            ("MAIL FROM:<>", "?sender 250"),
             ("RCPT TO:<a@b>", "?rcpt 250"),
             ("RCPT TO:<b@b>", "452"),
         ],
@@ -183,7 +186,7 @@ fn recipients_are_counted() {
 #[test]
 fn refused_recipients_are_not_in_the_transaction() {
     let mut session = exchange();
-    talk(&mut session, &[("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "250")]);
+    talk(&mut session, &[("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "?sender 250")]);
     let foreign = Reply::new(550, "5.1.1", "not here");
     assert!(matches!(session.on_line(b"RCPT TO:<x@y>", Timestamp(0)), Step::Ask(_)));
     assert_eq!(session.on_answer(Answer::Refuse(foreign.clone())), Step::Reply(foreign.with_id(Cid(1))));
@@ -204,7 +207,7 @@ fn spoiled_messages_end_the_transaction() {
             &mut session,
             &[
                 ("EHLO c.example", "250"),
-                ("MAIL FROM:<a@b>", "250"),
+                ("MAIL FROM:<a@b>", "?sender 250"),
                 ("RCPT TO:<a@b>", "?rcpt 250"),
                 ("DATA", "body 354"),
             ],
@@ -212,7 +215,7 @@ fn spoiled_messages_end_the_transaction() {
         let Step::Reply(reply) = session.on_body(Body::Flawed(flaws)) else { panic!() };
         assert_eq!(reply.code(), code);
         assert_eq!(reply.text().contains("smuggling"), code == 500);
-        talk(&mut session, &[("MAIL FROM:<a@b>", "250")]);
+        talk(&mut session, &[("MAIL FROM:<a@b>", "?sender 250")]);
     }
 }
 

@@ -61,7 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         run: run.clone(),
     };
     let accounts = setup::accounts(&args.accounts)?;
-    setup::configure(&dir, &accounts, &args.settings, args.port_base)?;
+    setup::configure(&dir, &accounts, &args.settings)?;
     let units = units::load(&args.units)?;
     let names: Vec<String> = units.keys().cloned().collect();
     // Before anything is started: a Ctrl-C from here on stops in order.

@@ -57,19 +57,13 @@ fn account_name(address: &Address, others: &[Account]) -> String {
 }
 
 /// Writes both files. `domains.toml` keeps what was changed since; `mox.toml` is made anew from the arguments.
-pub fn configure(
-    dir: &Path,
-    accounts: &[Account],
-    settings: &[String],
-    port_base: u16,
-) -> anyhow::Result<()> {
+pub fn configure(dir: &Path, accounts: &[Account], settings: &[String]) -> anyhow::Result<()> {
     let folder = dir.join("config");
     std::fs::create_dir_all(&folder)?;
-    let smtp = port_base.checked_add(25).context("--port-base is too large")?;
     let mut text = DocumentMut::new();
     set(&mut text, "hostname", Value::from("localhost"))?;
     set(&mut text, "postmaster", Value::from(accounts.first().map_or("mox", |a| a.name.as_str())))?;
-    set(&mut text, "queue.local-target", Value::from(format!("127.0.0.1:{smtp}")))?;
+    set(&mut text, "localserve", Value::from(true))?;
     for setting in settings {
         let (key, value) =
             setting.split_once('=').with_context(|| format!("--set {setting}: KEY=VALUE is wanted"))?;
@@ -171,13 +165,13 @@ mod tests {
         let list = accounts(&["you@example.test:secret word".into(), "mox@example.test:secret word".into()])
             .unwrap();
         assert_eq!(list.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["mox", "you", "mox2"]);
-        configure(dir.path(), &list, &["smtp.verify=false".into(), "dns.timeout=1s".into()], 2000).unwrap();
+        configure(dir.path(), &list, &["smtp.verify=false".into(), "dns.timeout=1s".into()]).unwrap();
         let config_dir = dir.path().join("config");
         let statics = config::load_static(&config_dir).unwrap();
         assert!(!statics.smtp.verify);
-        assert_eq!(statics.queue.local_target, Some("127.0.0.1:2025".parse().unwrap()));
+        assert!(statics.localserve);
         let before = std::fs::read_to_string(config_dir.join(config::DOMAINS_FILE)).unwrap();
-        configure(dir.path(), &list, &[], 2000).unwrap();
+        configure(dir.path(), &list, &[]).unwrap();
         assert_eq!(std::fs::read_to_string(config_dir.join(config::DOMAINS_FILE)).unwrap(), before);
         let domains = config::load_domains(&config_dir).unwrap();
         assert_eq!(domains.account_of(&Address::parse("anything@localhost").unwrap()), Some("mox"));
@@ -191,7 +185,7 @@ mod tests {
         }
         let list = accounts(&[]).unwrap();
         for bad in ["smtp.nonsense=1", "smtp.verify", "smtp.verify=7"] {
-            assert!(configure(dir.path(), &list, &[bad.into()], 1000).is_err(), "{bad}");
+            assert!(configure(dir.path(), &list, &[bad.into()]).is_err(), "{bad}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
+mod here;
 mod kills;
 mod life;
 mod logins;

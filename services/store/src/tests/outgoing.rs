@@ -7,7 +7,7 @@ use libmox_store::{
 };
 use libmox_types::QueueId;
 
-fn add(session: SessionId, to: &[&str], body: Body) -> QueueAdd {
+pub(super) fn add(session: SessionId, to: &[&str], body: Body) -> QueueAdd {
     QueueAdd {
         session,
         cid: Cid(5),
