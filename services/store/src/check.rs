@@ -163,10 +163,29 @@ impl Store {
             self.check_file(&here, FileName { owner: u64::from(id.0), id: message.id.0 }, file, findings);
             Ok(())
         })?;
+        self.check_hot(&at, id, mailbox.id, findings)?;
         findings.expect(counts == mailbox.counts, || {
             format!("{at}: counts {:?}, are {counts:?}", mailbox.counts)
         });
         Ok(used)
+    }
+
+    /// What is in memory is what a reader of the index would see.
+    fn check_hot(
+        &self,
+        at: &str,
+        id: AccountId,
+        mailbox: MailboxId,
+        findings: &mut Findings,
+    ) -> Result<(), Fault> {
+        let live = self.accounts.live(id);
+        if live.hot.with(mailbox, |_| ()).is_none() {
+            return Ok(());
+        }
+        let fresh = self.read_hot(id, mailbox)?;
+        let same = live.hot.with(mailbox, |hot| hot.is_like(&fresh)).unwrap_or(true);
+        findings.expect(same, || format!("{at}: the list in memory is not that of the index"));
+        Ok(())
     }
 
     fn check_annotations(

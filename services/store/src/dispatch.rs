@@ -22,6 +22,10 @@ pub async fn dispatch(peer: &Arc<Peer>, request: Request, answer: Answer<StoreCo
             Ok(session) => store.message_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::MailboxList(request) => match peer.session(request.session) {
+            Ok(session) => store.mailbox_list(session.account, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::AnnotationList(request) => match peer.session(request.session) {
             Ok(session) => store.annotation_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
@@ -91,8 +95,7 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             let session = peer.session(request.session)?;
             plain(Reply::QueueAdd(store.queue_add(peer, &session, request).await?))
         }
-        R::MailboxList(_)
-        | R::MailboxCreate(_)
+        R::MailboxCreate(_)
         | R::MailboxDelete(_)
         | R::MailboxRename(_)
         | R::MailboxSubscribe(_)
@@ -156,7 +159,9 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::Checkpoint(()))
         }
         // Streams are answered by the caller of this function.
-        R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) | R::AnnotationList(_) => Err(Fault::Internal),
+        R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) | R::AnnotationList(_) | R::MailboxList(_) => {
+            Err(Fault::Internal)
+        }
     }
 }
 
@@ -165,10 +170,6 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
     use Request as R;
     let store = &peer.store;
     Ok(match request {
-        R::MailboxList(request) => {
-            let session = peer.session(request.session)?;
-            Reply::MailboxList(store.mailbox_list(session.account)?)
-        }
         R::MailboxStatus(request) => {
             let session = peer.session(request.session)?;
             Reply::MailboxStatus(store.mailbox(session.account, &request.name)?)

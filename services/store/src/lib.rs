@@ -17,6 +17,7 @@ mod config;
 pub mod directory;
 mod dispatch;
 pub mod engine;
+mod hot;
 mod hub;
 mod keys;
 mod limits;
