@@ -1,8 +1,10 @@
 //! The calling side: one connection, many calls, made again when it is lost.
 
 use crate::frame::{FrameFault, FrameReader, Kind, Outgoing, write_frames};
-use crate::limits::{CONNECT_ATTEMPTS, CONNECT_PAUSE, HELLO_WAIT, WINDOW, WRITE_QUEUE};
-use crate::{Contract, Hello, Verb};
+use crate::limits::{
+    CONNECT_ATTEMPTS, CONNECT_PAUSE, GOODBYES, HELLO_WAIT, REPEAT_FOR, REPEAT_PAUSE, WINDOW, WRITE_QUEUE,
+};
+use crate::{Contract, Hello, OnceKey, Verb};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -43,8 +45,11 @@ impl<F: fmt::Debug> CallError<F> {
 
 type Outcome<C> = Result<(<C as Contract>::Reply, Vec<OwnedFd>), <C as Contract>::Fault>;
 
+/// The other side never saw the request.
+struct Unseen;
+
 enum Waiting<C: Contract> {
-    Call(oneshot::Sender<Outcome<C>>),
+    Call(oneshot::Sender<Result<Outcome<C>, Unseen>>),
     Stream(mpsc::Sender<Result<C::Item, C::Fault>>),
 }
 
@@ -67,6 +72,16 @@ impl<C: Contract> Connection<C> {
         let mut waiting = self.waiting();
         self.dead.store(true, Ordering::Release);
         waiting.clear();
+    }
+
+    /// The other side said goodbye: what is not answered by now was not seen.
+    fn unseen(&self, waiting: &mut HashMap<u64, Waiting<C>>) {
+        self.dead.store(true, Ordering::Release);
+        for (_, one) in waiting.drain() {
+            if let Waiting::Call(answer) = one {
+                let _ = answer.send(Err(Unseen));
+            }
+        }
     }
 }
 
@@ -119,18 +134,77 @@ impl<C: Contract> Client<C> {
         verb: V,
         descriptors: Vec<OwnedFd>,
     ) -> Result<(V::Reply, Vec<OwnedFd>), CallError<C::Fault>> {
-        let connection = self.connection().await?;
-        let (answer, reply) = oneshot::channel();
-        send(&connection, &verb.into_request(), descriptors, Waiting::Call(answer)).await?;
-        let (reply, descriptors) = reply.await.map_err(|_| CallError::Lost)?.map_err(CallError::Fault)?;
+        let (reply, descriptors) = self.exchange(None, &verb.into_request(), descriptors).await?;
         Ok((V::from_reply(reply).ok_or(CallError::Broken)?, descriptors))
+    }
+
+    /// For requests that change nothing, or nothing more the second time: a lost outcome is asked for again.
+    pub async fn repeat<V: Verb<C>>(&self, verb: V) -> Result<V::Reply, CallError<C::Fault>> {
+        self.insist(None, &verb.into_request())
+            .await
+            .and_then(|reply| V::from_reply(reply).ok_or(CallError::Broken))
+    }
+
+    /// For requests that the other side carries out once for a key: a lost outcome is asked for again.
+    pub async fn ask_once<V: Verb<C>>(&self, key: OnceKey, verb: V) -> Result<V::Reply, CallError<C::Fault>> {
+        let reply = self.insist(Some(key), &verb.into_request()).await?;
+        V::from_reply(reply).ok_or(CallError::Broken)
+    }
+
+    async fn insist(
+        &self,
+        key: Option<OnceKey>,
+        request: &C::Request,
+    ) -> Result<C::Reply, CallError<C::Fault>> {
+        let until = tokio::time::Instant::now() + REPEAT_FOR;
+        let mut pause = REPEAT_PAUSE;
+        loop {
+            match self.exchange(key, request, Vec::new()).await {
+                Ok((reply, _)) => return Ok(reply),
+                Err(CallError::Lost | CallError::Unreachable(_))
+                    if tokio::time::Instant::now() + pause < until =>
+                {
+                    tracing::debug!(contract = C::NAME, "no outcome, asking again");
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(std::time::Duration::from_secs(1));
+        }
+    }
+
+    /// One request and its outcome. A process that stops without having seen it is not the caller's business: the
+    /// next one is asked.
+    async fn exchange(
+        &self,
+        key: Option<OnceKey>,
+        request: &C::Request,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> Result<(C::Reply, Vec<OwnedFd>), CallError<C::Fault>> {
+        for _ in 0..GOODBYES {
+            let connection = self.connection().await?;
+            let spare: io::Result<Vec<OwnedFd>> = descriptors.iter().map(OwnedFd::try_clone).collect();
+            let (answer, reply) = oneshot::channel();
+            match send(&connection, key, request, descriptors, Waiting::Call(answer)).await {
+                // It ended before anything was sent.
+                Err(CallError::Unreachable(_)) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    if let Ok(outcome) = reply.await.map_err(|_| CallError::Lost)? {
+                        return outcome.map_err(CallError::Fault);
+                    }
+                }
+            }
+            descriptors = spare.map_err(CallError::Unreachable)?;
+        }
+        Err(CallError::Unreachable(io::ErrorKind::ConnectionReset.into()))
     }
 
     /// Asks for a stream of items. It ends by itself, with a fault, or when dropped.
     pub async fn stream(&self, request: C::Request) -> Result<Items<C>, CallError<C::Fault>> {
         let connection = self.connection().await?;
         let (items, receiver) = mpsc::channel(WINDOW as usize + 1);
-        let id = send(&connection, &request, Vec::new(), Waiting::Stream(items)).await?;
+        let id = send(&connection, None, &request, Vec::new(), Waiting::Stream(items)).await?;
         Ok(Items { connection, id, receiver, taken: 0, ended: false })
     }
 
@@ -202,12 +276,17 @@ impl<C: Contract> Client<C> {
 
 async fn send<C: Contract>(
     connection: &Arc<Connection<C>>,
+    key: Option<OnceKey>,
     request: &C::Request,
     descriptors: Vec<OwnedFd>,
     waiting: Waiting<C>,
 ) -> Result<u64, CallError<C::Fault>> {
     let id = connection.next_id.fetch_add(1, Ordering::Relaxed);
-    let frame = Outgoing::new(Kind::Call, id, request, descriptors).map_err(|_| CallError::Broken)?;
+    let frame = match key {
+        Some(key) => Outgoing::new(Kind::CallOnce, id, &(key, request), descriptors),
+        None => Outgoing::new(Kind::Call, id, request, descriptors),
+    };
+    let frame = frame.map_err(|_| CallError::Broken)?;
     {
         let mut map = connection.waiting();
         if connection.dead.load(Ordering::Acquire) {
@@ -216,6 +295,8 @@ async fn send<C: Contract>(
         map.insert(id, waiting);
     }
     if connection.out.send(frame).await.is_err() {
+        // Not sent, so not seen.
+        connection.waiting().remove(&id);
         connection.end();
         return Err(CallError::Unreachable(io::ErrorKind::ConnectionReset.into()));
     }
@@ -274,8 +355,10 @@ fn take<C: Contract>(
             let outcome: Result<Option<C::Reply>, C::Fault> =
                 postcard::from_bytes(payload).map_err(FrameFault::Payload)?;
             match (map.remove(&id), outcome) {
-                (Some(Waiting::Call(answer)), Ok(Some(reply))) => drop(answer.send(Ok((reply, descriptors)))),
-                (Some(Waiting::Call(answer)), Err(fault)) => drop(answer.send(Err(fault))),
+                (Some(Waiting::Call(answer)), Ok(Some(reply))) => {
+                    drop(answer.send(Ok(Ok((reply, descriptors)))));
+                }
+                (Some(Waiting::Call(answer)), Err(fault)) => drop(answer.send(Ok(Err(fault)))),
                 // Dropping the sender ends the stream; a caller without reply sees `Lost`.
                 (Some(Waiting::Call(_) | Waiting::Stream(_)) | None, Ok(_)) | (None, Err(_)) => {}
                 (Some(Waiting::Stream(items)), Err(fault)) => drop(items.try_send(Err(fault))),
@@ -292,6 +375,10 @@ fn take<C: Contract>(
                     Err(mpsc::error::TrySendError::Closed(_)) => drop(map.remove(&id)),
                 }
             }
+            Ok(())
+        }
+        Kind::Bye => {
+            connection.unseen(&mut map);
             Ok(())
         }
         _ => Err(FrameFault::Malformed),

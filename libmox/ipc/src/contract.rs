@@ -33,6 +33,16 @@ pub trait Verb<C: Contract>: Send + 'static {
     fn from_reply(reply: C::Reply) -> Option<Self::Reply>;
 }
 
+/// Names one request for ever. The side that answers keeps the reply under it for a while, in the same atomic change as
+/// the effect, so that the request can be repeated when its outcome is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OnceKey {
+    /// When the request was made, seconds since 1970: old keys are forgotten, and refused.
+    pub at: u64,
+    /// Nobody else's.
+    pub random: u64,
+}
+
 /// The first frame of either side.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Hello {

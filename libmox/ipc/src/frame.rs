@@ -34,13 +34,26 @@ pub enum Kind {
     Credit = 4,
     /// The caller no longer wants this stream.
     Cancel = 5,
+    /// A request that is carried out once, however often it comes: [`crate::OnceKey`], then the request.
+    CallOnce = 6,
+    /// The other side stops: every request it read is answered, those that are not it never saw.
+    Bye = 7,
 }
 
 impl Kind {
     fn read(byte: u8) -> Option<Self> {
-        [Self::Hello, Self::Call, Self::Reply, Self::Item, Self::Credit, Self::Cancel]
-            .into_iter()
-            .find(|k| *k as u8 == byte)
+        [
+            Self::Hello,
+            Self::Call,
+            Self::Reply,
+            Self::Item,
+            Self::Credit,
+            Self::Cancel,
+            Self::CallOnce,
+            Self::Bye,
+        ]
+        .into_iter()
+        .find(|k| *k as u8 == byte)
     }
 }
 
@@ -116,7 +129,24 @@ impl Outgoing {
     ) -> Result<Self, FrameFault> {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(&[0; HEADER_OCTETS]);
-        let mut bytes = postcard::to_extend(body, bytes).map_err(FrameFault::Payload)?;
+        let bytes = postcard::to_extend(body, bytes).map_err(FrameFault::Payload)?;
+        Self::framed(kind, id, bytes, descriptors)
+    }
+
+    /// A body that is encoded already.
+    pub fn encoded(kind: Kind, id: u64, body: &[u8]) -> Result<Self, FrameFault> {
+        let mut bytes = Vec::with_capacity(HEADER_OCTETS + body.len());
+        bytes.extend_from_slice(&[0; HEADER_OCTETS]);
+        bytes.extend_from_slice(body);
+        Self::framed(kind, id, bytes, Vec::new())
+    }
+
+    fn framed(
+        kind: Kind,
+        id: u64,
+        mut bytes: Vec<u8>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Self, FrameFault> {
         let length = bytes.len() - HEADER_OCTETS;
         let short = u32::try_from(length)
             .ok()

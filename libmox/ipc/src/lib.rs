@@ -5,6 +5,10 @@
 //! [`limits::WINDOW`] items, so a slow consumer holds up only itself. A frame over its limit, a bad header or a
 //! payload that does not decode ends the connection.
 //!
+//! A service that stops answers what it read and says goodbye: what is still unanswered then was never seen, and the
+//! client asks the next process without anybody noticing. After a crash the outcome is unknown; requests that say how
+//! ([`Client::repeat`], [`Client::ask_once`]) are repeated then, too.
+//!
 //! Does not know: what is being said. That is a [`Contract`]: `libmox-store`, `libmox-keys`, `libmox-verify`.
 //! Fails with: [`CallError`] towards callers, [`ServeFault`] towards the one who serves.
 
@@ -17,9 +21,9 @@ mod server;
 mod tests;
 
 pub use client::{CallError, Client, Items};
-pub use contract::{Contract, Hello, Verb};
+pub use contract::{Contract, Hello, OnceKey, Verb};
 pub use frame::{FrameFault, FrameReader, Header, Kind};
-pub use server::{Answer, Refusal, ServeFault, Service, StreamOut, serve};
+pub use server::{Answer, Refusal, ServeFault, Service, StreamOut, serve, serve_until};
 
 #[doc(hidden)]
 pub use serde as __serde;

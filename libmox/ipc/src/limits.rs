@@ -12,6 +12,14 @@ pub const CALLS_IN_FLIGHT: usize = 1024;
 pub const STREAMS: usize = 100_000;
 /// Stream items on their way before the receiver must take some.
 pub const WINDOW: u32 = 16;
+/// How long a service that stops works on the requests it has read.
+pub const STOP_WAIT: Duration = Duration::from_secs(2);
+/// Goodbyes in a row until a request is given up.
+pub const GOODBYES: u32 = 10;
+/// How long a request with unknown outcome is repeated, where that is safe.
+pub const REPEAT_FOR: Duration = Duration::from_secs(30);
+/// Pause before the first repetition; doubles each time, up to a second.
+pub const REPEAT_PAUSE: Duration = Duration::from_millis(50);
 /// Frames waiting to be written on one connection.
 pub const WRITE_QUEUE: usize = 1024;
 /// Until the other side has greeted: long enough for a service to be started by its socket.

@@ -2,8 +2,8 @@
 
 use crate::client::write_loop;
 use crate::frame::{FrameFault, FrameReader, Kind, Outgoing};
-use crate::limits::{CALLS_IN_FLIGHT, HELLO_WAIT, STREAMS, WINDOW, WRITE_QUEUE};
-use crate::{Contract, Hello};
+use crate::limits::{CALLS_IN_FLIGHT, HELLO_WAIT, STOP_WAIT, STREAMS, WINDOW, WRITE_QUEUE};
+use crate::{Contract, Hello, OnceKey};
 use std::collections::HashMap;
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -66,6 +66,7 @@ pub struct Answer<C: Contract> {
     streams: Arc<Semaphore>,
     /// Of the calls under way, or of the streams; held until all is said.
     permit: Option<OwnedSemaphorePermit>,
+    once: Option<OnceKey>,
     marker: std::marker::PhantomData<fn(C)>,
 }
 
@@ -76,6 +77,12 @@ impl<C: Contract> std::fmt::Debug for Answer<C> {
 }
 
 impl<C: Contract> Answer<C> {
+    /// The key of a request that must be carried out once.
+    #[must_use]
+    pub fn once(&self) -> Option<OnceKey> {
+        self.once
+    }
+
     /// A reply or a fault.
     pub async fn reply(self, outcome: Result<C::Reply, C::Fault>) {
         self.reply_with(outcome, Vec::new()).await;
@@ -151,6 +158,16 @@ impl<C: Contract> StreamOut<C> {
         self.answer.out.send(frame).await.map_err(|_| Unwanted)
     }
 
+    /// The same for an item whose `postcard` bytes the caller has kept.
+    pub async fn send_encoded(&mut self, item: &[u8]) -> Result<(), Unwanted> {
+        self.credit.acquire().await.map_err(|_| Unwanted)?.forget();
+        let frame = Outgoing::encoded(Kind::Item, self.answer.id, item).map_err(|fault| {
+            tracing::error!(%fault, "stream item cannot be sent");
+            Unwanted
+        })?;
+        self.answer.out.send(frame).await.map_err(|_| Unwanted)
+    }
+
     /// Ends well or with a fault.
     pub async fn end(mut self, outcome: Result<(), C::Fault>) {
         self.ended = true;
@@ -188,6 +205,17 @@ pub async fn serve<S: Service>(
     stream: UnixStream,
     name: &str,
 ) -> Result<(), ServeFault> {
+    serve_until(service, peer, stream, name, std::future::pending()).await
+}
+
+/// The same until `stopping`: then nothing more is read, what was read is answered, and the peer is told goodbye.
+pub async fn serve_until<S: Service>(
+    service: Arc<S>,
+    peer: S::Peer,
+    stream: UnixStream,
+    name: &str,
+    stopping: impl Future<Output = ()> + Send,
+) -> Result<(), ServeFault> {
     let stream = Arc::new(stream);
     let mut reader = FrameReader::default();
     let theirs: Hello = {
@@ -208,7 +236,7 @@ pub async fn serve<S: Service>(
     let _ = out.send(greeting).await;
     let writer = tokio::spawn(write_loop(Arc::clone(&stream), queue));
     let outcome = if theirs.contract == ours.contract && theirs.version == ours.version {
-        read_calls(&service, peer, &stream, &mut reader, &out, &theirs.service).await
+        read_calls(&service, peer, &stream, &mut reader, &out, &theirs.service, stopping).await
     } else {
         Err(ServeFault::Greeting)
     };
@@ -218,6 +246,18 @@ pub async fn serve<S: Service>(
     outcome
 }
 
+/// Waits for the answers to what was read. Only if all of them left may the peer conclude anything from silence.
+async fn say_goodbye(in_flight: &Semaphore, out: &mpsc::Sender<Outgoing>) -> Result<(), ServeFault> {
+    // Each call holds a permit until its answer is on its way; streams have given theirs back.
+    let all = u32::try_from(CALLS_IN_FLIGHT).unwrap_or(u32::MAX);
+    if let Ok(Ok(_all)) = tokio::time::timeout(STOP_WAIT, in_flight.acquire_many(all)).await {
+        let bye = Outgoing::new(Kind::Bye, 0, &(), Vec::new())?;
+        // A peer that is gone needs no goodbye.
+        let _ = out.send(bye).await;
+    }
+    Ok(())
+}
+
 async fn read_calls<S: Service>(
     service: &Arc<S>,
     peer: S::Peer,
@@ -225,20 +265,35 @@ async fn read_calls<S: Service>(
     reader: &mut FrameReader,
     out: &mpsc::Sender<Outgoing>,
     name: &str,
+    stopping: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeFault> {
     let peer = Arc::new(peer);
     let credits: Credits = Arc::default();
     let in_flight = Arc::new(Semaphore::new(CALLS_IN_FLIGHT));
     let streams = Arc::new(Semaphore::new(STREAMS));
     let mut tasks = tokio::task::JoinSet::new();
+    let mut stopping = std::pin::pin!(stopping);
     loop {
         while tasks.try_join_next().is_some() {}
-        let Some(frame) = reader.next(stream).await? else { return Ok(()) };
+        let frame = tokio::select! {
+            biased;
+            () = &mut stopping => return say_goodbye(&in_flight, out).await,
+            frame = reader.next(stream) => frame?,
+        };
+        let Some(frame) = frame else { return Ok(()) };
         let id = frame.header.id;
         match frame.header.kind {
-            Kind::Call => {
+            Kind::Call | Kind::CallOnce => {
+                let (once, payload) = match frame.header.kind {
+                    Kind::CallOnce => {
+                        let (key, rest) =
+                            postcard::take_from_bytes(frame.payload).map_err(FrameFault::Payload)?;
+                        (Some(key), rest)
+                    }
+                    _ => (None, frame.payload),
+                };
                 let request: <S::Contract as Contract>::Request =
-                    postcard::from_bytes(frame.payload).map_err(FrameFault::Payload)?;
+                    postcard::from_bytes(payload).map_err(FrameFault::Payload)?;
                 let descriptors = frame.descriptors;
                 if let Err(Refusal(verb)) = service.may(&peer, &request) {
                     send::<S::Contract>(out, id, &Err(S::Contract::forbidden()), Vec::new()).await;
@@ -252,6 +307,7 @@ async fn read_calls<S: Service>(
                     credits: Arc::clone(&credits),
                     streams: Arc::clone(&streams),
                     permit: Some(permit),
+                    once,
                     marker: std::marker::PhantomData,
                 };
                 credits.lock().unwrap_or_else(PoisonError::into_inner).insert(id, None);

@@ -285,3 +285,83 @@ async fn swallow(stream: UnixStream) {
     crate::frame::write_frames(&stream, &mut vec![hello], &mut Vec::new()).await.unwrap();
     drop(reader.next(&stream).await.unwrap());
 }
+
+/// Answers a number of calls slowly, then stops.
+async fn stops_after(listener: UnixListener, calls: usize, lives: usize) -> usize {
+    let mut seen = 0;
+    for _ in 0..lives {
+        let (stream, _) = listener.accept().await.unwrap();
+        let counted = Arc::new(Counted::default());
+        let stop = Arc::clone(&counted);
+        let stopping = async move {
+            while stop.0.load(std::sync::atomic::Ordering::Relaxed) < calls {
+                tokio::time::sleep(std::time::Duration::from_micros(50)).await;
+            }
+        };
+        crate::serve_until(Arc::clone(&counted), (), stream, "server", stopping).await.unwrap();
+        seen += counted.0.load(std::sync::atomic::Ordering::Relaxed);
+    }
+    seen
+}
+
+#[derive(Default)]
+struct Counted(std::sync::atomic::AtomicUsize);
+
+impl crate::Service for Counted {
+    type Contract = Echo;
+    type Peer = ();
+    fn may(&self, (): &(), _: &said::Request) -> Result<(), crate::Refusal> {
+        Ok(())
+    }
+    async fn call(
+        self: Arc<Self>,
+        _: Arc<()>,
+        request: said::Request,
+        _: Vec<OwnedFd>,
+        answer: crate::Answer<Echo>,
+    ) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        match request {
+            said::Request::Say(Say(text)) => answer.reply(Ok(said::Reply::Say(text))).await,
+            _ => answer.reply(Err("no".into())).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_stops_is_replaced_unseen() {
+    let dir = tempfile_dir("stops");
+    let path = dir.join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let serving = tokio::spawn(async move {
+        let seen = stops_after(listener, 40, 8).await;
+        seen
+    });
+    let client: Client<Echo> = Client::new(&path, "test");
+    let mut calls = tokio::task::JoinSet::new();
+    let answered = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    for _ in 0..16 {
+        let (client, answered) = (client.clone(), Arc::clone(&answered));
+        calls.spawn(async move {
+            // The last process leaves and no other comes: everything before was answered.
+            while let Ok(Ok(text)) =
+                tokio::time::timeout(std::time::Duration::from_secs(2), client.ask(Say("x".into()))).await
+            {
+                assert_eq!(text, "x");
+                answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+    }
+    calls.join_all().await;
+    let seen = serving.await.unwrap();
+    assert_eq!(seen, answered.load(std::sync::atomic::Ordering::Relaxed), "each was seen once and answered");
+    assert!(seen >= 320, "{seen}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+fn tempfile_dir(name: &str) -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("mox-ipc-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}

@@ -281,9 +281,40 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ' || !c.is_ascii()).collect()
 }
 
+/// The header section at the front of a message, for a report about it; of a very long one the first lines. None
+/// while its end may still come.
+#[must_use]
+pub fn header_section(bytes: &[u8], most: usize) -> Option<&[u8]> {
+    if bytes.starts_with(b"\r\n") {
+        return Some(&[]);
+    }
+    let looked_at = &bytes[..bytes.len().min(most)];
+    if let Some(at) = looked_at.windows(4).position(|w| w == b"\r\n\r\n") {
+        return Some(&bytes[..at + 2]);
+    }
+    (bytes.len() > most).then(|| {
+        let line = looked_at.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        &bytes[..line]
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_header_ends_at_the_empty_line() {
+        for (bytes, want) in [
+            (&b"A: b\r\n\r\nbody"[..], Some(&b"A: b\r\n"[..])),
+            (b"\r\nbody", Some(b"")),
+            (b"A: b\r\n", None),
+            (b"A: b\r\nB: cccccccccccccccc\r\n", Some(b"A: b\r\n")),
+            (b"A: cccccccccccccccccccccccc", Some(b"")),
+        ] {
+            assert_eq!(header_section(bytes, 20), want, "{bytes:?}");
+        }
+    }
+
     use crate::parser::parse;
 
     fn report(address: &str, header: &[u8], variant: Variant) -> String {

@@ -12,6 +12,7 @@ use libmox_store::{Body, BodyId, INLINE_OCTETS, Stage, Store, StoreError, Unstag
 use libmox_types::ByteCount;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
@@ -81,6 +82,15 @@ impl<T> Taken<T> {
         }
     }
 
+    /// The file as it is to be handed in now.
+    #[must_use]
+    pub fn staged(&self) -> Option<Body> {
+        match &self.place {
+            Place::Staged(staged) => staged.id.map(|body| Body::Staged { body, size: self.size }),
+            Place::Inline(_) => None,
+        }
+    }
+
     /// The store took it.
     pub fn used(self) {
         if let Place::Staged(mut staged) = self.place {
@@ -94,6 +104,38 @@ impl<T> Taken<T> {
         match &self.place {
             Place::Inline(bytes) => Some(bytes),
             Place::Staged(_) => None,
+        }
+    }
+
+    /// Puts a file into another staging file: the store the first one came from is gone, and with it the name.
+    pub async fn restage(&mut self) -> Result<Body, IntakeFault> {
+        let Place::Staged(staged) = &mut self.place else { return Err(IntakeFault::NoFile) };
+        let old = staged.file.as_ref().ok_or(IntakeFault::NoFile)?.try_clone()?;
+        let (mut file, mut fresh) = stage(&staged.store).await?;
+        let mut old = File::from_std(std::fs::File::from(old));
+        old.rewind().await?;
+        tokio::io::copy(&mut old, &mut file).await?;
+        file.flush().await?;
+        file.rewind().await?;
+        fresh.file = Some(OwnedFd::from(file.into_std().await));
+        // The old id means nothing to the store that is there now.
+        staged.id = None;
+        *staged = fresh;
+        Ok(Body::Staged { body: staged.id.unwrap_or(BodyId(0)), size: self.size })
+    }
+
+    /// The first octets, at most so many, wherever they are.
+    pub fn front(&self, most: usize) -> io::Result<Vec<u8>> {
+        match &self.place {
+            Place::Inline(bytes) => Ok(bytes[..bytes.len().min(most)].to_vec()),
+            Place::Staged(staged) => {
+                let Some(file) = &staged.file else { return Ok(Vec::new()) };
+                let size = usize::try_from(self.size.0).unwrap_or(usize::MAX);
+                let mut bytes = vec![0; size.min(most)];
+                // Just written, so it is in memory.
+                std::fs::File::from(file.try_clone()?).read_exact_at(&mut bytes, 0)?;
+                Ok(bytes)
+            }
         }
     }
 
@@ -207,7 +249,12 @@ impl<T: Tap> Intake<T> {
 }
 
 async fn stage(store: &Store) -> Result<(File, Staged), IntakeFault> {
-    let (id, descriptors) = store.ask_with(Stage, Vec::new()).await.map_err(IntakeFault::Stage)?;
+    let mut asked = store.ask_with(Stage, Vec::new()).await;
+    if matches!(asked, Err(StoreError::Lost)) {
+        // What was staged on a lost connection went with it.
+        asked = store.ask_with(Stage, Vec::new()).await;
+    }
+    let (id, descriptors) = asked.map_err(IntakeFault::Stage)?;
     let staged = Staged { id: Some(id), file: None, store: store.clone() };
     let descriptor = descriptors.into_iter().next().ok_or(IntakeFault::NoFile)?;
     Ok((File::from_std(std::fs::File::from(descriptor)), staged))

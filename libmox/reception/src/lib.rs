@@ -37,6 +37,7 @@ pub trait Policy: Send {
     fn ask_recipient(
         &mut self,
         to: &RcptPath,
+        session: &Session,
         transaction: &Transaction,
     ) -> impl Future<Output = Answer> + Send;
 
@@ -200,7 +201,7 @@ impl<P: Policy> Driver<'_, P> {
         let answer = match question {
             Question::Sender(from) => self.policy.ask_sender(&from).await,
             Question::Recipient(to) => match self.session.transaction() {
-                Some(transaction) => self.policy.ask_recipient(&to, transaction).await,
+                Some(transaction) => self.policy.ask_recipient(&to, self.session, transaction).await,
                 None => Answer::Refuse(internal()),
             },
             // The message is asked about where it was read.

@@ -17,6 +17,12 @@ pub fn new_cid() -> Cid {
     Cid(random_u64())
 }
 
+/// A name for a request that must be carried out once.
+#[must_use]
+pub fn once_key() -> libmox_ipc::OnceKey {
+    libmox_ipc::OnceKey { at: u64::try_from(now().0).unwrap_or(0), random: random_u64() }
+}
+
 /// 64 random bits.
 #[must_use]
 pub fn random_u64() -> u64 {

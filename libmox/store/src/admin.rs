@@ -100,3 +100,11 @@ pub struct Check {
 /// Writes everything down and drops old journal segments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Checkpoint;
+
+/// Finds the threads of all messages of an account anew: at the end of an import, or after a change of the rules.
+/// Goes on while the account is used; reply when it is done: how many messages there are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ThreadsReassign {
+    /// Account name.
+    pub account: String,
+}

@@ -1,18 +1,8 @@
 //! The list of verbs. It grows at the end only.
 
-use crate::{
-    AccountList, AccountRemove, AccountSetPassword, AccountState, Acknowledge, Append, BackedUp, Backup,
-    BackupProgress, BodyId, ChangeEvents, Changed, Check, CheckRecipient, CheckSender, Checkpoint, Content,
-    Copy, Deliver, Delivered, DeliveredHere, Due, Expunge, Expunged, Fault, FlagsChange, FlagsChanged,
-    LoginLocal, LoginOutcome, LoginPassword, Mailbox, MailboxCreate, MailboxDelete, MailboxList,
-    MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes, MessageList, MessageOpen, MessageRecord, Ping,
-    Placed, Progress, QueueAdd, QueueAttempt, QueueDeliver, QueueDrop, QueueDue, QueueEntry, QueueHold,
-    QueueKick, QueueList, QueueOpen, QueueResult, QueueWatch, Quota, QuotaState, RecipientStatus, Reload,
-    Reloaded, Repair, ScramChallenge, ScramFinish, ScramStart, SignOut, SnapshotMessage, Stage, Status,
-    StoreStatus, Unstage, Watch,
-};
+use crate::*;
 use libmox_ipc::Contract;
-use libmox_types::QueueId;
+use libmox_types::{QueueId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The store's contract.
@@ -44,6 +34,10 @@ pub enum Item {
     Events(Vec<ChangeEvents>),
     /// Of [`QueueWatch`].
     QueueChanged,
+    /// Of [`AnnotationList`].
+    Annotations(Vec<Annotation>),
+    /// Of [`MailboxList`].
+    Mailboxes(Mailboxes),
 }
 
 libmox_ipc::verbs! {
@@ -60,7 +54,7 @@ libmox_ipc::verbs! {
     SignOut => (),
     CheckSender => bool,
     QueueAdd => Vec<QueueId>,
-    MailboxList => Mailboxes,
+    MailboxList => (),
     MailboxCreate => Changed,
     MailboxDelete => Changed,
     MailboxRename => Changed,
@@ -91,6 +85,25 @@ libmox_ipc::verbs! {
     Check => Vec<String>,
     Checkpoint => (),
     QueueDeliver => Vec<DeliveredHere>,
+    DeliverTogether => Together,
+    ThreadChange => Changed,
+    ThreadOf => ThreadPlace,
+    ThreadsReassign => u64,
+    Analyze => Vec<Analysis>,
+    AnnotationList => (),
+    AnnotationSet => Changed,
+    LoginAttempts => Vec<LoginAttempt>,
+    CacheGet => Option<Cached>,
+    CacheSet => (),
+    CacheList => Vec<Cached>,
+    TlsSupportSet => (),
+    TlsSupportOf => Vec<Option<TlsSupport>>,
+    WroteTo => Option<(Timestamp, Timestamp)>,
+    SentSince => Sent,
+    RetiredList => Vec<Retired>,
+    SuppressionList => Vec<Suppressed>,
+    SuppressionAdd => (),
+    SuppressionRemove => bool,
     Backup => BackedUp,
     BackupProgress => Progress,
     Repair => Vec<String>,

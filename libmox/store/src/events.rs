@@ -35,6 +35,8 @@ pub struct ChangeEvents {
     pub by: Option<SessionId>,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// Whether this piece is the last of its change.
+    pub last: bool,
 }
 
 /// What happened. Also says what IMAP cannot: counts, special use, keywords in use.
@@ -142,5 +144,27 @@ pub enum Event {
     Ended {
         /// What to tell the person.
         why: String,
+    },
+    /// The thread of a message is muted, collapsed, or not any more. IMAP has no word for it; the modseq stays.
+    ThreadMarks {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uid: Uid,
+        /// What arrives is seen already.
+        muted: bool,
+        /// One line in lists.
+        collapsed: bool,
+    },
+    /// An annotation was set or removed.
+    Annotation {
+        /// Of this mailbox; none for one of the account.
+        mailbox: Option<MailboxId>,
+        /// Entry name.
+        name: String,
+        /// Whether it is there now.
+        there: bool,
+        /// Of the mailbox, or of the account.
+        mod_seq: ModSeq,
     },
 }

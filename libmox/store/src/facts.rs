@@ -25,6 +25,12 @@ pub struct Facts {
     pub automatic: bool,
     /// A List-Id is there.
     pub list: bool,
+    /// A "Re:" or its kin stood before the subject.
+    pub answer: bool,
+    /// A delivery report: it belongs to the message it is about, whatever its subject.
+    pub report: bool,
+    /// Addresses of To, Cc and Bcc. At most [`RECIPIENT_ADDRESSES`].
+    pub recipients: Vec<Address>,
 }
 
 impl From<&libmox_message::Facts> for Facts {
@@ -37,6 +43,11 @@ impl From<&libmox_message::Facts> for Facts {
             found.references.iter().chain(&found.in_reply_to).cloned().collect();
         // The nearest are last; the oldest of too many go.
         references.drain(..references.len().saturating_sub(REFERENCES));
+        let bcc = found.structure.envelope().bcc.as_deref();
+        let bcc = bcc.map(libmox_message::address::mailboxes).unwrap_or_default();
+        let recipients = found.to.iter().chain(&found.cc).chain(&bcc);
+        let recipients = recipients.filter_map(libmox_message::address::Mailbox::address);
+        let recipients = recipients.take(RECIPIENT_ADDRESSES).collect();
         Self {
             structure,
             message_id: found.message_id.clone().unwrap_or_default(),
@@ -47,12 +58,17 @@ impl From<&libmox_message::Facts> for Facts {
             preview: found.preview.clone(),
             automatic: found.auto_submitted || found.delivery_report,
             list: found.list_id,
+            answer: found.subject_is_answer,
+            report: found.delivery_report,
+            recipients,
         }
     }
 }
 
 /// Octets of [`Facts::structure`]; a larger one is dropped by the producer and parsed again when needed.
 pub const STRUCTURE_OCTETS: usize = 128 * 1024;
+/// Entries of [`Facts::recipients`].
+pub const RECIPIENT_ADDRESSES: usize = 200;
 /// Entries of [`Facts::references`].
 pub const REFERENCES: usize = 100;
 /// Octets of a body that rides inline in a request and in the journal; larger ones are staged.

@@ -11,6 +11,9 @@
 //! Fails with: [`Fault`] inside [`libmox_ipc::CallError`].
 
 mod admin;
+mod annotation;
+mod attempt;
+mod cache;
 mod contract;
 mod events;
 mod facts;
@@ -19,11 +22,16 @@ mod login;
 mod mailbox;
 mod message;
 mod operate;
+mod outgoing;
 mod queue;
 mod receive;
+mod retired;
 mod role;
 
 pub use admin::*;
+pub use annotation::*;
+pub use attempt::*;
+pub use cache::*;
 pub use contract::{Item, Reply, Request, StoreContract};
 pub use events::*;
 pub use facts::*;
@@ -32,8 +40,10 @@ pub use login::*;
 pub use mailbox::*;
 pub use message::*;
 pub use operate::*;
+pub use outgoing::*;
 pub use queue::*;
 pub use receive::*;
+pub use retired::*;
 pub use role::Role;
 
 /// The client of the store.

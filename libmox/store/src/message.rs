@@ -6,6 +6,47 @@ use libmox_types::{
 };
 use serde::{Deserialize, Serialize};
 
+/// What the store notes of a message besides its flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u16)]
+pub enum Mark {
+    /// What arrives in this thread is seen already (row ST-33).
+    Muted = 1,
+    /// A list shows one line for the thread.
+    Collapsed = 1 << 1,
+    /// The direct parent is not known, or was found by subject only (row ST-32).
+    MissingLink = 1 << 2,
+    /// Delivered as a reject, and not yet moved out (row ST-26).
+    Reject = 1 << 3,
+    /// Forwarded by a server of the account's own: says nothing about that server (row JK-12).
+    Forward = 1 << 4,
+    /// A delivery report or another automatic message.
+    Automatic = 1 << 5,
+    /// The first message of somebody, not yet moved to where it belongs (row ST-30).
+    Intro = 1 << 6,
+}
+
+/// A set of [`Mark`]s.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks(u16);
+
+impl Marks {
+    /// No mark.
+    pub const NONE: Marks = Marks(0);
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn has(self, mark: Mark) -> bool {
+        self.0 & mark as u16 != 0
+    }
+
+    /// With this one there or not.
+    #[must_use]
+    pub fn set(self, mark: Mark, there: bool) -> Self {
+        if there { Self(self.0 | mark as u16) } else { Self(self.0 & !(mark as u16)) }
+    }
+}
+
 /// Which fields of a record a list carries; the rest are left empty.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
@@ -15,7 +56,7 @@ pub struct Want {
     pub preview: bool,
 }
 
-/// Messages of a mailbox by UID, ascending: a stream of [`crate::Item::Messages`] in chunks of at most 1000 records
+/// Messages of a mailbox by UID, ascending: a stream of [`crate::Item::Messages`] in chunks of at most 2000 records
 /// (fewer where they are large).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessageList {
@@ -53,6 +94,10 @@ pub struct MessageRecord {
     /// Octets of the prefix. Offsets of `structure` count from the start of the file behind it:
     /// `Structure::shift_by_prefix` makes them count from the start of the message.
     pub prefix: u32,
+    /// Its thread; zero while that is not known.
+    pub thread: MsgId,
+    /// What the store notes of it.
+    pub marks: Marks,
     /// `libmox_message::Structure` bytes of the file, if wanted; empty if none are known.
     #[serde(with = "serde_bytes")]
     pub structure: Vec<u8>,
@@ -199,4 +244,37 @@ pub struct Expunged {
     pub uids: UidSet,
     /// The modseq of the removal.
     pub mod_seq: ModSeq,
+}
+
+/// Mutes or collapses the threads of messages, all of their messages. Reply: [`crate::Changed`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ThreadChange {
+    /// Whose.
+    pub session: SessionId,
+    /// At most 1000.
+    pub messages: Vec<MsgId>,
+    /// What arrives is seen already.
+    pub muted: Option<bool>,
+    /// One line in lists.
+    pub collapsed: Option<bool>,
+}
+
+/// Where a message stands in its thread. Reply: [`ThreadPlace`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ThreadOf {
+    /// Whose.
+    pub session: SessionId,
+    /// Which.
+    pub message: MsgId,
+}
+
+/// Reply to [`ThreadOf`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadPlace {
+    /// The thread.
+    pub thread: MsgId,
+    /// Nearest first, up to the root; some may be gone.
+    pub parents: Vec<MsgId>,
+    /// Its messages, at most 1000, by id.
+    pub members: Vec<MsgId>,
 }

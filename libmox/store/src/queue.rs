@@ -112,6 +112,8 @@ pub struct QueueEntry {
     pub needs: Needs,
     /// Message-ID without brackets.
     pub message_id: String,
+    /// The sender's account wants no more mail to this address: it fails without an attempt (row QU-17).
+    pub suppressed: bool,
 }
 
 /// Records the beginning of an attempt, before dialing. Entries that are gone meanwhile are left out of the reply.

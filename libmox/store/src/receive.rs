@@ -1,7 +1,7 @@
 //! Mail from strangers: role `smtp` (and recipient checks for `submission`).
 
 use crate::{Body, Facts};
-use libmox_types::{Address, Cid, Host, LocalPart, MsgId, ReversePath, Timestamp};
+use libmox_types::{Address, ByteCount, Cid, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -69,6 +69,89 @@ pub struct DeliverTo {
     /// Header fields made at delivery, CRLF lines; kept in the record, not in the file.
     #[serde(with = "serde_bytes")]
     pub prefix: Vec<u8>,
+    /// What [`Analyze`] said; without it the account's rules that need no header fields decide.
+    pub destined: Option<Destined>,
+}
+
+/// Where a message goes in an account: made by [`Analyze`], used by [`Deliver`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destined {
+    /// The mailbox the rules chose.
+    pub mailbox: MailboxName,
+    /// It came through a server of the account's own.
+    pub forward: bool,
+    /// The first message of somebody: it waits in the mailbox for those.
+    pub intro: bool,
+    /// Refused: it goes to the mailbox for rejects, if it goes anywhere.
+    pub reject: Option<Reject>,
+}
+
+/// A message that the sender is told was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reject {
+    /// For the journal and the person who looks at it.
+    pub reason: String,
+    /// Whether it may be kept for the account's owner to see.
+    pub keep: bool,
+    /// SHA-256 of the file: the same content is kept once.
+    pub content: [u8; 32],
+}
+
+/// What to do with a message, before it is delivered: destination, rules, quota and what is known of the sender in
+/// one call. Reply: an [`Analysis`] for each recipient.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Analyze {
+    /// The connection.
+    pub cid: Cid,
+    /// When it was received.
+    pub received: Timestamp,
+    /// Who sent it.
+    pub remote_ip: IpAddr,
+    /// MAIL FROM.
+    pub mail_from: ReversePath,
+    /// Octets of the file.
+    pub size: ByteCount,
+    /// SHA-256 of the file.
+    pub content: [u8; 32],
+    /// What was found in it; the structure may be left out.
+    pub facts: Facts,
+    /// The verdicts.
+    pub verdict: Verdict,
+    /// Names and values of the header fields in lower case, for rules. At most [`HEADER_OCTETS`]; more are left out.
+    pub headers: Vec<(String, String)>,
+    /// Why the service would refuse it by itself (DMARC); rules may take it all the same.
+    pub refused: Option<String>,
+    /// At most 1000.
+    pub recipients: Vec<RecipientPath>,
+}
+
+/// Octets of [`Analyze::headers`].
+pub const HEADER_OCTETS: usize = 256 * 1024;
+
+/// What to do for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// What.
+    pub decision: Decision,
+    /// Why, in words for the journal.
+    pub reason: String,
+    /// For [`Deliver`], where the decision is to accept or to reject.
+    pub destined: Option<Destined>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decision {
+    /// Deliver and say 250.
+    Accept,
+    /// Deliver (it goes to the rejects, if anywhere) and say no.
+    Reject,
+    /// 550 5.1.1.
+    UnknownUser,
+    /// 452 4.2.2.
+    OverQuota,
+    /// 451 4.3.0 or 450 4.2.1.
+    Deferred,
 }
 
 /// What the checks of the message said, in the words of RFC 8601 ("pass", "fail", "none", ...).
@@ -95,6 +178,11 @@ pub enum Delivered {
     OverQuota,
     /// Refused for now, with the reason for the journal: 451 4.3.0.
     Deferred(String),
+    /// Handed in as a reject: the sender must be told no.
+    Refused {
+        /// Whether the owner can look at it.
+        kept: bool,
+    },
 }
 
 /// Proof that a message is on stable storage; only the store makes one.
@@ -102,4 +190,23 @@ pub enum Delivered {
 pub struct Stored {
     /// Where, within its account or the queue.
     pub id: MsgId,
+}
+
+/// Delivers to all recipients or to none, with a report to the sender about others of the same transaction who cannot
+/// have the message, in one atomic change (row SR-35).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeliverTogether {
+    /// To whom, and what.
+    pub deliver: Deliver,
+    /// About the others.
+    pub report: Option<crate::Report>,
+}
+
+/// Reply to [`DeliverTogether`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Together {
+    /// Everyone has it, in the order asked; the report is on its way.
+    Stored(Vec<Stored>),
+    /// Nobody has it: what stands against each; none where nothing does.
+    Nothing(Vec<Option<Delivered>>),
 }

@@ -50,7 +50,7 @@ impl Role {
                 matches!(self, Self::Smtp | Self::Submission | Self::Imap | Self::Queue)
             }
             R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
-            R::Deliver(_) => self == Self::Smtp,
+            R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) => self == Self::Smtp,
             R::LoginPassword(_) | R::ScramStart(_) | R::ScramFinish(_) | R::SignOut(_) => {
                 matches!(self, Self::Submission | Self::Imap)
             }
@@ -68,7 +68,22 @@ impl Role {
             | R::Append(_)
             | R::Copy(_)
             | R::Expunge(_)
-            | R::Quota(_) => self == Self::Imap,
+            | R::Quota(_)
+            | R::ThreadChange(_)
+            | R::ThreadOf(_)
+            | R::AnnotationList(_)
+            | R::AnnotationSet(_) => self == Self::Imap,
+            R::TlsSupportOf(_) | R::WroteTo(_) | R::SentSince(_) => {
+                matches!(self, Self::Imap | Self::Submission)
+            }
+            R::TlsSupportSet(_) => self == Self::Queue,
+            R::CacheGet(_)
+            | R::CacheSet(_)
+            | R::CacheList(_)
+            | R::RetiredList(_)
+            | R::SuppressionList(_)
+            | R::SuppressionAdd(_)
+            | R::SuppressionRemove(_) => matches!(self, Self::Queue | Self::Admin),
             R::QueueDue(_)
             | R::QueueAttempt(_)
             | R::QueueOpen(_)
@@ -85,6 +100,8 @@ impl Role {
             | R::AccountRemove(_)
             | R::Check(_)
             | R::Checkpoint(_)
+            | R::ThreadsReassign(_)
+            | R::LoginAttempts(_)
             | R::Backup(_)
             | R::BackupProgress(_)
             | R::Repair(_) => self == Self::Admin,

@@ -5,7 +5,8 @@ use libmox_sasl::scram::{self, Hash, Verifier};
 use libmox_sasl::{Secret, prepare_password};
 use libmox_store::{
     Body, BodyId, Deliver, Delivered, Fault, LoginOutcome, QueueAdd, RecipientPath, RecipientStatus, Reply,
-    Request, Role, ScramChallenge, ScramHash, SessionId, SignedIn, Store, StoreContract, Stored,
+    Report, Request, Role, ScramChallenge, ScramHash, SessionId, SignedIn, Store, StoreContract, Stored,
+    Together,
 };
 use libmox_types::{AccountId, Address, MsgId, QueueId, ReversePath};
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ pub enum Received {
     Delivery(Box<Deliver>, Vec<u8>),
     /// For elsewhere.
     Queued(Box<QueueAdd>, Vec<u8>),
+    /// About recipients who cannot have a delivery.
+    Report(Box<Report>, Vec<u8>),
 }
 
 /// How it answers.
@@ -38,6 +41,7 @@ struct State {
     next: u64,
     fault: Option<Fault>,
     outcome: Option<Delivered>,
+    late: HashMap<String, Delivered>,
 }
 
 /// The store.
@@ -83,6 +87,11 @@ impl FakeStore {
     /// Every recipient of a delivery gets this.
     pub fn answer_deliveries_with(&self, outcome: Option<Delivered>) {
         self.state().outcome = outcome;
+    }
+
+    /// This recipient, though accepted, cannot have a message that is for several.
+    pub fn refuse_late(&self, address: &str, outcome: Delivered) {
+        self.state().late.insert(address.into(), outcome);
     }
 
     /// What came in, taken out.
@@ -167,6 +176,30 @@ impl State {
                 let outcomes = deliver.recipients.iter().map(|_| outcome.clone()).collect();
                 self.received.push(Received::Delivery(Box::new(deliver), bytes));
                 Reply::Deliver(outcomes)
+            }
+            Request::DeliverTogether(ask) => {
+                self.refusal()?;
+                let against: Vec<_> = ask
+                    .deliver
+                    .recipients
+                    .iter()
+                    .map(|to| match &to.recipient {
+                        RecipientPath::Address(address) => self.late.get(&address.to_string()).cloned(),
+                        _ => None,
+                    })
+                    .collect();
+                if against.iter().any(Option::is_some) {
+                    return Ok(Reply::DeliverTogether(Together::Nothing(against)));
+                }
+                let bytes = self.body(&ask.deliver.body)?;
+                let proof =
+                    ask.deliver.recipients.iter().map(|_| Stored { id: MsgId(self.number()) }).collect();
+                self.received.push(Received::Delivery(Box::new(ask.deliver), bytes));
+                if let Some(report) = ask.report {
+                    let bytes = self.body(&report.body)?;
+                    self.received.push(Received::Report(Box::new(report), bytes));
+                }
+                Reply::DeliverTogether(Together::Stored(proof))
             }
             Request::QueueAdd(add) => {
                 self.refusal()?;
@@ -270,6 +303,7 @@ impl Received {
         match self {
             Self::Delivery(deliver, _) => &deliver.mail_from,
             Self::Queued(add, _) => &add.mail_from,
+            Self::Report(..) => &ReversePath::Null,
         }
     }
 
@@ -277,7 +311,7 @@ impl Received {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         match self {
-            Self::Delivery(_, body) | Self::Queued(_, body) => body,
+            Self::Delivery(_, body) | Self::Queued(_, body) | Self::Report(_, body) => body,
         }
     }
 }

@@ -66,6 +66,17 @@ pub struct Verify {
     pub size: ByteCount,
 }
 
+/// Checks who may send for the domain of MAIL FROM, before the message is there. Reply: the word of RFC 7208 §2.6.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spf {
+    /// Who sends.
+    pub remote_ip: IpAddr,
+    /// EHLO.
+    pub helo: Option<Host>,
+    /// MAIL FROM.
+    pub mail_from: ReversePath,
+}
+
 /// Reply to [`Verify`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
@@ -109,4 +120,5 @@ impl From<&libmox_message::Facts> for Shape {
 libmox_ipc::verbs! {
     VerifyContract;
     Verify => Verified,
+    Spf => String,
 }

@@ -31,7 +31,7 @@ pub async fn deliver(shared: &Shared, entries: &[QueueEntry]) -> Result<Option<V
     let away = |error: libmox_store::StoreError| Failure::local(false, "4.3.0", &format!("store: {error}"));
     if !config.localserve {
         let recipient = RecipientPath::Address(first.recipient.address.clone());
-        let status = shared.store.ask(CheckRecipient { recipient }).await.map_err(away)?;
+        let status = shared.store.repeat(CheckRecipient { recipient }).await.map_err(away)?;
         if status == RecipientStatus::Foreign {
             return Ok(None);
         }
@@ -52,7 +52,7 @@ pub async fn deliver(shared: &Shared, entries: &[QueueEntry]) -> Result<Option<V
         facts: facts(shared, first).await?,
         into: if config.localserve { DeliverInto::RecipientOrSender } else { DeliverInto::Recipient },
     };
-    let results = shared.store.ask(verb).await.map_err(away)?;
+    let results = shared.store.repeat(verb).await.map_err(away)?;
     for (at, result) in tried.into_iter().zip(results) {
         outcomes[at] = judge(result, &entries[at]);
     }

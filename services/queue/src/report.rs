@@ -4,7 +4,7 @@
 
 use crate::deliver::Pieces;
 use crate::{Shared, limits};
-use libmox_message::dsn::{Action, Dsn, Recipient, Variant};
+use libmox_message::dsn::{Action, Dsn, Recipient, Variant, header_section};
 use libmox_message::received;
 use libmox_service::clock;
 use libmox_smtp::client::Failure;
@@ -123,37 +123,10 @@ async fn original_header(shared: &Shared, entry: &QueueEntry) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Ok(Some(piece)) = pieces.next().await {
         bytes.extend_from_slice(&piece);
-        if let Some(end) = header_end(&bytes) {
-            bytes.truncate(end);
-            break;
-        }
-        if bytes.len() > limits::REPORT_HEADER {
-            break;
+        if let Some(header) = header_section(&bytes, limits::REPORT_HEADER) {
+            return header.to_vec();
         }
     }
-    if bytes.len() > limits::REPORT_HEADER {
-        bytes.truncate(limits::REPORT_HEADER);
-        let line = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        bytes.truncate(line);
-    }
+    // All header, no body.
     bytes
-}
-
-fn header_end(bytes: &[u8]) -> Option<usize> {
-    if bytes.starts_with(b"\r\n") {
-        return Some(0);
-    }
-    bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_header_ends_at_the_empty_line() {
-        assert_eq!(header_end(b"A: b\r\n\r\nbody"), Some(6));
-        assert_eq!(header_end(b"\r\nbody"), Some(0));
-        assert_eq!(header_end(b"A: b\r\n"), None);
-    }
 }

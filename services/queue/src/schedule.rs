@@ -147,6 +147,7 @@ mod tests {
             size: ByteCount(1),
             needs: Needs::default(),
             message_id: String::new(),
+            suppressed: false,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Asks the store and the verifier on behalf of one session.
 
+use crate::report::{self, Failed, Why};
 use crate::{events, policy};
+use libmox_ipc::Verb;
 use libmox_message::Parser;
 use libmox_message::received::{self, Received, With};
 use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
@@ -11,9 +13,12 @@ use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
-use libmox_store::{CheckRecipient, Deliver, DeliverTo, Facts, RecipientPath, Store, Verdict};
+use libmox_store::{
+    Body, CheckRecipient, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, Fault, RecipientPath, Store,
+    StoreContract, StoreError, Together, Verdict,
+};
 use libmox_types::{Address, Cid, LocalPart, ReversePath, Timestamp};
-use libmox_verify::{Shape, Verified, Verifier, Verify};
+use libmox_verify::{Shape, Spf, Verified, Verifier, Verify};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,7 +29,12 @@ pub(crate) struct Answers {
     config: Arc<Static>,
     cid: Cid,
     ip: IpAddr,
+    /// A sender of this connection, and whether SPF vouches for it.
+    sure: Option<(ReversePath, bool)>,
 }
+
+/// Tries to deliver to several: one for each time that somebody turned out not to have it.
+const TRIES: usize = 3;
 
 /// Parses here only where nobody else does.
 pub(crate) struct MaybeParser(Option<Parser>);
@@ -39,7 +49,7 @@ impl Tap for MaybeParser {
 
 impl Answers {
     pub(crate) fn new(store: Store, verifier: Verifier, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
-        Self { store, verifier, config, cid, ip }
+        Self { store, verifier, config, cid, ip, sure: None }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
@@ -144,12 +154,19 @@ impl Answers {
         {
             return self.refuse(transaction, reply, reason);
         }
-        let recipients = transaction
-            .recipients
+        let (mut known, mut failed) = (Vec::new(), Vec::new());
+        for recipient in &transaction.recipients {
+            match (recipient.unknown, address_of(&recipient.rcpt.to, &self.config)) {
+                (true, Some(address)) => failed.push(Failed { address, why: Why::UnknownUser }),
+                _ => known.push(&recipient.rcpt.to),
+            }
+        }
+        let recipients = known
             .iter()
-            .map(|recipient| DeliverTo {
-                recipient: path_of(&recipient.rcpt.to),
-                prefix: self.prefix(wire, session, transaction, &verified, &recipient.rcpt.to, now),
+            .map(|to| DeliverTo {
+                recipient: path_of(to),
+                prefix: self.prefix(wire, session, transaction, &verified, to, now),
+                destined: None,
             })
             .collect();
         let size = taken.size.0;
@@ -165,13 +182,18 @@ impl Answers {
             verdict: verified.verdict,
             recipients,
         };
-        match self.store.ask(request).await {
-            Ok(outcomes) => {
-                taken.used();
+        let outcome = match transaction.recipients.len() {
+            1 => self.hand_in(&mut taken, request, |deliver| deliver).await.map(|outcomes| {
                 let reply = policy::judge_delivery(&outcomes);
-                if reply.is_error() {
-                    return self.refuse(transaction, reply, &format!("{outcomes:?}"));
-                }
+                let reason = if reply.is_error() { format!("{outcomes:?}") } else { String::new() };
+                (reply, reason)
+            }),
+            _ => self.deliver_together(request, known, failed, &mut taken, now).await,
+        };
+        match outcome {
+            Ok((reply, reason)) if reply.is_error() => self.refuse(transaction, reply, &reason),
+            Ok((reply, _)) => {
+                taken.used();
                 events::stored(self.cid, transaction, size);
                 reply
             }
@@ -183,6 +205,131 @@ impl Answers {
                 self.refuse(transaction, reply, &events::reason(&error))
             }
         }
+    }
+
+    /// Hands a delivery in, once: a store that restarts, or dies, in the middle of it is not the sender's business.
+    async fn hand_in<V: Verb<StoreContract>>(
+        &self,
+        taken: &mut Taken<MaybeParser>,
+        deliver: Deliver,
+        verb: impl Fn(Deliver) -> V,
+    ) -> Result<V::Reply, StoreError> {
+        let key = clock::once_key();
+        if let Body::Inline(_) = deliver.body {
+            return self.store.ask_once(key, verb(deliver)).await;
+        }
+        let mut request = deliver;
+        for _ in 1..TRIES {
+            let outcome = self.store.ask_once(key, verb(request.clone())).await;
+            // The file belonged to a store that is gone; the message was not delivered, or the key had told.
+            if outcome.as_ref().err().and_then(StoreError::fault) != Some(&Fault::NoBody) {
+                return outcome;
+            }
+            match taken.restage().await {
+                Ok(body) => request.body = body,
+                Err(error) => {
+                    events::unavailable(self.cid, "staging file", &error);
+                    return outcome;
+                }
+            }
+        }
+        self.store.ask_once(key, verb(request)).await
+    }
+
+    /// Row SR-35: everyone who can have it gets it, the sender hears about the others, in one change. Who cannot have
+    /// it is known for sure only when the store tries, so it may take a second try without them.
+    async fn deliver_together(
+        &self,
+        mut deliver: Deliver,
+        mut known: Vec<&RcptPath>,
+        mut failed: Vec<Failed>,
+        taken: &mut Taken<MaybeParser>,
+        now: Timestamp,
+    ) -> Result<(Reply, String), StoreError> {
+        for _ in 0..TRIES {
+            let report = if failed.is_empty() { None } else { self.report(&deliver, &failed, taken, now) };
+            let together = |deliver| DeliverTogether { deliver, report: report.clone() };
+            let outcome = self.hand_in(taken, deliver.clone(), together).await?;
+            if let (Body::Staged { .. }, Some(body)) = (&deliver.body, taken.staged()) {
+                deliver.body = body;
+            }
+            let against = match outcome {
+                Together::Stored(proof) => {
+                    for one in &failed {
+                        events::reported(self.cid, &one.address, &deliver.mail_from);
+                    }
+                    return Ok((policy::judge_together(&proof), String::new()));
+                }
+                Together::Nothing(against) => against,
+            };
+            let reason = format!("{against:?}");
+            let mut left = Vec::new();
+            for (to, (asked, against)) in
+                known.into_iter().zip(std::mem::take(&mut deliver.recipients).into_iter().zip(against))
+            {
+                let Some(against) = against else {
+                    left.push((to, asked));
+                    continue;
+                };
+                match (Why::of(&against), address_of(to, &self.config)) {
+                    (Some(why), Some(address)) => failed.push(Failed { address, why }),
+                    // It passes: the sender's server tries again with all of them.
+                    _ => return Ok((policy::later(), reason)),
+                }
+            }
+            if left.is_empty() {
+                let unknown = failed.iter().all(|failed| failed.why == Why::UnknownUser);
+                let full = failed.iter().all(|failed| failed.why == Why::OverQuota);
+                let reply = match (unknown, full) {
+                    (true, _) => policy::unknown_user(),
+                    (_, true) => policy::judge_delivery(&[Delivered::OverQuota]),
+                    _ => policy::later(),
+                };
+                return Ok((reply, reason));
+            }
+            (known, deliver.recipients) = left.into_iter().unzip();
+        }
+        Ok((policy::later(), "recipients changed at each try".into()))
+    }
+
+    fn report(
+        &self,
+        deliver: &Deliver,
+        failed: &[Failed],
+        taken: &Taken<MaybeParser>,
+        now: Timestamp,
+    ) -> Option<libmox_store::Report> {
+        let id = &deliver.facts.message_id;
+        let about =
+            |message: &[u8]| report::about(&self.config, &deliver.mail_from, message, id, failed, now);
+        match &deliver.body {
+            Body::Inline(bytes) => about(bytes),
+            Body::Staged { .. } => about(&taken.front(report::HEADER_OCTETS + 1).unwrap_or_default()),
+        }
+    }
+
+    /// Whether a report to the sender reaches who wrote the message. Asked once a transaction.
+    async fn is_sender_sure(&mut self, session: &Session, transaction: &Transaction) -> Result<bool, Reply> {
+        if self.config.localserve || !self.config.smtp.verify {
+            return Ok(true);
+        }
+        if let Some((from, sure)) = &self.sure
+            && *from == transaction.from
+        {
+            return Ok(*sure);
+        }
+        let question = Spf {
+            remote_ip: self.ip,
+            helo: session.hello().and_then(|hello| hello.host.clone()),
+            mail_from: transaction.from.clone(),
+        };
+        let word = self.verifier.ask(question).await.map_err(|error| {
+            events::unavailable(self.cid, "mox-verify", &error);
+            Reply::new(451, "4.3.0", "cannot check senders now, try again later")
+        })?;
+        let sure = word == "pass";
+        self.sure = Some((transaction.from.clone(), sure));
+        Ok(sure)
     }
 }
 
@@ -199,14 +346,22 @@ impl Policy for Answers {
         Answer::Accept
     }
 
-    async fn ask_recipient(&mut self, to: &RcptPath, transaction: &Transaction) -> Answer {
+    async fn ask_recipient(&mut self, to: &RcptPath, session: &Session, transaction: &Transaction) -> Answer {
         if let Some(local) = local_of(to).filter(|local| self.config.localserve && simulated::in_rcpt(local))
             && let Some(reply) = simulate(local).await
         {
             return Answer::Refuse(reply);
         }
-        match self.store.ask(CheckRecipient { recipient: path_of(to) }).await {
-            Ok(status) => policy::judge_recipient(&status, transaction),
+        match self.store.repeat(CheckRecipient { recipient: path_of(to) }).await {
+            Ok(status) => match policy::judge_recipient(&status) {
+                refused @ Answer::Refuse(_) => refused,
+                accepted if transaction.recipients.is_empty() => accepted,
+                accepted => match self.is_sender_sure(session, transaction).await {
+                    Ok(true) => accepted,
+                    Ok(false) => Answer::Refuse(policy::one_at_a_time()),
+                    Err(reply) => Answer::Refuse(reply),
+                },
+            },
             Err(error) => {
                 events::unavailable(self.cid, "mox-store", &error);
                 Answer::Refuse(store_refusal(&error))

@@ -6,7 +6,7 @@ use libmox_service::net::Full;
 use libmox_service::wire::WireFault;
 use libmox_smtp::Reply;
 use libmox_smtp::session::Transaction;
-use libmox_types::Cid;
+use libmox_types::{Address, Cid, ReversePath};
 use std::net::IpAddr;
 
 pub(crate) fn connected(cid: Cid, ip: IpAddr) {
@@ -60,6 +60,16 @@ pub(crate) fn stored(cid: Cid, transaction: &Transaction, size: u64) {
         mox_recipients = transaction.recipients.len(),
         mox_size = size,
         "message from <{}> stored for {} recipients", transaction.from, transaction.recipients.len()
+    );
+}
+
+pub(crate) fn reported(cid: Cid, recipient: &Address, from: &ReversePath) {
+    tracing::info!(
+        message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0b006",
+        mox_cid = %cid,
+        mox_recipient = %recipient,
+        mox_from = %from,
+        "not for {recipient}: <{from}> is told in a report"
     );
 }
 

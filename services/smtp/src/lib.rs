@@ -8,6 +8,7 @@
 mod answers;
 mod events;
 mod policy;
+mod report;
 
 use answers::Answers;
 use libmox_keys::{Keys, KeysRole, RemoteKeys};

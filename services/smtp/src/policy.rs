@@ -2,7 +2,7 @@
 
 use libmox_service::config::SmtpConfig;
 use libmox_service::net::Full;
-use libmox_smtp::session::{Answer, Transaction};
+use libmox_smtp::session::Answer;
 use libmox_smtp::{Reply, limits};
 use libmox_store::{Delivered, RecipientStatus, Stored};
 use libmox_verify::Shape;
@@ -15,25 +15,21 @@ pub(crate) fn turned_away(full: Full) -> Reply {
     }
 }
 
-/// A recipient, given those before it in the transaction.
-///
-/// All recipients of a transaction live here, or none does: only then one answer to the message is right for each of
-/// them, and nobody is dropped silently. A lone unknown one is refused after the data (row SR-17).
-pub(crate) fn judge_recipient(status: &RecipientStatus, transaction: &Transaction) -> Answer {
-    let (mut known, mut unknown) = (false, false);
-    for recipient in &transaction.recipients {
-        known |= !recipient.unknown;
-        unknown |= recipient.unknown;
-    }
+/// A recipient. Known and unknown ones may share a transaction: who is unknown is told after the data (row SR-17), or
+/// in a report where others got the message (row SR-35).
+pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
     Answer::Refuse(match status {
-        RecipientStatus::Local if unknown => Reply::new(452, "4.5.3", "send to this recipient separately"),
         RecipientStatus::Local => return Answer::Accept,
-        RecipientStatus::UnknownUser if known => unknown_user(),
         RecipientStatus::UnknownUser => return Answer::AcceptUnknown,
         RecipientStatus::Foreign => Reply::new(550, "5.1.1", "not a domain of this server"),
         RecipientStatus::Disabled => Reply::new(450, "4.2.1", "recipient domain temporarily disabled"),
         RecipientStatus::OverQuota => Reply::new(452, "4.2.2", "mailbox is full"),
     })
+}
+
+/// A second recipient where the sender may be forged: a report would go to somebody who never wrote (row SR-18).
+pub(crate) fn one_at_a_time() -> Reply {
+    Reply::new(452, "4.5.3", "only one recipient at a time without SPF pass")
 }
 
 /// Nobody of that name.
@@ -64,8 +60,17 @@ fn accepted(_proof: &Stored) -> Reply {
     Reply::new(250, "2.0.0", "kept")
 }
 
-/// One answer for all recipients. Where some have it and some do not, "try again": a copy too many is better than
-/// one too few.
+/// All of them have it, or will be reported on.
+pub(crate) fn judge_together(stored: &[Stored]) -> Reply {
+    stored.first().map_or_else(later, accepted)
+}
+
+/// Try again. Row SR-28: never 5xx for what may be a mistake of ours.
+pub(crate) fn later() -> Reply {
+    Reply::new(451, "4.3.0", "error processing, try again later")
+}
+
+/// One answer for all recipients, none of whom has it unless all have.
 pub(crate) fn judge_delivery(outcomes: &[Delivered]) -> Reply {
     let all = |same: fn(&Delivered) -> bool| outcomes.iter().all(same);
     match outcomes.first() {
@@ -74,43 +79,30 @@ pub(crate) fn judge_delivery(outcomes: &[Delivered]) -> Reply {
         Some(Delivered::OverQuota) if all(|d| matches!(d, Delivered::OverQuota)) => {
             Reply::new(452, "4.2.2", "mailbox is full")
         }
-        // Row SR-28: never 5xx for what may be a mistake of ours.
-        _ => Reply::new(451, "4.3.0", "error processing, try again later"),
+        _ => later(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libmox_smtp::command::{MailParams, Rcpt, RcptPath};
-    use libmox_smtp::session::Recipient;
-    use libmox_types::{MsgId, ReversePath};
-
-    fn transaction(unknown: &[bool]) -> Transaction {
-        let rcpt = Rcpt { to: RcptPath::Postmaster, notify: String::new(), orcpt: String::new() };
-        let recipients = unknown.iter().map(|&unknown| Recipient { rcpt: rcpt.clone(), unknown }).collect();
-        Transaction { from: ReversePath::Null, params: MailParams::default(), recipients }
-    }
+    use libmox_types::MsgId;
 
     #[test]
-    fn known_and_unknown_recipients_do_not_share_a_transaction() {
+    fn recipients_are_told_at_once_what_is_no_secret() {
         use RecipientStatus as R;
-        for (status, before, want) in [
-            (R::Local, &[][..], 250),
-            (R::UnknownUser, &[], 250),
-            (R::UnknownUser, &[true], 250),
-            (R::UnknownUser, &[false], 550),
-            (R::Local, &[false], 250),
-            (R::Local, &[true], 452),
-            (R::Foreign, &[], 550),
-            (R::Disabled, &[], 450),
-            (R::OverQuota, &[], 452),
+        for (status, want) in [
+            (R::Local, None),
+            (R::UnknownUser, None),
+            (R::Foreign, Some(550)),
+            (R::Disabled, Some(450)),
+            (R::OverQuota, Some(452)),
         ] {
-            let got = match judge_recipient(&status, &transaction(before)) {
-                Answer::Refuse(reply) => reply.code(),
-                _ => 250,
+            let got = match judge_recipient(&status) {
+                Answer::Refuse(reply) => Some(reply.code()),
+                _ => None,
             };
-            assert_eq!(got, want, "{status:?} after {before:?}");
+            assert_eq!(got, want, "{status:?}");
         }
     }
 

@@ -11,7 +11,7 @@ struct Run {
     store: Arc<FakeStore>,
     address: std::net::SocketAddr,
     context: Context,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 async fn start(config: &str) -> Run {
@@ -29,7 +29,7 @@ async fn start(config: &str) -> Run {
     let verifier = Verifier::new(&folder.path().join("verify.sock"), "test");
     let doors = Doors { store: client, verifier, tls: None };
     tokio::spawn(serve_with(context.clone(), doors));
-    Run { store, address, context, _folder: folder }
+    Run { store, address, context, folder }
 }
 
 const NO_VERIFY: &str = "[smtp]\nverify = false\n";
@@ -278,5 +278,109 @@ async fn the_dialogs() {
         if let Err(fault) = libmox_testing::dialog::play(run.address, &text).await {
             panic!("{name}: {fault}");
         }
+    }
+}
+
+#[tokio::test]
+async fn known_and_unknown_recipients_share_a_transaction() {
+    // Row SR-35, RFC 5321 §4.2.5: the known ones get it, the sender hears about the others, in one change.
+    let run = start(NO_VERIFY).await;
+    run.store.recipient("full@example.org", RecipientStatus::Local);
+    run.store.refuse_late("full@example.org", Delivered::OverQuota);
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    talk.command("MAIL FROM:<me@far.example>", "250").await;
+    for to in ["jane", "nobody", "full", "joe"] {
+        talk.command(&format!("RCPT TO:<{to}@example.org>"), "250").await;
+    }
+    talk.command("DATA", "354").await;
+    // Large, so that the header in the report is read from a file.
+    let text = format!("Subject: hi\r\nMessage-ID: <m1@far.example>\r\n\r\n{}.", "line\r\n".repeat(20_000));
+    talk.command(&text, "250").await;
+    let received = run.store.take();
+    let [Received::Delivery(deliver, body), Received::Report(report, text)] = &received[..] else {
+        panic!("{received:?}")
+    };
+    assert_eq!(body.len(), 120_000 + 45);
+    let to: Vec<_> = deliver.recipients.iter().map(|to| format!("{:?}", to.recipient)).collect();
+    assert!(to.len() == 2 && to[0].contains("jane") && to[1].contains("joe"), "{to:?}");
+    assert_eq!(report.to.to_string(), "me@far.example");
+    let text = String::from_utf8_lossy(text);
+    for part in [
+        "nobody@example.org",
+        "Status: 5.1.1",
+        "full@example.org",
+        "Status: 5.2.2",
+        "Subject: hi\r\n",
+        "References: <m1@far.example>",
+    ] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    assert!(!text.contains("jane@") && !text.contains("line\r\nline"), "{text}");
+    assert_eq!(run.store.staged(), 0);
+}
+
+#[tokio::test]
+async fn who_cannot_have_it_for_now_is_tried_again_with_the_others() {
+    let run = start(NO_VERIFY).await;
+    run.store.refuse_late("joe@example.org", Delivered::Deferred("busy".into()));
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    for (to, code) in [(["jane", "joe"], "451"), (["nobody", "nobody"], "550")] {
+        talk.command("MAIL FROM:<me@far.example>", "250").await;
+        for to in to {
+            talk.command(&format!("RCPT TO:<{to}@example.org>"), "250").await;
+        }
+        talk.command("DATA", "354").await;
+        talk.command("A: b\r\n\r\n.", code).await;
+        assert!(run.store.take().is_empty(), "nobody has it");
+    }
+    run.store.refuse_late("jane@example.org", Delivered::OverQuota);
+    run.store.refuse_late("joe@example.org", Delivered::OverQuota);
+    talk.command("MAIL FROM:<me@far.example>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("RCPT TO:<joe@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "452").await;
+}
+
+/// A verifier that says this of every sender.
+struct Vouch(&'static str);
+
+impl libmox_ipc::Service for Vouch {
+    type Contract = libmox_verify::VerifyContract;
+    type Peer = ();
+    fn may(&self, (): &(), _: &libmox_verify::Request) -> Result<(), libmox_ipc::Refusal> {
+        Ok(())
+    }
+    async fn call(
+        self: Arc<Self>,
+        _: Arc<()>,
+        request: libmox_verify::Request,
+        _: Vec<OwnedFd>,
+        answer: libmox_ipc::Answer<libmox_verify::VerifyContract>,
+    ) {
+        assert!(matches!(request, libmox_verify::Request::Spf(_)));
+        answer.reply(Ok(libmox_verify::Reply::Spf(self.0.into()))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_forged_sender_has_one_recipient() {
+    // Row SR-18: a report must not go to somebody who never wrote.
+    for (word, code) in [("pass", "250"), ("none", "452"), ("fail", "452")] {
+        let run = start("").await;
+        let listener = tokio::net::UnixListener::bind(run.folder.path().join("verify.sock")).unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(libmox_ipc::serve(Arc::new(Vouch(word)), (), stream, "fake-verify"));
+            }
+        });
+        let mut talk = Talk::start(&run).await;
+        talk.command("EHLO c.example", "250").await;
+        talk.command("MAIL FROM:<me@far.example>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("RCPT TO:<joe@example.org>", code).await;
+        talk.command("RCPT TO:<nobody@example.org>", code).await;
     }
 }

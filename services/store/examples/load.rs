@@ -67,6 +67,7 @@ fn delivery(to: usize, octets: usize) -> Deliver {
         recipients: vec![DeliverTo {
             recipient: RecipientPath::Address(Address::parse(&format!("u{to}@example.org")).unwrap()),
             prefix: vec![b'R'; 400],
+            destined: None,
         }],
     }
 }

@@ -5,7 +5,8 @@
 use crate::engine::{Engine, FileName};
 use crate::keys;
 use crate::records::{
-    self, Account, Cold, Expunged, MailboxRecord, Message, Place, QueueMessage, QueueRecord, QueueState, Read,
+    self, Account, AnnotationRecord, Cold, Expunged, MailboxRecord, Message, Place, QueueMessage,
+    QueueRecord, QueueState, Read,
 };
 use crate::store::Store;
 use libmox_store::{Counts, Fault};
@@ -15,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Sentences before the rest is left out.
 const MOST: usize = 1000;
 
-struct Findings(Vec<String>);
+pub struct Findings(Vec<String>);
 
 impl Findings {
-    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    /// Notes a sentence unless something holds.
+    pub fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds && self.0.len() < MOST {
             self.0.push(what());
         }
@@ -45,6 +47,7 @@ impl Store {
             let _lock = live.lock.lock().await;
             self.engine.settled().await;
             self.looker().check_account(name, *id, &mut findings)?;
+            self.check_hot(name, *id, &mut findings)?;
         }
         if only.is_none() {
             let _lock = self.queue_lock.lock().await;
@@ -52,6 +55,27 @@ impl Store {
             self.looker().check_queue(&mut findings)?;
         }
         Ok(findings.0)
+    }
+
+    /// What is in memory is what a reader of the index would see.
+    fn check_hot(&self, name: &str, id: AccountId, findings: &mut Findings) -> Result<(), Fault> {
+        let live = self.accounts.live(id);
+        let mut mailboxes = Vec::new();
+        self.engine.records(&keys::mailboxes(id), |_, mailbox: MailboxRecord| {
+            mailboxes.push((mailbox.id, mailbox.name));
+            Ok(())
+        })?;
+        for (mailbox, mailbox_name) in mailboxes {
+            if live.hot.with(mailbox, |_| ()).is_none() {
+                continue;
+            }
+            let fresh = self.read_hot(id, mailbox)?;
+            let same = live.hot.with(mailbox, |hot| hot.is_like(&fresh)).unwrap_or(true);
+            findings.expect(same, || {
+                format!("{name}/{mailbox_name}: the list in memory is not that of the index")
+            });
+        }
+        Ok(())
     }
 
     fn looker(&self) -> Looker<'_> {
@@ -144,7 +168,9 @@ impl Looker<'_> {
             .collect();
         findings.expect(colds == wanted, || format!("{name}: cold parts and messages differ"));
         self.check_strays(name, u64::from(id.0), &wanted, findings);
-        Ok(())
+        self.check_annotations(name, id, &account, &mailboxes, findings)?;
+        self.check_attempts(name, id, findings)?;
+        crate::check_ties::check(read, name, id, &account, &places, findings)
     }
 
     fn check_mailbox(
@@ -190,6 +216,63 @@ impl Looker<'_> {
             format!("{at}: counts {:?}, are {counts:?}", mailbox.counts)
         });
         Ok(used)
+    }
+
+    fn check_annotations(
+        &self,
+        name: &str,
+        id: AccountId,
+        account: &Account,
+        mailboxes: &BTreeMap<MailboxId, MailboxRecord>,
+        findings: &mut Findings,
+    ) -> Result<(), Fault> {
+        let (mut entries, mut octets, mut values) = (0, 0, BTreeSet::new());
+        let prefix = keys::of_kind(id, b'k');
+        self.engine.records(&prefix, |key, record: AnnotationRecord| {
+            let (mailbox, entry) = key[prefix.len()..].split_at(4.min(key.len() - prefix.len()));
+            let mailbox = MailboxId(mailbox.try_into().map_or(u32::MAX, u32::from_be_bytes));
+            let entry = String::from_utf8_lossy(entry).into_owned();
+            let at = || format!("{name}: annotation {entry} of mailbox {mailbox}");
+            let highest = match mailbox {
+                MailboxId(0) => account.mod_seq,
+                mailbox => mailboxes.get(&mailbox).map_or(ModSeq(0), |mailbox| mailbox.mod_seq),
+            };
+            let sane =
+                record.create_seq.0 > 0 && record.create_seq <= record.mod_seq && record.mod_seq <= highest;
+            findings.expect(sane, || format!("{}: modseq", at()));
+            let value = self.engine.blob(&keys::annotation_value(id, mailbox, &entry))?;
+            let length = value.map_or(0, |value| value.len());
+            findings.expect(length == record.octets as usize, || format!("{}: value", at()));
+            entries += 1;
+            octets += (entry.len() + length) as u64;
+            values.insert(keys::annotation_value(id, mailbox, &entry));
+            Ok(())
+        })?;
+        let kept = account.annotations;
+        findings.expect((entries, octets) == kept, || {
+            format!("{name}: annotations ({entries}, {octets}), {kept:?}")
+        });
+        for key in self.engine.keys_below(&keys::of_kind(id, b'v'))? {
+            let known = values.contains(&key[..key.len() - 2]);
+            findings.expect(known, || format!("{name}: stray value {}", key.escape_ascii()));
+        }
+        Ok(())
+    }
+
+    fn check_attempts(&self, name: &str, id: AccountId, findings: &mut Findings) -> Result<(), Fault> {
+        let read = &self.engine;
+        let (mut listed, mut failures) = (0, 0);
+        read.records(&keys::attempts(id), |_, attempt: libmox_store::LoginAttempt| {
+            listed += 1;
+            failures += usize::from(attempt.result != libmox_store::LoginResult::SignedIn);
+            Ok(())
+        })?;
+        let places = read.keys_below(&keys::attempt_place(id, &keys::Hash::default())[..5])?.len();
+        let count = read.record::<u32>(&keys::attempt_count(id))?.unwrap_or(0) as usize;
+        findings.expect(listed == places && failures == count, || {
+            format!("{name}: {listed} logins, {places} places; {failures} failures, count {count}")
+        });
+        Ok(())
     }
 
     fn check_file(&self, at: &str, name: FileName, size: u64, findings: &mut Findings) {

@@ -30,6 +30,11 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             login_disabled: config.login_disabled.clone(),
             quota: config.quota,
             mailbox: config.mailbox.clone(),
+            rejects: config.rejects.clone(),
+            keep_rejects: config.keep_rejects,
+            keep_retired: config.keep_retired,
+            introbox: config.introbox.clone(),
+            destinations: config.destinations.clone(),
         };
         (name.clone(), account)
     });

@@ -2,9 +2,11 @@
 //!
 //! Row DF-08: an account is named by a word; an address leads to an account. Rows SR-10, SR-11: folding.
 
+use libmox_service::config::{Destination as Key, DestinationConfig};
 use libmox_store::RecipientPath;
 use libmox_types::{AccountId, Address, Domain, LocalPart, MailboxName};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// What the store takes from `mox.toml`.
 #[derive(Debug, Clone)]
@@ -32,6 +34,16 @@ pub struct Configured {
     pub quota: Option<u64>,
     /// Where its mail arrives.
     pub mailbox: Option<MailboxName>,
+    /// Where refused mail is kept.
+    pub rejects: Option<MailboxName>,
+    /// For good.
+    pub keep_rejects: bool,
+    /// How long what left the queue is known, in seconds.
+    pub keep_retired: i64,
+    /// Where the first message of somebody goes.
+    pub introbox: Option<MailboxName>,
+    /// What is told apart by the address it came to.
+    pub destinations: Vec<(Key, DestinationConfig)>,
 }
 
 /// One domain of the configuration.
@@ -60,6 +72,8 @@ pub struct Directory {
     pub ids: HashMap<String, AccountId>,
     addresses: HashMap<(Domain, String), String>,
     catchalls: HashMap<Domain, String>,
+    address_rules: HashMap<(Domain, String), Arc<DestinationConfig>>,
+    catchall_rules: HashMap<Domain, Arc<DestinationConfig>>,
 }
 
 /// Where an address leads.
@@ -91,6 +105,8 @@ impl Directory {
             ids: HashMap::new(),
             addresses: HashMap::new(),
             catchalls: HashMap::new(),
+            address_rules: HashMap::new(),
+            catchall_rules: HashMap::new(),
         };
         for (name, account) in &directory.accounts {
             for address in &account.addresses {
@@ -101,6 +117,18 @@ impl Directory {
             }
             for domain in &account.catchall {
                 directory.catchalls.insert(domain.clone(), name.clone());
+            }
+            for (key, config) in &account.destinations {
+                let config = Arc::new(config.clone());
+                match key {
+                    Key::Address(address) => {
+                        if let Some(rules) = directory.domains.get(&address.domain) {
+                            let key = (address.domain.clone(), rules.fold(&address.local));
+                            directory.address_rules.insert(key, config);
+                        }
+                    }
+                    Key::Catchall(domain) => drop(directory.catchall_rules.insert(domain.clone(), config)),
+                }
             }
         }
         directory
@@ -176,12 +204,23 @@ impl Directory {
 
     /// Octets an account may use.
     pub fn quota(&self, account: &str) -> Option<u64> {
-        self.accounts.get(account).and_then(|account| account.quota).or(self.settings.quota)
+        let own = self.accounts.get(account).and_then(|account| account.quota);
+        own.or(self.settings.quota).filter(|quota| *quota < u64::MAX)
     }
 
     /// Why nobody may sign in to an account.
     pub fn login_disabled(&self, account: &str) -> Option<&str> {
         self.accounts.get(account)?.login_disabled.as_deref()
+    }
+
+    /// The rules for a recipient, where the address it came to has some.
+    pub fn rules(&self, recipient: &RecipientPath) -> Option<Arc<DestinationConfig>> {
+        let RecipientPath::Address(address) = recipient else { return None };
+        let key = (address.domain.clone(), self.domains.get(&address.domain)?.fold(&address.local));
+        match self.addresses.contains_key(&key) {
+            true => self.address_rules.get(&key).cloned(),
+            false => self.catchall_rules.get(&address.domain).cloned(),
+        }
     }
 
     /// Where an account's mail arrives.

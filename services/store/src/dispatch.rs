@@ -2,7 +2,7 @@
 
 use crate::limits::STAGED;
 use crate::store::Peer;
-use libmox_ipc::Answer;
+use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{Fault, Reply, Request, StoreContract, StoreStatus};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,12 +27,21 @@ pub async fn dispatch(
             Ok(session) => store.message_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::MailboxList(request) => match peer.session(request.session) {
+            Ok(session) => store.mailbox_list(session.account, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
+        Request::AnnotationList(request) => match peer.session(request.session) {
+            Ok(session) => store.annotation_list(session.account, request, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::QueueWatch(_) => store.queue_watch(answer).await,
         // Not at hand: it can take long, and a store that is told to stop ends it.
         Request::Backup(_) => answer.reply(store.backup(given).await.map(Reply::Backup)).await,
         request => {
+            let once = answer.once();
             let _at_hand = AtHand::new(&store.at_hand);
-            match reply(peer, request).await {
+            match reply(peer, request, once).await {
                 Ok((reply, descriptors)) => answer.reply_with(Ok(reply), descriptors).await,
                 Err(fault) => answer.reply(Err(fault)).await,
             }
@@ -56,7 +65,7 @@ impl Drop for AtHand<'_> {
     }
 }
 
-async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
+async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Outcome {
     use Request as R;
     let store = &peer.store;
     let plain = |reply| Ok((reply, Vec::new()));
@@ -79,7 +88,11 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         R::CheckRecipient(request) => {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
-        R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request).await?)),
+        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
+        R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request, once).await?)),
+        R::DeliverTogether(request) => {
+            plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
+        }
         R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
         R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request)?)),
@@ -90,11 +103,14 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::CheckSender(store.may_send_as(&session, &request.address)))
         }
         R::QueueAdd(request) => {
+            // Before the session: after a restart only the reply is there.
+            if let Some(reply) = store.replied(once)? {
+                return plain(Reply::QueueAdd(reply));
+            }
             let session = peer.session(request.session)?;
-            plain(Reply::QueueAdd(store.queue_add(peer, &session, request).await?))
+            plain(Reply::QueueAdd(store.queue_add(peer, &session, request, once).await?))
         }
-        R::MailboxList(_)
-        | R::MailboxCreate(_)
+        R::MailboxCreate(_)
         | R::MailboxDelete(_)
         | R::MailboxRename(_)
         | R::MailboxSubscribe(_)
@@ -103,7 +119,10 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
         | R::Append(_)
         | R::Copy(_)
         | R::Expunge(_)
-        | R::Quota(_) => plain(mail(peer, request).await?),
+        | R::Quota(_)
+        | R::ThreadChange(_)
+        | R::ThreadOf(_)
+        | R::AnnotationSet(_) => plain(mail(peer, request).await?),
         R::QueueDue(request) => plain(Reply::QueueDue(store.queue_due(&request)?)),
         R::QueueAttempt(request) => plain(Reply::QueueAttempt(store.queue_attempt(request).await?)),
         R::QueueResult(request) => plain(Reply::QueueResult(store.queue_result(peer, request).await?)),
@@ -123,6 +142,33 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::AccountRemove(store.remove_account(&request.account).await?))
         }
         R::Check(request) => plain(Reply::Check(store.check(request.account.as_deref()).await?)),
+        R::LoginAttempts(request) => plain(Reply::LoginAttempts(store.login_attempts(&request).await?)),
+        R::CacheGet(request) => plain(Reply::CacheGet(store.cache_get(&request)?)),
+        R::CacheSet(request) => plain(Reply::CacheSet(store.cache_set(request).await?)),
+        R::CacheList(request) => plain(Reply::CacheList(store.cache_list(&request)?)),
+        R::TlsSupportSet(request) => plain(Reply::TlsSupportSet(store.tls_support_set(&request).await?)),
+        R::TlsSupportOf(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::TlsSupportOf(store.tls_support_of(&session, &request.domains)?))
+        }
+        R::WroteTo(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::WroteTo(store.wrote_to(session.account, &request.address)?))
+        }
+        R::SentSince(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::SentSince(store.sent_since(session.account, request.since)?))
+        }
+        R::RetiredList(request) => plain(Reply::RetiredList(store.retired_list(&request)?)),
+        R::SuppressionList(request) => plain(Reply::SuppressionList(store.suppression_list(&request)?)),
+        R::SuppressionAdd(request) => plain(Reply::SuppressionAdd(store.suppression_add(&request).await?)),
+        R::SuppressionRemove(request) => {
+            let there = store.suppression_remove(&request.account, &request.address).await?;
+            plain(Reply::SuppressionRemove(there))
+        }
+        R::ThreadsReassign(request) => {
+            plain(Reply::ThreadsReassign(store.threads_reassign(&request.account).await?))
+        }
         R::Checkpoint(_) => {
             store.engine.snapshot().await.map_err(Fault::Unavailable)?;
             plain(Reply::Checkpoint(()))
@@ -138,7 +184,12 @@ async fn reply(peer: &Arc<Peer>, request: Request) -> Outcome {
             plain(Reply::Acknowledge(()))
         }
         // These are answered by the caller of this function.
-        R::Backup(_) | R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) => Err(Fault::Internal),
+        R::Backup(_)
+        | R::Watch(_)
+        | R::MessageList(_)
+        | R::QueueWatch(_)
+        | R::AnnotationList(_)
+        | R::MailboxList(_) => Err(Fault::Internal),
     }
 }
 
@@ -147,10 +198,6 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
     use Request as R;
     let store = &peer.store;
     Ok(match request {
-        R::MailboxList(request) => {
-            let session = peer.session(request.session)?;
-            Reply::MailboxList(store.mailbox_list(session.account)?)
-        }
         R::MailboxStatus(request) => {
             let session = peer.session(request.session)?;
             Reply::MailboxStatus(store.mailbox(session.account, &request.name)?)
@@ -194,6 +241,18 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
         R::Quota(request) => {
             let session = peer.session(request.session)?;
             Reply::Quota(store.quota(&session)?)
+        }
+        R::ThreadChange(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadChange(store.thread_change(&session, request).await?)
+        }
+        R::AnnotationSet(request) => {
+            let session = peer.session(request.session)?;
+            Reply::AnnotationSet(store.annotation_set(&session, request).await?)
+        }
+        R::ThreadOf(request) => {
+            let session = peer.session(request.session)?;
+            Reply::ThreadOf(store.thread_of(session.account, request.message)?)
         }
         _ => return Err(Fault::Internal),
     })

@@ -1,4 +1,4 @@
-//! The key table: everything the index holds. Format 1.
+//! The key table: everything the index holds. Format 2.
 //!
 //! Numbers are big endian, so byte order is number order. `a` is the account, 4 bytes; `b` a mailbox, 4 bytes;
 //! `m` a message, 8 bytes. A *blob* is a value that may be larger than the index likes: it is cut into chunks under
@@ -7,7 +7,7 @@
 //! | key | value |
 //! |---|---|
 //! | `V` | format version, `u32` |
-//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt` |
+//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached` |
 //! | `N` account name | account id |
 //! | `A` a `a` | [`crate::records::Account`] |
 //! | `A` a `p` | [`crate::records::Secrets`] |
@@ -19,20 +19,74 @@
 //! | `A` a `x` m chunk(2) | blob: [`crate::records::Cold`] |
 //! | `A` a `t` b modseq(8) uid(4) | tombstone: message id |
 //! | `A` a `e` m | [`crate::records::Expunged`]: removed, file and blob not yet erased |
+//! | `A` a `h` m | [`crate::records::Ties`]: what ties the message to others |
+//! | `A` a `M` hash(16) m | empty: messages by Message-ID |
+//! | `A` a `S` hash(16) newest(8) m | empty: messages by base subject, newest first |
+//! | `A` a `T` thread(8) m | empty: the messages of a thread |
+//! | `A` a `r` newest(8) m | SHA-256 of the file: the rejects, newest first |
+//! | `A` a `j` hash(16) m | empty: rejects by content |
+//! | `A` a `f` hash(16) | [`crate::records::Heard`]: an address that mail came from |
+//! | `A` a `g` class(1) hash(16) b newest(8) m | what was thought of the message: see `signals.rs` |
 //! | `R` a | empty: the account is being removed |
+//! | `A` a `k` b name | [`crate::records::AnnotationRecord`]; mailbox 0 is the account |
+//! | `A` a `v` b name 0 chunk(2) | blob: value of the annotation |
+//! | `A` a `d` domain | [`libmox_store::TlsSupport`] of the servers of a domain |
+//! | `A` a `o` domain 0 local | [`crate::records::WroteRecord`]: an address the account wrote to |
+//! | `A` a `u` newest(8) id(8) | address of a recipient: what was sent lately |
+//! | `A` a `U` base address | [`libmox_store::Suppressed`] |
+//! | `L` a newest(8) hash(16) | [`libmox_store::LoginAttempt`]; account 0 is nobody |
+//! | `l` a hash(16) | time in the key above |
+//! | `K` a | number of `L` of the account that are failures |
+//! | `C` kind(1) name | [`crate::records::CacheRecord`] |
+//! | `c` kind(1) name 0 chunk(2) | blob: the cached value |
+//! | `Y` id(8) | [`libmox_store::Retired`]: left the queue |
+//! | `y` until(8) id(8) | empty: it is kept until then |
 //! | `Q` id(8) | [`crate::records::QueueRecord`] |
 //! | `D` due(8) id(8) | empty: entry `id` is due then (not for held ones) |
 //! | `M` id(8) | [`crate::records::QueueMessage`], shared by the entries of one message |
 //! | `P` id(8) chunk(2) | blob: prefix of a queued message |
+//! | `O` at(8) random(8) chunk(2) | blob: reply to a request that must be carried out once |
+//!
+//! `hash` is the front of a SHA-256; `newest` is a time whose order is turned round.
 //!
 //! Message files: owner = account id, or 0 for the queue; file number = message id.
-//! A format change raises `V`; what is older is rewritten when the store opens it.
+//! A change of this table raises `V`; a change of a record raises the record's version, and older ones stay readable.
+//! What has to be made anew for old records is made by the upgrade of each account ([`crate::upgrade`]).
 
-use libmox_types::{AccountId, MailboxId, MailboxName, ModSeq, MsgId, QueueId, Timestamp, Uid};
+use libmox_ipc::OnceKey;
+use libmox_types::{
+    AccountId, Address, Domain, MailboxId, MailboxName, ModSeq, MsgId, QueueId, Timestamp, Uid,
+};
 use std::ops::Bound;
 
 /// The version of the table above and of the records.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The oldest one that is still read.
+pub const OLDEST_FORMAT: u32 = 1;
+
+/// The front of a SHA-256.
+pub type Hash = [u8; 16];
+
+/// What stands for a text in a key.
+pub fn hash(parts: &[&[u8]]) -> Hash {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    let mut front = [0; 16];
+    front.copy_from_slice(&context.finish().as_ref()[..16]);
+    front
+}
+
+/// A time whose later values sort first.
+pub fn newest(at: Timestamp) -> [u8; 8] {
+    (!(at.0.cast_unsigned() ^ (1 << 63))).to_be_bytes()
+}
+
+/// The time of such bytes.
+pub fn newest_time(bytes: &[u8]) -> Option<Timestamp> {
+    let bytes = u64::from_be_bytes(bytes.try_into().ok()?);
+    Some(Timestamp((!bytes ^ (1 << 63)).cast_signed()))
+}
 
 /// Bytes of one chunk of a blob.
 pub const CHUNK: usize = 7 << 10;
@@ -45,6 +99,8 @@ pub const ACCOUNTS: &[u8] = b"Saccounts";
 pub const QUEUE: &[u8] = b"Squeue";
 /// Secret for the salts of users that do not exist.
 pub const SALT: &[u8] = b"Ssalt";
+/// Number of cached values.
+pub const CACHED: &[u8] = b"Scached";
 
 /// Removals of accounts that are not finished.
 pub const REMOVALS: &[u8] = b"R";
@@ -72,9 +128,9 @@ fn with(mut key: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
-/// Everything of an account.
-pub fn account_all(id: AccountId) -> Vec<u8> {
-    with(vec![b'A'], &[&id.0.to_be_bytes()])
+/// Everything of an account: what all its keys begin with.
+pub fn all_of_account(id: AccountId) -> [Vec<u8>; 4] {
+    [b'A', b'L', b'l', b'K'].map(|kind| with(vec![kind], &[&id.0.to_be_bytes()]))
 }
 
 /// The account's record.
@@ -177,6 +233,179 @@ pub fn all_expunged(id: AccountId) -> Vec<u8> {
     account(id, b'e')
 }
 
+/// What ties a message to others.
+pub fn ties(id: AccountId, message: MsgId) -> Vec<u8> {
+    with(account(id, b'h'), &[&message.0.to_be_bytes()])
+}
+
+/// Messages with a Message-ID.
+pub fn message_ids(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'M'), &[hash])
+}
+
+/// One of them.
+pub fn message_id(id: AccountId, hash: &Hash, message: MsgId) -> Vec<u8> {
+    with(account(id, b'M'), &[hash, &message.0.to_be_bytes()])
+}
+
+/// Messages with a base subject, newest first.
+pub fn subjects(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'S'), &[hash])
+}
+
+/// One of them.
+pub fn subject(id: AccountId, hash: &Hash, received: Timestamp, message: MsgId) -> Vec<u8> {
+    with(account(id, b'S'), &[hash, &newest(received), &message.0.to_be_bytes()])
+}
+
+/// Messages of a thread.
+pub fn thread(id: AccountId, thread: MsgId) -> Vec<u8> {
+    with(account(id, b'T'), &[&thread.0.to_be_bytes()])
+}
+
+/// One of them.
+pub fn thread_member(id: AccountId, thread: MsgId, message: MsgId) -> Vec<u8> {
+    with(account(id, b'T'), &[&thread.0.to_be_bytes(), &message.0.to_be_bytes()])
+}
+
+/// All rejects, newest first.
+pub fn rejects(id: AccountId) -> Vec<u8> {
+    account(id, b'r')
+}
+
+/// One of them.
+pub fn reject(id: AccountId, received: Timestamp, message: MsgId) -> Vec<u8> {
+    with(account(id, b'r'), &[&newest(received), &message.0.to_be_bytes()])
+}
+
+/// Rejects with a content.
+pub fn reject_contents(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'j'), &[hash])
+}
+
+/// One of them.
+pub fn reject_content(id: AccountId, hash: &Hash, message: MsgId) -> Vec<u8> {
+    with(account(id, b'j'), &[hash, &message.0.to_be_bytes()])
+}
+
+/// An address that mail came from.
+pub fn heard(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(account(id, b'f'), &[hash])
+}
+
+/// What was thought of messages with a signal, delivered to a mailbox, newest first.
+pub fn signals(id: AccountId, class: u8, hash: &Hash, original: MailboxId) -> Vec<u8> {
+    with(account(id, b'g'), &[&[class], hash, &original.0.to_be_bytes()])
+}
+
+/// One of them.
+pub fn signal(
+    id: AccountId,
+    class: u8,
+    hash: &Hash,
+    original: MailboxId,
+    received: Timestamp,
+    message: MsgId,
+) -> Vec<u8> {
+    with(signals(id, class, hash, original), &[&newest(received), &message.0.to_be_bytes()])
+}
+
+/// Annotations of a mailbox, or of the account.
+pub fn annotations(id: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(account(id, b'k'), &[&mailbox.0.to_be_bytes()])
+}
+
+/// One of them.
+pub fn annotation(id: AccountId, mailbox: MailboxId, name: &str) -> Vec<u8> {
+    with(annotations(id, mailbox), &[name.as_bytes()])
+}
+
+/// Its value, without the chunk number.
+pub fn annotation_value(id: AccountId, mailbox: MailboxId, name: &str) -> Vec<u8> {
+    with(account(id, b'v'), &[&mailbox.0.to_be_bytes(), name.as_bytes(), &[0]])
+}
+
+/// What the servers of a domain can do.
+pub fn tls_support(id: AccountId, domain: &Domain) -> Vec<u8> {
+    with(account(id, b'd'), &[domain.ascii().as_bytes()])
+}
+
+/// An address the account wrote to, whatever its case.
+pub fn wrote(id: AccountId, address: &Address) -> Vec<u8> {
+    let local = address.local.as_str().to_lowercase();
+    with(account(id, b'o'), &[address.domain.ascii().as_bytes(), &[0], local.as_bytes()])
+}
+
+/// What was sent, newest first.
+pub fn sent(id: AccountId) -> Vec<u8> {
+    account(id, b'u')
+}
+
+/// One recipient.
+pub fn sent_to(id: AccountId, at: Timestamp, entry: QueueId) -> Vec<u8> {
+    with(account(id, b'u'), &[&newest(at), &entry.0.to_be_bytes()])
+}
+
+/// Suppressed addresses.
+pub fn suppressions(id: AccountId) -> Vec<u8> {
+    account(id, b'U')
+}
+
+/// One of them.
+pub fn suppression(id: AccountId, base: &str) -> Vec<u8> {
+    with(account(id, b'U'), &[base.as_bytes()])
+}
+
+/// Logins of an account, newest first.
+pub fn attempts(id: AccountId) -> Vec<u8> {
+    with(vec![b'L'], &[&id.0.to_be_bytes()])
+}
+
+/// Those of one day that are alike.
+pub fn attempt(id: AccountId, last: Timestamp, hash: &Hash) -> Vec<u8> {
+    with(attempts(id), &[&newest(last), hash])
+}
+
+/// Where those that are alike stand.
+pub fn attempt_place(id: AccountId, hash: &Hash) -> Vec<u8> {
+    with(vec![b'l'], &[&id.0.to_be_bytes(), hash])
+}
+
+/// How many there are.
+pub fn attempt_count(id: AccountId) -> Vec<u8> {
+    with(vec![b'K'], &[&id.0.to_be_bytes()])
+}
+
+/// Cached values of a kind.
+pub fn caches(kind: u8) -> Vec<u8> {
+    vec![b'C', kind]
+}
+
+/// One of them.
+pub fn cache(kind: u8, name: &str) -> Vec<u8> {
+    with(caches(kind), &[name.as_bytes()])
+}
+
+/// Its value, without the chunk number.
+pub fn cache_value(kind: u8, name: &str) -> Vec<u8> {
+    with(vec![b'c', kind], &[name.as_bytes(), &[0]])
+}
+
+/// An entry that left the queue.
+pub fn retired(id: QueueId) -> Vec<u8> {
+    with(vec![b'Y'], &[&id.0.to_be_bytes()])
+}
+
+/// Until when it is kept.
+pub fn retired_until(at: Timestamp, id: QueueId) -> Vec<u8> {
+    with(vec![b'y'], &[&u64::try_from(at.0).unwrap_or(0).to_be_bytes(), &id.0.to_be_bytes()])
+}
+
+/// Everything of one kind in an account, for the check.
+pub fn of_kind(id: AccountId, kind: u8) -> Vec<u8> {
+    account(id, kind)
+}
+
 /// A queue entry.
 pub fn queue(id: QueueId) -> Vec<u8> {
     with(vec![b'Q'], &[&id.0.to_be_bytes()])
@@ -197,6 +426,12 @@ pub fn due_parts(key: &[u8]) -> Option<(Timestamp, QueueId)> {
 /// What the entries of a message share.
 pub fn queue_message(id: QueueId) -> Vec<u8> {
     with(vec![b'M'], &[&id.0.to_be_bytes()])
+}
+
+/// Reply to a request that must be carried out once, without the chunk number. In order of their times, so that old
+/// ones are found.
+pub fn once(key: OnceKey) -> Vec<u8> {
+    with(vec![b'O'], &[&key.at.to_be_bytes(), &key.random.to_be_bytes()])
 }
 
 /// Prefix of a queued message, without the chunk number.
@@ -236,6 +471,8 @@ mod tests {
         assert_eq!(message_uid(&message(a, MailboxId(1), Uid(256))), Some(Uid(256)));
         assert_eq!(last_id(&place(a, MsgId(3))), Some(3));
         assert_eq!(last_id(b"x"), None);
+        let at = |seconds| newest(Timestamp(seconds));
+        assert!(at(5) < at(4) && at(0) < at(-1) && at(i64::MAX) < at(i64::MIN), "later ones first");
     }
 
     #[test]

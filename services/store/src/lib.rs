@@ -7,25 +7,39 @@
 //! If it dies halfway, everything acknowledged is there at the next start; what was not acknowledged may be.
 
 mod accounts;
+mod analyze;
+mod annotations;
+mod attempts;
+mod caches;
 mod check;
+mod check_ties;
 mod config;
 pub mod directory;
 mod dispatch;
 pub mod engine;
 mod events;
+mod hot;
 mod hub;
 mod keys;
 mod limits;
 mod login;
 mod mail;
 pub mod offline;
+mod older;
+mod once;
 mod operate;
+mod outgoing;
 mod queue;
 mod receive;
 mod records;
+mod rejects;
+mod retired;
 mod serve;
+mod signals;
 mod store;
 pub mod testdata;
+mod threads;
+mod upgrade;
 mod writer;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ pub const WAITING_EVENTS: usize = 10_000;
 /// Events in one item of a change stream, so that it fits a frame.
 pub const PIECE_EVENTS: usize = 2_000;
 /// Records in one item of a list, and their octets.
-pub const LIST_RECORDS: usize = 1_000;
+pub const LIST_RECORDS: usize = 2_000;
 /// See [`LIST_RECORDS`].
 pub const LIST_OCTETS: usize = 256 << 10;
 /// Messages of a snapshot in one item.
@@ -22,6 +22,10 @@ pub const MESSAGE_ID_OCTETS: usize = 1_000;
 pub const STAGED: usize = 256;
 /// Staged bodies being synced at one time.
 pub const SEALING: usize = 16;
+/// How long the reply to a request that must be carried out once is kept. Longer than anybody repeats one.
+pub const ONCE_AGE: i64 = 4 * libmox_ipc::limits::REPEAT_FOR.as_secs().cast_signed();
+/// Such replies forgotten in one change.
+pub const ONCE_FORGOTTEN: usize = 10_000;
 /// Recipients of one delivery or submission.
 pub const RECIPIENTS: usize = 1_000;
 /// Mailboxes of an account.
@@ -55,3 +59,51 @@ pub const EXPUNGED_AGE: Duration = Duration::from_secs(60);
 pub const REPAIRED: usize = 20_000;
 /// Due queue entries looked at in one request.
 pub const DUE_LOOKED_AT: usize = 10_000;
+/// Messages with one Message-ID, or with one subject, that are looked at for a parent.
+pub const THREAD_CANDIDATES: usize = 10;
+/// Ancestors that a message remembers: the nearest, and the root.
+pub const THREAD_PARENTS: usize = 200;
+/// Messages assigned before the one that builds on them, in one go: hostile references nest as deep as they like.
+pub const THREAD_DEPTH: usize = 64;
+/// How old a message may be to be found by its subject, in seconds. Row ST-31.
+pub const THREAD_SUBJECT_AGE: i64 = 28 * 24 * 3600;
+/// Messages of one thread that are muted or listed at once.
+pub const THREAD_BULK: usize = 1_000;
+/// Messages in one step of an upgrade: everybody else waits that long for the account.
+pub const UPGRADE_STEP: usize = 200;
+/// Rejects kept in an account. Row ST-29.
+pub const REJECTS: usize = 1_000;
+/// How long they are kept, in seconds.
+pub const REJECT_AGE: i64 = 14 * 24 * 3600;
+/// Rejects kept for one account in a minute; more are refused without a trace.
+pub const REJECTS_PER_MINUTE: u32 = 60;
+/// Logins waiting to be recorded; more are not.
+pub const ATTEMPTS_WAITING: usize = 1_000;
+/// Records of failed logins of one account, and of names that nobody has. Rows AU-13, TR-54.
+pub const ATTEMPTS: u32 = 10_000;
+/// How long they are kept, in seconds.
+pub const ATTEMPT_AGE: i64 = 30 * 24 * 3600;
+/// Characters kept of what a client calls itself.
+pub const ATTEMPT_TEXT: usize = 200;
+/// Cached values of all kinds.
+pub const CACHED: u64 = 100_000;
+/// Octets of the name of one.
+pub const CACHE_NAME_OCTETS: usize = 500;
+/// Of them looked at for ended ones with each that is put.
+pub const CACHE_SWEEP: usize = 100;
+/// How long it is known what an account sent, in seconds.
+pub const SENT_AGE: i64 = 2 * 24 * 3600;
+/// Of what is older, forgotten with each message.
+pub const SENT_SWEEP: usize = 2_000;
+/// Recipients counted for the limits of an account.
+pub const SENT_LOOKED_AT: u32 = 100_000;
+/// Retired entries forgotten with each change of the queue.
+pub const RETIRED_SWEEP: usize = 100;
+/// Suppressed addresses of one account.
+pub const SUPPRESSED: usize = 10_000;
+/// Messages whose list rows are in memory, over all accounts: some 60 octets each.
+pub const HOT_ROWS: usize = 500_000;
+/// A list of fewer messages is not worth loading a mailbox for. Tests load all of them, to see that they stay right.
+pub const HOT_WORTH: u64 = if cfg!(test) { 1 } else { 200 };
+/// Mailboxes read at a time for a list of them.
+pub const MAILBOX_PAGE: usize = 500;

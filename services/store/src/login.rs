@@ -16,8 +16,8 @@ use aws_lc_rs::hmac;
 use libmox_sasl::scram::{Hash, Verifier};
 use libmox_sasl::{Secret, prepare_password, scram};
 use libmox_store::{
-    Fault, LoginContext, LoginLocal, LoginOutcome, LoginPassword, ScramChallenge, ScramFinish, ScramHash,
-    ScramStart, SignedIn,
+    Fault, LoginContext, LoginLocal, LoginOutcome, LoginPassword, LoginResult, ScramChallenge, ScramFinish,
+    ScramHash, ScramStart, SignedIn,
 };
 use libmox_types::{AccountId, Address, LocalPart};
 use std::collections::HashMap;
@@ -239,7 +239,7 @@ impl Store {
         let directory = self.directory();
         let ip = request.context.remote_ip;
         if self.logins.is_limited(ip, directory.settings.login_failures_per_minute) {
-            note(&request.context, &request.username, "limited");
+            self.told(&request.context, None, &request.username, LoginResult::Limited);
             return Ok(LoginOutcome::Limited);
         }
         let login = Address::parse(&request.username).ok();
@@ -262,7 +262,8 @@ impl Store {
             };
             self.logins.compute(move || is_right(&nothing, &given)).await?;
             self.logins.failed(ip);
-            note(&request.context, &request.username, "denied");
+            let known = found.map(|(_, id)| id);
+            self.told(&request.context, known, &request.username, LoginResult::Denied);
             return Ok(LoginOutcome::Denied);
         };
         let memory = self.logins.memory(id, &secrets, &password);
@@ -270,7 +271,7 @@ impl Store {
             let argon2 = secrets.argon2.clone();
             if !self.logins.compute(move || is_right(&argon2, &password)).await? {
                 self.logins.failed(ip);
-                note(&request.context, &request.username, "denied");
+                self.told(&request.context, Some(id), &request.username, LoginResult::Denied);
                 return Ok(LoginOutcome::Denied);
             }
             self.logins.remember(memory);
@@ -289,11 +290,11 @@ impl Store {
     ) -> Result<LoginOutcome, Fault> {
         // Row TR-42: only who knows the password learns that the login is switched off.
         if let Some(why) = self.directory().login_disabled(name) {
-            note(context, &login.to_string(), "disabled");
+            self.told(context, Some(id), &login.to_string(), LoginResult::Disabled);
             return Ok(LoginOutcome::Disabled(why.to_owned()));
         }
         let session = self.open_session(peer, id, name, login.clone(), false)?;
-        note(context, &login.to_string(), "signed in");
+        self.told(context, Some(id), &login.to_string(), LoginResult::SignedIn);
         Ok(LoginOutcome::SignedIn(SignedIn {
             session: session.id,
             account: id,
@@ -354,25 +355,29 @@ impl Store {
         let exchange = lock(&self.logins.exchanges).remove(&request.exchange);
         let ip = request.context.remote_ip;
         if self.logins.is_limited(ip, self.directory().settings.login_failures_per_minute) {
+            self.told(&request.context, None, "", LoginResult::Limited);
             return Ok(LoginOutcome::Limited);
         }
         let fresh = exchange.filter(|exchange| {
             exchange.begun.elapsed() < EXCHANGE_AGE && bears_nonce(&request.auth_message, &exchange.nonce)
         });
-        let denied = |known: &str| {
+        let denied = |account: Option<AccountId>, known: &str| {
             self.logins.failed(ip);
-            note(&request.context, known, "denied");
+            self.told(&request.context, account, known, LoginResult::Denied);
             Ok(LoginOutcome::Denied)
         };
         match fresh.map(|exchange| (exchange.hash, exchange.known)) {
-            Some((_, Known::NoSecret)) => Ok(LoginOutcome::NoSecret),
+            Some((_, Known::NoSecret)) => {
+                self.told(&request.context, None, "", LoginResult::NoSecret);
+                Ok(LoginOutcome::NoSecret)
+            }
             Some((_, Known::Account { id, name, login, verifier })) => {
                 match scram::verify(&verifier, &request.auth_message, &request.proof) {
                     Some(signature) => self.welcome(peer, &request.context, id, &name, &login, signature),
-                    None => denied(&login.to_string()),
+                    None => denied(Some(id), &login.to_string()),
                 }
             }
-            Some((_, Known::Nobody)) | None => denied(""),
+            Some((_, Known::Nobody)) | None => denied(None, ""),
         }
     }
 
@@ -402,16 +407,29 @@ fn bears_nonce(auth_message: &[u8], nonce: &str) -> bool {
     parts.filter(|part| part.ends_with(nonce.as_bytes())).count() >= 2
 }
 
-fn note(context: &LoginContext, login: &str, outcome: &str) {
-    tracing::info!(
-        mox_cid = %context.cid,
-        mox_remote_ip = %context.remote_ip,
-        mox_protocol = context.protocol,
-        mox_mechanism = context.mechanism,
-        mox_login = login,
-        mox_outcome = outcome,
-        "login {outcome}"
-    );
+impl Store {
+    /// One line in the journal and one in the account's record of logins; a flood of refusals is in the journal only.
+    fn told(&self, context: &LoginContext, account: Option<AccountId>, login: &str, result: LoginResult) {
+        let outcome = match result {
+            LoginResult::SignedIn => "signed in",
+            LoginResult::Denied => "denied",
+            LoginResult::Disabled => "disabled",
+            LoginResult::Limited => "limited",
+            LoginResult::NoSecret => "no secret",
+        };
+        tracing::info!(
+            mox_cid = %context.cid,
+            mox_remote_ip = %context.remote_ip,
+            mox_protocol = context.protocol,
+            mox_mechanism = context.mechanism,
+            mox_login = login,
+            mox_outcome = outcome,
+            "login {outcome}"
+        );
+        if result != LoginResult::Limited {
+            self.note_login(context, account, login, result);
+        }
+    }
 }
 
 #[cfg(test)]

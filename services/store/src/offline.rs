@@ -9,9 +9,11 @@ use crate::keys;
 use crate::records::{Cold, encode};
 use crate::store::Store;
 use crate::testdata;
-use crate::writer::{NewMessage, Writer};
-use libmox_store::{Facts, Fault};
-use libmox_types::{AccountId, Flag, Flags, MailboxName, MsgId, SpecialUse, Timestamp, UidValidity};
+use crate::writer::{Arrival, NewMessage, Writer};
+use libmox_store::{Facts, Fault, Marks};
+use libmox_types::{
+    AccountId, Flag, Flags, MailboxId, MailboxName, MsgId, SpecialUse, Timestamp, UidValidity,
+};
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::io;
@@ -319,6 +321,9 @@ async fn rebuild_account(
                 saved: now,
                 file: data.len(),
                 cold: Cold { prefix: Vec::new(), facts: Facts::default(), origin: None },
+                arrival: Arrival::Placed,
+                marks: Marks::NONE,
+                destined: MailboxId(0),
             };
             writer.add(inbox, new)?;
         }

@@ -11,23 +11,25 @@ use crate::directory::Destination;
 use crate::engine::{FileName, Tx};
 use crate::keys;
 use crate::limits::{DSN_PARAMETER_OCTETS, DUE_LOOKED_AT, MESSAGE_ID_OCTETS, PAGE_OCTETS, RECIPIENTS};
+use crate::outgoing::note_sent;
 use crate::records::{
     self, Cold, QueueMessage, QueueRecord, QueueState, Read, delete_blob, encode, put_blob,
 };
+use crate::retired::{self, Leaving};
 use crate::store::{Given, Peer, Session, Store, check_prefix};
-use crate::writer::{NewMessage, Writer};
-use libmox_ipc::Answer;
+use crate::writer::{Arrival, NewMessage, Writer};
+use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{
-    Content, Due, Fault, Item, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry, QueueRecipient,
-    QueueResult, Report, StoreContract,
+    Content, Due, Fault, Item, Marks, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry,
+    QueueRecipient, QueueResult, Report, StoreContract,
 };
-use libmox_types::{AccountId, Address, ByteCount, Cid, Flags, QueueId, ReversePath, Timestamp};
+use libmox_types::{AccountId, Address, ByteCount, Cid, Flags, MailboxId, QueueId, ReversePath, Timestamp};
 use std::collections::HashSet;
 use std::ops::{Bound, ControlFlow};
 use std::os::fd::OwnedFd;
 
 /// Characters kept of what a server said.
-const LAST_OCTETS: usize = 2048;
+pub const LAST_OCTETS: usize = 2048;
 /// Entries in one reply.
 const PAGE: usize = 1000;
 
@@ -132,7 +134,12 @@ impl<'a> Queue<'a> {
         self.tx.change().put(keys::queue(id), encode(after));
     }
 
-    fn remove(&mut self, id: QueueId, entry: &QueueRecord) -> Result<(), Fault> {
+    fn remove(
+        &mut self,
+        id: QueueId,
+        entry: &QueueRecord,
+        leaving: impl FnOnce(&QueueMessage) -> Leaving<'a>,
+    ) -> Result<(), Fault> {
         self.tx.change().delete(keys::queue(id));
         if entry.held {
             self.state.held = self.state.held.saturating_sub(1);
@@ -142,6 +149,7 @@ impl<'a> Queue<'a> {
         self.state.entries = self.state.entries.saturating_sub(1);
         let key = keys::queue_message(entry.message);
         let mut message: QueueMessage = self.tx.record(&key)?.ok_or(Fault::Internal)?;
+        retired::retire(self.tx, id, entry, &message, &leaving(&message));
         message.entries = message.entries.saturating_sub(1);
         if message.entries > 0 {
             self.tx.change().put(key, encode(&message));
@@ -166,6 +174,7 @@ impl Store {
         peer: &Peer,
         session: &Session,
         request: QueueAdd,
+        once: Option<OnceKey>,
     ) -> Result<Vec<QueueId>, Fault> {
         if request.recipients.is_empty() || request.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
@@ -195,7 +204,25 @@ impl Store {
             message_id: request.facts.message_id,
             release: request.release.map_or(now, |release| release.max(now)),
         };
-        let ids = self.queue_change(|queue| queue.add(&new, &request.recipients, &given, now)).await?;
+        // What was sent is noted below the account, which must not be on its way out.
+        let live = self.accounts.live(session.account);
+        let account_lock = live.lock.lock().await;
+        let add = |queue: &mut Queue<'_>| {
+            if Store::is_under_way(queue.tx, once)? {
+                return Ok(None);
+            }
+            queue.tx.get(&keys::account_record(session.account))?.ok_or(Fault::NoAccount)?;
+            let ids = queue.add(&new, &request.recipients, &given, now)?;
+            let addresses = request.recipients.iter().map(|recipient| recipient.address.clone());
+            let entries: Vec<_> = ids.iter().copied().zip(addresses).collect();
+            note_sent(queue.tx, session.account, now, &entries)?;
+            Store::keep_reply(queue.tx, once, &ids)?;
+            Ok(Some(ids))
+        };
+        let ids = match self.queue_change_with(add, account_lock).await? {
+            Some(ids) => ids,
+            None => self.reply_under_way(once).await?,
+        };
         peer.used(&request.body);
         Ok(ids)
     }
@@ -204,16 +231,32 @@ impl Store {
         &self,
         compute: impl FnOnce(&mut Queue<'_>) -> Result<T, Fault> + Send,
     ) -> Result<T, Fault> {
+        self.queue_change_with(compute, ()).await
+    }
+
+    /// The same under a lock that was taken before, given back once the change is submitted.
+    async fn queue_change_with<T, L: Send>(
+        &self,
+        compute: impl FnOnce(&mut Queue<'_>) -> Result<T, Fault> + Send,
+        held: L,
+    ) -> Result<T, Fault> {
         let mut tx = self.engine.begin().await?;
         let lock = self.queue_lock.lock().await;
+        retired::prune(&mut tx, self.now())?;
         let mut queue = Queue::open(&mut tx)?;
         let value = compute(&mut queue)?;
         queue.finish();
         self.announce_queue(&mut tx);
         let ticket = tx.submit()?;
-        drop(lock);
+        drop((lock, held));
         ticket.committed().await?;
         Ok(value)
+    }
+
+    /// How long what an account sent is kept, in seconds: a week where the account is gone.
+    fn keep_retired(&self, account: &str) -> i64 {
+        const WEEK: i64 = 7 * 24 * 3600;
+        self.directory().accounts.get(account).map_or(WEEK, |account| account.keep_retired)
     }
 
     fn announce_queue(&self, tx: &mut Tx) {
@@ -233,7 +276,6 @@ impl Store {
             account: message.account,
             account_name: message.account_name,
             mail_from: message.mail_from,
-            recipient: entry.recipient,
             queued: message.queued,
             next_attempt: entry.next_attempt,
             attempts: entry.attempts,
@@ -241,6 +283,8 @@ impl Store {
             last: entry.last,
             size: message.size,
             needs: message.needs,
+            suppressed: self.is_suppressed(message.account, &entry.recipient.address)?,
+            recipient: entry.recipient,
             message_id: message.message_id,
         }))
     }
@@ -328,7 +372,15 @@ impl Store {
                 sender = queue.tx.record::<QueueMessage>(&keys::queue_message(before.message))?;
             }
             match result.outcome {
-                Outcome::Delivered | Outcome::Failed => queue.remove(result.id, &before)?,
+                Outcome::Delivered | Outcome::Failed => {
+                    let delivered = result.outcome == Outcome::Delivered;
+                    queue.remove(result.id, &before, |message| Leaving {
+                        now,
+                        delivered,
+                        last: &result.text,
+                        keep: self.keep_retired(&message.account_name),
+                    })?;
+                }
                 Outcome::Later(at) => {
                     let mut after = before.clone();
                     after.next_attempt = at;
@@ -340,33 +392,7 @@ impl Store {
         // A result that is told twice finds no entry the second time, and must not report twice either.
         let report = given.as_ref().filter(|_| sender.is_some() || request.results.is_empty());
         if let (Some((report, given)), None) = (report, &live) {
-            match self.directory().resolve_address(&report.to) {
-                Destination::Foreign => {
-                    let (account, account_name, cid) =
-                        sender.as_ref().map_or((AccountId(0), "", Cid(0)), |message| {
-                            (message.account, message.account_name.as_str(), message.cid)
-                        });
-                    let new = NewQueued {
-                        cid,
-                        account,
-                        account_name,
-                        mail_from: ReversePath::Null,
-                        header_from: None,
-                        prefix: &report.prefix,
-                        file: given.size,
-                        needs: Needs::default(),
-                        message_id: report.facts.message_id.clone(),
-                        release: now,
-                    };
-                    let to = QueueRecipient {
-                        address: report.to.clone(),
-                        notify: "NEVER".into(),
-                        orcpt: String::new(),
-                    };
-                    queue.add(&new, &[to], given, now)?;
-                }
-                _ => tracing::warn!(to = %report.to, "delivery report has nobody to go to"),
-            }
+            self.report_out(&mut queue, report, given, sender.as_ref(), now)?;
         }
         queue.finish();
         if let (Some((report, given)), Some(live), Some((name, id))) = (report, &live, &local) {
@@ -382,7 +408,50 @@ impl Store {
         Ok(())
     }
 
-    fn report_account(&self, report: &Report) -> Option<(String, AccountId)> {
+    /// Queues a report to elsewhere, within a change of the queue.
+    fn report_out(
+        &self,
+        queue: &mut Queue<'_>,
+        report: &Report,
+        given: &Given,
+        about: Option<&QueueMessage>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        if self.directory().resolve_address(&report.to) != Destination::Foreign {
+            tracing::warn!(to = %report.to, "delivery report has nobody to go to");
+            return Ok(());
+        }
+        let (account, account_name, cid) = about.map_or((AccountId(0), "", Cid(0)), |message| {
+            (message.account, message.account_name.as_str(), message.cid)
+        });
+        let new = NewQueued {
+            cid,
+            account,
+            account_name,
+            mail_from: ReversePath::Null,
+            header_from: None,
+            prefix: &report.prefix,
+            file: given.size,
+            needs: Needs::default(),
+            message_id: report.facts.message_id.clone(),
+            release: now,
+        };
+        let to = QueueRecipient { address: report.to.clone(), notify: "NEVER".into(), orcpt: String::new() };
+        queue.add(&new, &[to], given, now)?;
+        Ok(())
+    }
+
+    /// Queues a report to elsewhere as part of a change; the caller holds the queue's lock.
+    pub(crate) fn report_queued(&self, tx: &mut Tx, report: &Report, given: &Given) -> Result<(), Fault> {
+        let mut queue = Queue::open(tx)?;
+        self.report_out(&mut queue, report, given, None, self.now())?;
+        queue.finish();
+        self.announce_queue(tx);
+        Ok(())
+    }
+
+    /// The account here that a report is for.
+    pub(crate) fn report_account(&self, report: &Report) -> Option<(String, AccountId)> {
         match self.destination(&report.to) {
             Destination::Account(name, id) => Some((name, id)),
             _ => None,
@@ -391,7 +460,7 @@ impl Store {
 
     /// No quota for reports: a full account still learns that its mail did not arrive.
     #[expect(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
-    fn report_into(
+    pub(crate) fn report_into(
         &self,
         tx: &mut Tx,
         live: &std::sync::Arc<crate::accounts::Live>,
@@ -414,6 +483,9 @@ impl Store {
             saved: now,
             file: given.size,
             cold: Cold { prefix: report.prefix.clone(), facts: report.facts.clone(), origin: None },
+            arrival: Arrival::Delivered,
+            marks: Marks::NONE,
+            destined: MailboxId(0),
         };
         let (message, _) = writer.add(mailbox, new)?;
         let name = writer.file(message);
@@ -502,11 +574,17 @@ impl Store {
 
     /// Removes entries without a report.
     pub async fn queue_drop(&self, ids: Vec<QueueId>) -> Result<u32, Fault> {
+        let now = self.now();
         let drop = |queue: &mut Queue<'_>| {
             let mut dropped = 0;
             for id in ids {
                 if let Some(entry) = queue.entry(id)? {
-                    queue.remove(id, &entry)?;
+                    queue.remove(id, &entry, |message| Leaving {
+                        now,
+                        delivered: false,
+                        last: "dropped",
+                        keep: self.keep_retired(&message.account_name),
+                    })?;
                     dropped += 1;
                 }
             }
@@ -559,7 +637,8 @@ fn weight(entry: &QueueRecord) -> usize {
     1024 + entry.last.len() + entry.recipient.notify.len() + entry.recipient.orcpt.len()
 }
 
-fn cut(text: &str, most: usize) -> String {
+/// The front of a text.
+pub fn cut(text: &str, most: usize) -> String {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -1,14 +1,20 @@
 //! Mail from strangers: who takes it, and one change that gives it to all of them.
 
+mod together;
+
 use crate::accounts::publish;
+use crate::analyze::default_mailbox;
 use crate::directory::Destination;
 use crate::keys;
 use crate::limits::RECIPIENTS;
 use crate::records::{Cold, Origin, Read};
 use crate::store::{Given, Peer, Store, check_prefix};
-use crate::writer::{Happened, NewMessage, Writer};
-use libmox_store::{Deliver, Delivered, Fault, RecipientPath, RecipientStatus, Stored};
-use libmox_types::{AccountId, Flags, MsgId};
+use crate::writer::{Arrival, Happened, NewMessage, Writer};
+use libmox_ipc::OnceKey;
+use libmox_store::{
+    Deliver, Delivered, Destined, Fault, Mark, Marks, RecipientPath, RecipientStatus, Stored,
+};
+use libmox_types::{AccountId, Flag, Flags, MailboxId, MailboxName, MsgId};
 use std::collections::BTreeMap;
 
 fn as_text(recipient: &RecipientPath) -> String {
@@ -17,6 +23,12 @@ fn as_text(recipient: &RecipientPath) -> String {
         RecipientPath::Postmaster => "postmaster".into(),
         RecipientPath::Literal(local, ip) => format!("{local}@[{ip}]"),
     }
+}
+
+/// Whoever has no result yet is told to come again.
+fn all_results(results: &mut [Option<Delivered>]) -> Vec<Delivered> {
+    let none = || Delivered::Deferred("no result".into());
+    results.iter_mut().map(|result| result.get_or_insert_with(none).clone()).collect()
 }
 
 impl Store {
@@ -37,7 +49,16 @@ impl Store {
     }
 
     /// One message to all its recipients, in one change. An account that is meant twice gets it once.
-    pub async fn deliver(&self, peer: &Peer, request: Deliver) -> Result<Vec<Delivered>, Fault> {
+    pub async fn deliver(
+        &self,
+        peer: &Peer,
+        request: Deliver,
+        once: Option<OnceKey>,
+    ) -> Result<Vec<Delivered>, Fault> {
+        // Before the body: after a restart only the reply is there.
+        if let Some(reply) = self.replied(once)? {
+            return Ok(reply);
+        }
         if request.recipients.is_empty() || request.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
         }
@@ -59,11 +80,13 @@ impl Store {
         }
         if !by_account.is_empty() {
             let given = peer.body(&request.body).await?;
-            self.deliver_to(&request, &given, &by_account, &mut results).await?;
+            let reply = self.deliver_to(&request, &given, &by_account, &mut results, once).await?;
             peer.used(&request.body);
+            if let Some(reply) = reply {
+                return Ok(reply);
+            }
         }
-        let none = || Delivered::Deferred("no result".into());
-        Ok(results.into_iter().map(|result| result.unwrap_or_else(none)).collect())
+        Ok(all_results(&mut results))
     }
 
     async fn deliver_to(
@@ -72,24 +95,34 @@ impl Store {
         given: &Given,
         by_account: &BTreeMap<AccountId, (String, Vec<usize>)>,
         results: &mut [Option<Delivered>],
-    ) -> Result<(), Fault> {
+        once: Option<OnceKey>,
+    ) -> Result<Option<Vec<Delivered>>, Fault> {
         let mut tx = self.engine.begin().await?;
         let lives: Vec<_> = by_account.keys().map(|id| self.accounts.live(*id)).collect();
         let mut locks = Vec::with_capacity(lives.len());
         for live in &lives {
             locks.push(live.lock.lock().await);
         }
+        if Self::is_under_way(&tx, once)? {
+            drop((locks, tx));
+            return self.reply_under_way(once).await.map(Some);
+        }
         let mut source = None;
         let mut stored = false;
         for (live, (name, places)) in lives.iter().zip(by_account.values()) {
             let result = match self.deliver_one(&mut tx, live.id, name, request, given, places[0]) {
-                Ok((id, happened)) => {
+                Ok(None) => Delivered::Refused { kept: false },
+                Ok(Some((id, happened))) => {
                     let change = tx.change();
                     let at = *source.get_or_insert_with(|| change.source(given.source()));
                     change.create(crate::engine::FileName { owner: u64::from(live.id.0), id: id.0 }, at);
                     publish(&mut tx, live, None, happened);
                     stored = true;
-                    Delivered::Stored(Stored { id })
+                    let destined = request.recipients[places[0]].destined.as_ref();
+                    match destined.is_some_and(|destined| destined.reject.is_some()) {
+                        true => Delivered::Refused { kept: true },
+                        false => Delivered::Stored(Stored { id }),
+                    }
                 }
                 Err(Fault::OverQuota) => Delivered::OverQuota,
                 Err(Fault::NoAccount) => Delivered::UnknownUser,
@@ -100,14 +133,16 @@ impl Store {
             }
         }
         if stored {
+            Self::keep_reply(&mut tx, once, &all_results(results))?;
             let ticket = tx.submit()?;
             drop(locks);
             ticket.committed().await?;
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// The records of one delivery. Whatever can refuse it does so before the change is touched.
+    /// The records of one delivery; none for a reject that is not kept. Whatever can refuse it does so before the
+    /// change is touched.
     fn deliver_one(
         &self,
         tx: &mut crate::engine::Tx,
@@ -116,18 +151,51 @@ impl Store {
         request: &Deliver,
         given: &Given,
         recipient: usize,
-    ) -> Result<(MsgId, Happened), Fault> {
+    ) -> Result<Option<(MsgId, Happened)>, Fault> {
         let to = &request.recipients[recipient];
         let record = tx.record::<crate::records::Account>(&keys::account_record(account))?;
         let used = record.ok_or(Fault::NoAccount)?.used;
-        if self.over_quota(name, used, given.size + to.prefix.len() as u64) {
-            return Err(Fault::OverQuota);
+        let directory = self.directory();
+        let configured = directory.accounts.get(name).cloned().unwrap_or_default();
+        let reject = to.destined.as_ref().and_then(|destined| destined.reject.as_ref());
+        if reject.is_some_and(|reject| !reject.keep || configured.rejects.is_none()) {
+            return Ok(None);
         }
-        let arrives_in = self.directory().arrives_in(name);
+        if self.over_quota(name, used, given.size + to.prefix.len() as u64) {
+            return if reject.is_some() { Ok(None) } else { Err(Fault::OverQuota) };
+        }
+        let destined = match &to.destined {
+            Some(destined) => destined.clone(),
+            None => {
+                let destination = directory.rules(&to.recipient);
+                let mailbox = default_mailbox(&configured, destination.as_deref());
+                Destined { mailbox, forward: false, intro: false, reject: None }
+            }
+        };
         let mut writer = Writer::open(tx, account)?;
-        let mailbox = match writer.find(&arrives_in)? {
-            Some(mailbox) => mailbox,
-            None => writer.create_mailbox(&arrives_in)?,
+        if let Some(reject) = reject {
+            if writer.has_reject(&request.facts.message_id, &reject.content)? {
+                return Ok(None);
+            }
+            if !configured.keep_rejects {
+                writer.prune_rejects(self.now())?;
+            }
+        }
+        let mut marks = Marks::NONE.set(Mark::Forward, destined.forward);
+        let instead = match (reject, destined.intro) {
+            (Some(_), _) => configured.rejects.as_ref(),
+            (None, true) => configured.introbox.as_ref(),
+            (None, false) => None,
+        };
+        // Row ST-27: the mailbox is known by its id from now on, whatever its name becomes.
+        let chosen = Self::mailbox_for(&mut writer, &destined.mailbox)?;
+        let (mailbox, destined) = match instead {
+            Some(instead) => {
+                let mark = if reject.is_some() { Mark::Reject } else { Mark::Intro };
+                marks = marks.set(mark, true);
+                (Self::mailbox_for(&mut writer, instead)?, chosen)
+            }
+            None => (chosen, MailboxId(0)),
         };
         let origin = Origin {
             cid: request.cid,
@@ -138,14 +206,33 @@ impl Store {
             verdict: request.verdict.clone(),
         };
         let new = NewMessage {
-            flags: Flags::NONE,
+            flags: if reject.is_some() { Flags::NONE.with(Flag::Seen) } else { Flags::NONE },
             keywords: Vec::new(),
             received: request.received,
             saved: self.now(),
             file: given.size,
             cold: Cold { prefix: to.prefix.clone(), facts: request.facts.clone(), origin: Some(origin) },
+            arrival: Arrival::Delivered,
+            marks,
+            destined,
         };
         let (id, _) = writer.add(mailbox, new)?;
-        Ok((id, writer.finish()))
+        match reject {
+            Some(reject) => writer.list_reject(id, request.received, &reject.content),
+            None => {
+                writer.drop_rejects_of(&request.facts.message_id)?;
+                if let Some(from) = &request.facts.from {
+                    writer.note_heard(from, request.received)?;
+                }
+            }
+        }
+        Ok(Some((id, writer.finish())))
+    }
+
+    fn mailbox_for(writer: &mut Writer<'_>, name: &MailboxName) -> Result<MailboxId, Fault> {
+        match writer.find(name)? {
+            Some(mailbox) => Ok(mailbox),
+            None => writer.create_mailbox(name),
+        }
     }
 }

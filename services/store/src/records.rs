@@ -1,10 +1,15 @@
-//! What stands behind the keys. Each value is a version byte and a `postcard` body; fields are added by a new version.
+//! What stands behind the keys. Each value is a version byte and a `postcard` body; fields are added by a new version,
+//! and [`Stored::older`] reads what earlier programs wrote (`older.rs`). Writing always writes the newest.
 //!
 //! Fails with: [`Corrupt`] for bytes that are not the record they should be.
 
 use crate::engine::{Engine, ReadError, Tx, Value};
-use crate::keys::{self, CHUNK};
-use libmox_store::{Counts, Facts, Fault, Needs, QueueRecipient, Verdict};
+use crate::keys::{self, CHUNK, Hash};
+use crate::older;
+use libmox_store::{
+    Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Suppressed, TlsSupport,
+    Verdict,
+};
 use libmox_types::{
     AccountId, Address, ByteCount, Cid, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, QueueId,
     ReversePath, SpecialUses, Timestamp, Uid, UidValidity,
@@ -13,7 +18,47 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ops::{Bound, ControlFlow};
 
-const RECORD_VERSION: u8 = 1;
+/// Something the index keeps.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The layout that is written.
+    const VERSION: u8 = 1;
+
+    /// Reads an earlier layout.
+    fn older(_version: u8, _body: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+macro_rules! stored {
+    ($($record:ty),* $(,)?) => { $(impl Stored for $record {})* };
+}
+
+stored! {
+    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, Secrets, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
+    TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
+    QueueRecord, QueueMessage,
+}
+
+impl Stored for Account {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::account(version, body)
+    }
+}
+
+impl Stored for Message {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::message(version, body)
+    }
+}
+
+impl Stored for Cold {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::cold(version, body)
+    }
+}
 
 /// A value in the index is not what it should be; the key says which.
 #[derive(Debug, thiserror::Error)]
@@ -28,17 +73,18 @@ impl From<Corrupt> for Fault {
 }
 
 /// The value of a record.
-pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+pub fn encode<T: Stored>(record: &T) -> Vec<u8> {
     // Only a map of unknown length or a failing sink could make this fail; there is neither.
-    postcard::to_extend(record, vec![RECORD_VERSION]).unwrap_or_default()
+    postcard::to_extend(record, vec![T::VERSION]).unwrap_or_default()
 }
 
 /// The record of a value.
-pub fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, Corrupt> {
+pub fn decode<T: Stored>(key: &[u8], value: &[u8]) -> Result<T, Corrupt> {
     let corrupt = || Corrupt(key.escape_ascii().to_string());
     match value.split_first() {
-        Some((&RECORD_VERSION, body)) => postcard::from_bytes(body).map_err(|_| corrupt()),
-        _ => Err(corrupt()),
+        Some((version, body)) if *version == T::VERSION => postcard::from_bytes(body).map_err(|_| corrupt()),
+        Some((version, body)) => T::older(*version, body).ok_or_else(corrupt),
+        None => Err(corrupt()),
     }
 }
 
@@ -54,7 +100,7 @@ pub trait Read {
     ) -> Result<(), ReadError>;
 
     /// One record.
-    fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Fault> {
+    fn record<T: Stored>(&self, key: &[u8]) -> Result<Option<T>, Fault> {
         match self.get(key)? {
             Some(value) => Ok(Some(decode(key, &value)?)),
             None => Ok(None),
@@ -62,7 +108,7 @@ pub trait Read {
     }
 
     /// Records whose keys begin with `prefix`.
-    fn records<T: DeserializeOwned>(
+    fn records<T: Stored>(
         &self,
         prefix: &[u8],
         mut each: impl FnMut(&[u8], T) -> Result<(), Fault>,
@@ -155,6 +201,30 @@ pub struct Account {
     pub next_message: MsgId,
     /// Octets of all messages, those that are expunged and not erased yet too.
     pub used: ByteCount,
+    /// Annotations, and the octets of their names and values.
+    pub annotations: (u32, u64),
+    /// What is being made anew for records of an earlier program, or on request (rows ST-35, ST-36).
+    pub upgrade: Option<Progress>,
+}
+
+/// How far an upgrade of an account is; each step writes it in the change that does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub stage: Stage,
+    /// Messages up to this one are done.
+    pub after: MsgId,
+}
+
+/// | stage | what it does to each message | the next one |
+/// |---|---|---|
+/// | `Ties` | makes its ties: Message-ID and base subject | `Threads` |
+/// | `Clear` | takes it out of its thread | `Threads` |
+/// | `Threads` | finds its parent and thread | none |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    Ties,
+    Clear,
+    Threads,
 }
 
 /// What logins are checked against. Never leaves the store.
@@ -211,6 +281,62 @@ pub struct Message {
     pub prefix: u32,
     pub received: Timestamp,
     pub saved: Option<Timestamp>,
+    /// Shared by all messages of a thread; zero until the message is assigned to one.
+    pub thread: MsgId,
+    pub marks: Marks,
+    /// Where it was delivered; zero if unknown. What a person thought of it counts for mail to that mailbox.
+    pub original: MailboxId,
+    /// Where the rules would have put it, for a reject or a first message of somebody (row ST-27).
+    pub destined: MailboxId,
+    pub trained: Training,
+}
+
+/// What the junk filter has learnt of a message (row JK-03).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Training {
+    #[default]
+    None,
+    Junk,
+    Ham,
+}
+
+/// What ties a message to others: its ancestors, and under which keys others find it.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ties {
+    /// Nearest first, up to the root; some may be gone.
+    pub parents: Vec<MsgId>,
+    pub message_id: Option<Hash>,
+    pub subject: Option<Hash>,
+}
+
+/// An annotation; its value is a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnotationRecord {
+    pub mod_seq: ModSeq,
+    pub create_seq: ModSeq,
+    pub text: bool,
+    pub octets: u32,
+}
+
+/// An address the account wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WroteRecord {
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+/// A cached value; the value itself is a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheRecord {
+    pub set: Timestamp,
+    pub expires: Timestamp,
+}
+
+/// An address that mail came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    pub first: Timestamp,
+    pub last: Timestamp,
 }
 
 /// The rest of a message.
@@ -324,6 +450,11 @@ mod tests {
             prefix: 0,
             received: Timestamp(0),
             saved: None,
+            thread: MsgId(1),
+            marks: Marks::NONE,
+            original: MailboxId(0),
+            destined: MailboxId(0),
+            trained: Training::None,
         };
         for (flags, want) in [
             (Flags::NONE, (1, 0, 1, 1)),

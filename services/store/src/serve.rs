@@ -8,10 +8,11 @@ use crate::store::{Front, Peer, StartError, Store};
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, clock, paths};
 use libmox_store::Role;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How often removed messages are looked at.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -48,9 +49,12 @@ pub(crate) async fn serve_folder(
     let Some(store) = opened(&context, options, directory).await? else { return Ok(()) };
     // Dropped at the end: with it end the connections.
     let open = watch::Sender::new(());
+    let (connected, mut connections) = mpsc::channel::<()>(1);
     for (role, listener) in listeners {
-        tokio::spawn(accept(context.clone(), store.clone(), role, listener, open.subscribe()));
+        let connected = connected.clone();
+        tokio::spawn(accept(context.clone(), store.clone(), role, listener, open.subscribe(), connected));
     }
+    drop(connected);
     tokio::spawn(tend(store.clone(), open.subscribe()));
     tokio::spawn(follow(context.clone(), store.clone(), open.subscribe()));
     context.ready();
@@ -63,8 +67,10 @@ pub(crate) async fn serve_folder(
             anyhow::bail!("the index failed: {}", store.engine.health().borrow().commit.as_deref().unwrap_or("-"));
         }
     }
-    // Requests at hand get their answers; peers find the next store by themselves.
-    if tokio::time::timeout(AT_HAND, store.at_rest()).await.is_err() {
+    // Connections read no more, answer what they have read, say goodbye and end: then this returns nothing. Peers ask
+    // the next store what this one did not see.
+    let at_rest = async { (connections.recv().await, store.at_rest().await) };
+    if tokio::time::timeout(AT_HAND, at_rest).await.is_err() {
         tracing::warn!("closing with requests at hand");
     }
     let closing = tokio::task::spawn_blocking(move || store.engine.close());
@@ -121,7 +127,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a disk is left alone that did not let the store open.
 const REOPEN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 /// How long requests may go on once the store is told to stop.
-const AT_HAND: Duration = Duration::from_secs(2);
+const AT_HAND: Duration = Duration::from_secs(4);
 
 fn config_domains() -> anyhow::Result<Arc<libmox_service::config::Domains>> {
     libmox_service::config::load_domains(&paths::config())
@@ -142,18 +148,21 @@ async fn accept(
     role: Role,
     listener: UnixListener,
     open: watch::Receiver<()>,
+    connected: mpsc::Sender<()>,
 ) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let (store, busy, mut open) = (store.clone(), context.life.busy(), open.clone());
+                    let (life, connected) = (context.life.clone(), connected.clone());
                     tokio::spawn(async move {
+                        let stopping = async move { life.stopping().await };
                         tokio::select! {
-                            () = serve_peer(store, role, stream) => {}
+                            () = serve_peer_until(store, role, stream, stopping) => {}
                             _ = open.changed() => {}
                         }
-                        drop(busy);
+                        drop((busy, connected));
                     });
                 }
                 Err(error) => {
@@ -169,8 +178,18 @@ async fn accept(
 
 /// One connection of a role, until it ends.
 pub async fn serve_peer(store: Arc<Store>, role: Role, stream: UnixStream) {
+    serve_peer_until(store, role, stream, std::future::pending()).await;
+}
+
+async fn serve_peer_until(
+    store: Arc<Store>,
+    role: Role,
+    stream: UnixStream,
+    stopping: impl Future<Output = ()> + Send,
+) {
     let peer = Peer::new(store, role);
-    if let Err(fault) = libmox_ipc::serve(Arc::new(Front), peer, stream, "mox-store").await {
+    let served = libmox_ipc::serve_until(Arc::new(Front), peer, stream, "mox-store", stopping);
+    if let Err(fault) = served.await {
         tracing::warn!(?role, %fault, "connection dropped");
     }
 }
@@ -179,7 +198,12 @@ async fn tend(store: Arc<Store>, mut open: watch::Receiver<()>) {
     let mut tick = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
-            _ = tick.tick() => store.sweep(false).await,
+            _ = tick.tick() => {
+                store.sweep(false).await;
+                if let Err(fault) = store.forget_replies().await {
+                    tracing::warn!(%fault, "old replies stay for now");
+                }
+            }
             _ = open.changed() => return,
         }
     }

@@ -28,6 +28,9 @@ pub struct Store {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
     pub(crate) logins: Logins,
+    pub(crate) attempts: crate::attempts::Attempts,
+    pub(crate) hot: crate::hot::HotUse,
+    pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
     /// Counts what makes a look at the queue worthwhile.
     pub(crate) queue_changed: watch::Sender<u64>,
@@ -36,6 +39,8 @@ pub struct Store {
     pub(crate) at_hand: watch::Sender<usize>,
     /// Staged bodies being synced at one time: each takes a thread.
     sealing: tokio::sync::Semaphore,
+    /// Rejects of an account in the minute that began then.
+    pub(crate) reject_rates: Mutex<HashMap<AccountId, (tokio::time::Instant, u32)>>,
     directory: RwLock<Arc<Directory>>,
     reloading: tokio::sync::Mutex<()>,
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
@@ -115,15 +120,20 @@ impl Store {
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         events::opened(engine.report());
         let salt = Self::prepare(&engine).await?;
+        let (attempts, inbox) = crate::attempts::Attempts::new();
         let store = Arc::new(Self {
             engine,
             accounts: Accounts::default(),
             logins: Logins::new(salt),
+            attempts,
+            hot: crate::hot::HotUse::default(),
+            cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
             queue_changed: watch::Sender::new(0),
             connections: AtomicU32::new(0),
             at_hand: watch::Sender::new(0),
             sealing: tokio::sync::Semaphore::new(SEALING),
+            reject_rates: Mutex::default(),
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),
@@ -133,6 +143,8 @@ impl Store {
         });
         store.reload(directory).await?;
         store.resume().await?;
+        tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
+        tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
         Ok(store)
     }
 
@@ -141,6 +153,12 @@ impl Store {
         let version: Option<u32> = engine.record(keys::VERSION)?;
         match version {
             Some(keys::FORMAT) => {}
+            Some(keys::OLDEST_FORMAT..keys::FORMAT) => {
+                // Records carry their own versions; what they lack is made by the upgrade of each account.
+                let mut tx = engine.begin().await.map_err(Fault::from)?;
+                tx.change().put(keys::VERSION, encode(&keys::FORMAT));
+                tx.commit().await.map_err(Fault::from)?;
+            }
             Some(other) => return Err(StartError::Format(other)),
             None => {
                 let salt: Vec<u8> =
@@ -277,6 +295,7 @@ impl Store {
         let id: AccountId = self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
         let live = self.accounts.live(id);
         live.hub.end("the account was removed");
+        live.hot.clear();
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
         tx.change().delete(keys::account_name(name));
@@ -293,16 +312,18 @@ impl Store {
     async fn remove_rest(&self, id: AccountId) -> Result<(), Fault> {
         loop {
             let mut some = Vec::new();
-            keys::below(&keys::account_all(id), |range| {
-                self.engine.visit(range, |key, _| {
-                    some.push(key.to_vec());
-                    if some.len() < 20_000 {
-                        std::ops::ControlFlow::Continue(())
-                    } else {
-                        std::ops::ControlFlow::Break(())
-                    }
-                })
-            })?;
+            for all in keys::all_of_account(id) {
+                keys::below(&all, |range| {
+                    self.engine.visit(range, |key, _| {
+                        some.push(key.to_vec());
+                        if some.len() < 20_000 {
+                            std::ops::ControlFlow::Continue(())
+                        } else {
+                            std::ops::ControlFlow::Break(())
+                        }
+                    })
+                })?;
+            }
             let mut tx = self.engine.begin().await?;
             let last = some.is_empty();
             for key in some {
@@ -419,7 +440,8 @@ impl Peer {
             store,
             sessions: Mutex::default(),
             staged: Mutex::default(),
-            next_body: AtomicU64::new(1),
+            // A client that missed the end of its old connection must not name a body of this one.
+            next_body: AtomicU64::new(libmox_service::clock::random_u64() >> 16),
         }
     }
 

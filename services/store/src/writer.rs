@@ -5,23 +5,27 @@
 //!
 //! | a message | its keys | its file |
 //! |---|---|---|
-//! | added | `m` `i` `x` | made |
+//! | added | `m` `i` `x` `h` `M` `S` `T` | made |
 //! | moved | `m` moved, `i` changed, tombstone at the old place | stays |
-//! | removed | `m` `i` gone, tombstone, `e` | stays |
+//! | removed | `m` `i` `h` `M` `S` `T` gone, tombstone, `e` | stays |
 //! | erased | `e` `x` gone | goes |
+//!
+//! `threads.rs` keeps `h`, `M`, `S` and `T`.
 //!
 //! Fails with: `Fault`; then the change is dropped whole.
 
 use crate::engine::{FileName, Tx};
+use crate::hot::{Row, Touch};
 use crate::keys;
 use crate::limits::{KEYWORD_OCTETS, KEYWORDS, MAILBOXES};
 use crate::records::{
-    self, Account, Cold, Expunged, MailboxRecord, Message, Place, Read, count, encode, put_blob,
+    self, Account, Cold, Expunged, MailboxRecord, Message, Place, Read, Training, count, encode, put_blob,
 };
-use libmox_store::{Counts, Event, Fault};
+use crate::signals::judged;
+use libmox_store::{Counts, Event, Fault, Mark, Marks};
 use libmox_types::{
-    AccountId, ByteCount, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, SpecialUses,
-    Timestamp, Uid, UidSet, UidValidity,
+    AccountId, ByteCount, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse,
+    SpecialUses, Timestamp, Uid, UidSet, UidValidity,
 };
 use std::collections::BTreeMap;
 
@@ -35,6 +39,7 @@ pub struct Writer<'a> {
     mod_seq: ModSeq,
     /// Removed with this change.
     pub expunged: Vec<MsgId>,
+    touched: Vec<Touch>,
 }
 
 struct Open {
@@ -45,8 +50,15 @@ struct Open {
     counts: bool,
 }
 
-/// What a change did: events, and messages that wait to be erased.
-pub type Happened = (Vec<Event>, Vec<MsgId>);
+/// What a change did.
+#[derive(Default)]
+pub struct Happened {
+    pub events: Vec<Event>,
+    /// Messages that wait to be erased.
+    pub expunged: Vec<MsgId>,
+    /// For the lists in memory.
+    pub touched: Vec<Touch>,
+}
 
 /// A message about to be added.
 pub struct NewMessage {
@@ -57,6 +69,20 @@ pub struct NewMessage {
     /// Octets of the file.
     pub file: u64,
     pub cold: Cold,
+    pub arrival: Arrival,
+    /// What is noted of it from the start.
+    pub marks: Marks,
+    /// Where the rules would have put it, if not here.
+    pub destined: MailboxId,
+}
+
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Put there by its owner.
+    Placed,
+    /// Delivered.
+    Delivered,
 }
 
 impl<'a> Writer<'a> {
@@ -72,6 +98,7 @@ impl<'a> Writer<'a> {
             events: Vec::new(),
             mod_seq,
             expunged: Vec::new(),
+            touched: Vec::new(),
         })
     }
 
@@ -85,6 +112,8 @@ impl<'a> Writer<'a> {
             next_uid_validity: UidValidity(1),
             next_message: MsgId(1),
             used: ByteCount(0),
+            annotations: (0, 0),
+            upgrade: None,
         };
         tx.change().put(keys::account_name(name), encode(&id));
         Self {
@@ -95,6 +124,7 @@ impl<'a> Writer<'a> {
             events: Vec::new(),
             mod_seq: ModSeq(1),
             expunged: Vec::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -137,7 +167,7 @@ impl<'a> Writer<'a> {
                 });
             }
         }
-        (self.events, self.expunged)
+        Happened { events: self.events, expunged: self.expunged, touched: self.touched }
     }
 
     /// The mailbox with this name.
@@ -286,7 +316,9 @@ impl<'a> Writer<'a> {
         for key in gone {
             self.tx.change().delete(key);
         }
+        self.forget_annotations(id)?;
         let name = self.mailbox(id)?.name.clone();
+        self.touched.push(Touch::MailboxGone(id));
         self.open_mailbox(id)?.gone = true;
         self.tx.change().delete(keys::mailbox(self.id, id));
         self.tx.change().delete(keys::mailbox_name(self.id, &name));
@@ -310,7 +342,8 @@ impl<'a> Writer<'a> {
         let id = self.account.next_message;
         self.account.next_message = MsgId(id.0 + 1);
         let prefix = u32::try_from(new.cold.prefix.len()).map_err(|_| Fault::BadSize)?;
-        let message = Message {
+        let facts = &new.cold.facts;
+        let mut message = Message {
             id,
             mod_seq: self.mod_seq,
             create_seq: self.mod_seq,
@@ -320,8 +353,18 @@ impl<'a> Writer<'a> {
             prefix,
             received: new.received,
             saved: Some(new.saved),
+            thread: MsgId(0),
+            marks: new.marks.set(Mark::Automatic, facts.automatic || facts.report),
+            original: mailbox,
+            destined: new.destined,
+            trained: Training::None,
         };
         self.account.used.0 += message.size.0;
+        self.tie(&mut message, facts)?;
+        // Row ST-33.
+        if new.arrival == Arrival::Delivered && message.marks.has(Mark::Muted) {
+            message.flags = message.flags.with(Flag::Seen);
+        }
         put_blob(self.tx, &keys::cold(self.id, id), &encode(&new.cold));
         let uid = self.insert(mailbox, message)?;
         Ok((id, uid))
@@ -340,7 +383,9 @@ impl<'a> Writer<'a> {
         let uid = record.uid_next;
         record.uid_next = Uid(uid.0.checked_add(1).ok_or(Fault::Limit("uid".into()))?);
         count(&mut record.counts, &message, true);
-        self.tx.change().put(keys::message(self.id, mailbox, uid), encode(&message));
+        self.put_message(mailbox, uid, &message);
+        self.list_signals(&message)?;
+        self.note_written(mailbox, &message)?;
         self.tx.change().put(keys::place(self.id, message.id), encode(&Place { mailbox, uid }));
         self.event(Event::MessageAdded {
             mailbox,
@@ -353,6 +398,26 @@ impl<'a> Writer<'a> {
             received: message.received,
         });
         Ok(uid)
+    }
+
+    /// Writes the record of a message where it is.
+    pub fn put_message(&mut self, mailbox: MailboxId, uid: Uid, message: &Message) {
+        self.tx.change().put(keys::message(self.id, mailbox, uid), encode(message));
+        self.touched.push(Touch::Set(mailbox, uid, Row::new(uid, message)));
+    }
+
+    /// Where a message is and its record, if it is there.
+    pub fn message(&self, id: MsgId) -> Result<Option<(Place, Message)>, Fault> {
+        let Some(place) = self.tx.record::<Place>(&keys::place(self.id, id))? else { return Ok(None) };
+        let message = self.tx.record(&keys::message(self.id, place.mailbox, place.uid))?;
+        Ok(Some((place, message.ok_or(Fault::Internal)?)))
+    }
+
+    /// The cold part of a message.
+    pub fn cold(&self, id: MsgId) -> Result<Cold, Fault> {
+        let key = keys::cold(self.id, id);
+        let blob = self.tx.blob(&key)?.ok_or(Fault::Internal)?;
+        Ok(records::decode(&key, &blob)?)
     }
 
     /// Row ST-15: the mailbox's list grows with every new keyword.
@@ -393,29 +458,38 @@ impl<'a> Writer<'a> {
         let mod_seq = self.mod_seq;
         let counts = &mut self.change_messages(mailbox)?.counts;
         count(counts, &message, false);
+        let before = message.clone();
         message.flags = flags;
         message.keywords = keywords;
         message.mod_seq = mod_seq;
         count(counts, &message, true);
-        self.tx.change().put(keys::message(self.id, mailbox, uid), encode(&message));
+        if judged(&before) != judged(&message) {
+            self.unlist_signals(&before)?;
+            self.list_signals(&message)?;
+        }
+        self.put_message(mailbox, uid, &message);
         self.event(Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords: message.keywords });
         Ok(())
     }
 
     /// Copies a message: same content, an id of its own.
+    /// Rejects and first messages are so in their place only: the copy is an ordinary message.
     pub fn copy(&mut self, message: &Message, to: MailboxId, now: Timestamp) -> Result<(MsgId, Uid), Fault> {
         let id = self.account.next_message;
         self.account.next_message = MsgId(id.0 + 1);
         let cold = self.tx.blob(&keys::cold(self.id, message.id))?.ok_or(Fault::Internal)?;
         put_blob(self.tx, &keys::cold(self.id, id), &cold);
         self.account.used.0 += message.size.0;
-        let copy = Message {
+        let mut copy = Message {
             id,
             mod_seq: self.mod_seq,
             create_seq: self.mod_seq,
             saved: Some(now),
             ..message.clone()
         };
+        self.settle(&mut copy, to)?;
+        copy.marks = copy.marks.set(Mark::Intro, false);
+        self.tie_copy(message.id, &copy)?;
         let uid = self.insert(to, copy)?;
         Ok((id, uid))
     }
@@ -433,6 +507,10 @@ impl<'a> Writer<'a> {
         for (uid, mut message) in messages {
             self.leave(from, uid, &message)?;
             left.insert(uid);
+            if to != from {
+                self.unlist_reject(&message)?;
+                self.settle(&mut message, to)?;
+            }
             message.mod_seq = self.mod_seq;
             message.saved = Some(now);
             new.push(self.insert(to, message)?);
@@ -447,6 +525,8 @@ impl<'a> Writer<'a> {
         for (uid, message) in messages {
             self.leave(mailbox, uid, &message)?;
             left.insert(uid);
+            self.unlist_reject(&message)?;
+            self.untie(&message)?;
             self.tx.change().delete(keys::place(self.id, message.id));
             let expunged = Expunged { size: message.size, prefix: message.prefix };
             self.tx.change().put(keys::expunged(self.id, message.id), encode(&expunged));
@@ -465,7 +545,9 @@ impl<'a> Writer<'a> {
 
     fn leave(&mut self, mailbox: MailboxId, uid: Uid, message: &Message) -> Result<(), Fault> {
         count(&mut self.change_messages(mailbox)?.counts, message, false);
+        self.unlist_signals(message)?;
         self.tx.change().delete(keys::message(self.id, mailbox, uid));
+        self.touched.push(Touch::Gone(mailbox, uid));
         let key = keys::tombstone(self.id, mailbox, self.mod_seq, uid);
         self.tx.change().put(key, encode(&message.id));
         Ok(())
@@ -484,9 +566,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Ends a change nobody can see: the modseq stays.
-    pub fn finish_unseen(mut self) {
+    pub fn finish_unseen(mut self) -> Happened {
         self.mod_seq = self.account.mod_seq;
-        self.finish();
+        Happened { events: Vec::new(), ..self.finish() }
     }
 }
 

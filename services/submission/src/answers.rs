@@ -166,7 +166,7 @@ impl Answers {
                 Hold::Until(time) => time,
             }),
         };
-        match self.store.ask(request).await {
+        match self.store.ask_once(clock::once_key(), request).await {
             Ok(ids) => {
                 taken.used();
                 let reply = policy::queued(&ids);
@@ -288,7 +288,7 @@ impl Policy for Answers {
         }
     }
 
-    async fn ask_recipient(&mut self, to: &RcptPath, _: &Transaction) -> Answer {
+    async fn ask_recipient(&mut self, to: &RcptPath, _: &Session, _: &Transaction) -> Answer {
         let recipient = match to {
             RcptPath::Address(address) => RecipientPath::Address(address.clone()),
             RcptPath::Postmaster => RecipientPath::Postmaster,
@@ -306,7 +306,7 @@ impl Policy for Answers {
         // A user of this machine may have no account: the postmaster gets what cron has to say.
         let machine = self.kind == Kind::Local
             && matches!(to, RcptPath::Address(address) if address.domain == self.config.hostname);
-        match self.store.ask(CheckRecipient { recipient }).await {
+        match self.store.repeat(CheckRecipient { recipient }).await {
             Ok(RecipientStatus::UnknownUser) if machine => Answer::Accept,
             Ok(status) => policy::judge_recipient(&status),
             Err(error) => {

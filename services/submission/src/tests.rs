@@ -235,7 +235,7 @@ async fn programs_of_this_machine_are_known_by_uid() {
     let received = run.store.take();
     let prefix = |at: usize| match &received[at] {
         Received::Queued(add, _) => String::from_utf8(add.prefix.clone()).unwrap(),
-        Received::Delivery(..) => panic!(),
+        Received::Delivery(..) | Received::Report(..) => panic!(),
     };
     assert!(prefix(0).contains("From: <") && prefix(0).ends_with("@localhost>\r\n"), "{}", prefix(0));
     assert!(prefix(1).ends_with("\r\n\r\n"));

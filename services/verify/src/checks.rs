@@ -9,7 +9,7 @@ use hickory_resolver::proto::rr::RecordType;
 use libmox_message::Facts;
 use libmox_service::dns::is_secure;
 use libmox_store::Verdict;
-use libmox_types::{Domain, Host};
+use libmox_types::{Domain, Host, ReversePath};
 use libmox_verify::{Verified, Verify};
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -41,7 +41,7 @@ impl Checker {
     pub async fn check(&self, ask: &Verify, facts: &Facts, message: Option<&[u8]>) -> Verified {
         let parsed = message.and_then(AuthenticatedMessage::parse);
         let (spf, iprev, dkim) = tokio::join!(
-            self.spf(ask),
+            self.spf(ask.remote_ip, ask.helo.as_ref(), &ask.mail_from),
             self.iprev(ask.remote_ip),
             self.dkim(parsed.as_ref(), message.is_some())
         );
@@ -73,23 +73,27 @@ impl Checker {
         }
     }
 
-    async fn spf(&self, ask: &Verify) -> Spf {
-        let helo = match &ask.helo {
+    /// SPF alone.
+    pub async fn sender(&self, ask: &libmox_verify::Spf) -> &'static str {
+        spf_word(self.spf(ask.remote_ip, ask.helo.as_ref(), &ask.mail_from).await.output.result())
+    }
+
+    async fn spf(&self, ip: IpAddr, helo: Option<&Host>, mail_from: &ReversePath) -> Spf {
+        let helo = match helo {
             Some(Host::Name(name)) => name.ascii().to_owned(),
             _ => String::new(),
         };
         let host = self.hostname.ascii();
-        let sender = ask.mail_from.address().map(|address| address.for_wire(false)).unwrap_or_default();
-        let domain =
-            ask.mail_from.address().map_or(helo.clone(), |address| address.domain.ascii().to_owned());
+        let sender = mail_from.address().map(|address| address.for_wire(false)).unwrap_or_default();
+        let domain = mail_from.address().map_or(helo.clone(), |address| address.domain.ascii().to_owned());
         if domain.is_empty() {
             return Spf { output: SpfOutput::new(String::new()).with_result(SpfResult::None), secure: false };
         }
         // RFC 7208 §2.4: with a null reverse path the HELO identity is what there is.
         let parameters = if sender.is_empty() {
-            SpfParameters::verify_ehlo(ask.remote_ip, &helo, host)
+            SpfParameters::verify_ehlo(ip, &helo, host)
         } else {
-            SpfParameters::verify_mail_from(ask.remote_ip, &helo, host, &sender)
+            SpfParameters::verify_mail_from(ip, &helo, host, &sender)
         };
         let secure = is_secure(self.resolver(), &domain, RecordType::TXT);
         let (output, secure) = tokio::join!(

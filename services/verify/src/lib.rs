@@ -124,7 +124,10 @@ impl Service for VerifyService {
         descriptors: Vec<OwnedFd>,
         answer: Answer<VerifyContract>,
     ) {
-        let Request::Verify(ask) = request;
-        answer.reply(self.verify(ask, descriptors).await.map(Reply::Verify)).await;
+        let outcome = match request {
+            Request::Verify(ask) => self.verify(ask, descriptors).await.map(Reply::Verify),
+            Request::Spf(ask) => Ok(Reply::Spf(self.checker.sender(&ask).await.to_owned())),
+        };
+        answer.reply(outcome).await;
     }
 }

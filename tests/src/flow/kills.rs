@@ -122,3 +122,45 @@ fn more_arrive(tally: &Tally, after: &str) {
             .then_some(())
     });
 }
+
+/// Row MP-06, DESIGN §2: who restarts the store, or kills it, is not noticed by who sends.
+#[test]
+fn a_restarted_store_is_not_noticed_by_who_sends() {
+    let instance = Spec::new().set("service.stop-grace=5s").start();
+    let (me, _) = instance.account(0);
+    let (sent, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let (instance, me, sent, stop) = (&instance, &me, &sent, &stop);
+            scope.spawn(move || {
+                let mut smtp = instance.smtp().unwrap();
+                let mut number = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    number += 1;
+                    let mut text = message("a@far.test", me, &format!("c{client}-{number}"));
+                    if number % 3 == 0 {
+                        // Too large to ride in a request: its staging file belongs to the store that goes.
+                        text.push_str(&format!("{}\r\n", "x".repeat(70)).repeat(1_000));
+                    }
+                    let reply = smtp.send("a@far.test", me, &text).unwrap();
+                    assert_eq!(reply.code, 250, "message {number} of {client}: {reply:?}");
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..6 {
+            std::thread::sleep(Duration::from_millis(700));
+            if round % 2 == 0 {
+                instance.json(&["service", "stop", "store"]);
+            } else {
+                assert!(instance.kill("mox-store"));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let mut imap = instance.imap(0).unwrap();
+    let there = imap.select("INBOX").unwrap();
+    assert_eq!(there as usize, sent.load(Ordering::Relaxed), "each is there once");
+    instance.check();
+}

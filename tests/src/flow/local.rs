@@ -116,3 +116,28 @@ fn a_message_travels_between_two_systems() {
     there.check();
     here.check();
 }
+
+#[test]
+fn a_stranger_writes_to_people_and_to_nobody_at_once() {
+    // Row SR-35: who is there has it, the sender is told about the rest. Here the sender lives in the same system.
+    let instance = alone().start();
+    let (me, _) = instance.account(0);
+    let mut smtp = instance.smtp().unwrap();
+    for (line, code) in [
+        (format!("MAIL FROM:<{me}>"), 250),
+        ("RCPT TO:<you@example.test>".into(), 250),
+        ("RCPT TO:<nobody@example.test>".into(), 250),
+        (format!("RCPT TO:<{me}>"), 250),
+        ("DATA".into(), 354),
+    ] {
+        assert_eq!(smtp.command(&line).unwrap().code, code, "{line}");
+    }
+    smtp.line.send(message(&me, "you@example.test", "several").as_bytes()).unwrap();
+    assert_eq!(smtp.command(".").unwrap().code, 250);
+    arrived(&instance, 1, "several");
+    arrived(&instance, 0, "several");
+    let report = arrived(&instance, 0, "mail delivery failed");
+    assert!(report.contains("nobody@example.test") && report.contains("Status: 5.1.1"), "{report}");
+    assert_eq!(instance.json(&["queue", "list"]).as_array().unwrap().len(), 0);
+    instance.check();
+}

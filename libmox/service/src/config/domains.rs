@@ -1,9 +1,11 @@
 //! `domains.toml`: domains, accounts and their addresses; read by the store, written by `mox-admin`.
 
-use super::reader::{Mistakes, read_file};
+use super::reader::{Mistakes, Section, parse_bytes, read_file};
+use super::rules::DestinationConfig;
 use super::statics::account_name;
 use libmox_types::{Address, Domain, MailboxName};
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// The checked content of `domains.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,12 +42,33 @@ pub struct AccountConfig {
     pub full_name: String,
     /// Nobody may sign in, with the text to show.
     pub login_disabled: Option<String>,
-    /// Octets of mail.
+    /// Octets of mail; `u64::MAX` for no limit, whatever the limit of others.
     pub quota: Option<u64>,
     /// Where mail arrives.
     pub mailbox: Option<MailboxName>,
+    /// Where refused mail is kept for a while (row ST-29).
+    pub rejects: Option<MailboxName>,
+    /// Refused mail is kept for good.
+    pub keep_rejects: bool,
+    /// Where the first message of somebody goes instead of Inbox (row ST-30).
+    pub introbox: Option<MailboxName>,
+    /// How long what left the queue is known, in seconds (row QU-15).
+    pub keep_retired: i64,
+    /// What is told apart by the address it came to.
+    pub destinations: Vec<(Destination, DestinationConfig)>,
 }
 
+/// An entry of [`AccountConfig::addresses`] that has rules of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// One address.
+    Address(Address),
+    /// What nobody else in the domain takes.
+    Catchall(Domain),
+}
+
+/// The longest that what left the queue is known.
+const RETIRED_MOST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Characters of [`AccountConfig::login_disabled`]. Row CF-10.
 const DISABLED_TEXT: usize = 255;
 
@@ -69,8 +92,16 @@ impl Domains {
                 let mut account = AccountConfig {
                     full_name: s.text("full-name", |t| Ok::<_, String>(t.to_owned())).unwrap_or_default(),
                     login_disabled: s.text("login-disabled", disabled_text),
-                    quota: s.optional_bytes("quota", 1 << 20..=u64::MAX >> 1),
+                    quota: s.text("quota", quota),
                     mailbox: s.text("mailbox", MailboxName::parse),
+                    rejects: s.text("rejects-mailbox", MailboxName::parse),
+                    keep_rejects: s.yes_no("keep-rejects", false),
+                    keep_retired: i64::try_from(
+                        s.duration("keep-retired-messages", Duration::ZERO, Duration::ZERO..=RETIRED_MOST)
+                            .as_secs(),
+                    )
+                    .unwrap_or(0),
+                    introbox: s.text("introbox", MailboxName::parse),
                     ..AccountConfig::default()
                 };
                 for entry in s.texts("addresses", entry).unwrap_or_default() {
@@ -82,6 +113,9 @@ impl Domains {
                         Entry::Catchall(domain) => account.catchall.push(domain),
                     }
                 }
+                let mut destinations = Vec::new();
+                s.each("destinations", |text, s| destinations.extend(destination(&account, text, s)));
+                account.destinations = destinations;
                 match account_name(name) {
                     Ok(name) => drop(all.accounts.insert(name, account)),
                     Err(error) => s.mistake(format!("accounts.{name}: {error}")),
@@ -141,6 +175,40 @@ enum Entry {
     Catchall(Domain),
 }
 
+/// Rules of an address that is the account's.
+fn destination(
+    account: &AccountConfig,
+    text: &str,
+    s: &mut Section<'_>,
+) -> Option<(Destination, DestinationConfig)> {
+    let config = DestinationConfig::read(s);
+    match entry(text) {
+        Ok(Entry::Address(address)) if account.addresses.contains(&address) => {
+            Some((Destination::Address(address), config))
+        }
+        Ok(Entry::Catchall(domain)) if account.catchall.contains(&domain) => {
+            Some((Destination::Catchall(domain), config))
+        }
+        Ok(_) => {
+            s.mistake(format!("{text} is not among the addresses of the account"));
+            None
+        }
+        Err(error) => {
+            s.mistake(format!("{text}: {error}"));
+            None
+        }
+    }
+}
+
+/// A size, or "none" against the limit of all others (row ST-22).
+fn quota(text: &str) -> Result<u64, String> {
+    if text == "none" {
+        return Ok(u64::MAX);
+    }
+    let bytes = parse_bytes(text).filter(|bytes| (1 << 20..=u64::MAX >> 1).contains(bytes));
+    bytes.ok_or_else(|| "a size like \"5GiB\" from 1MiB, or \"none\", is wanted".to_owned())
+}
+
 fn entry(text: &str) -> Result<Entry, String> {
     match text.strip_prefix('@') {
         Some(domain) => Domain::parse(domain).map(Entry::Catchall).map_err(|e| e.to_string()),
@@ -197,6 +265,34 @@ quota = "1GiB"
         ] {
             assert_eq!(domains.account_of(&Address::parse(address).unwrap()), account, "{address}");
         }
+    }
+
+    /// Row ST-45: what is wrong with rules is told with its line.
+    #[test]
+    fn rules_are_read_and_checked() {
+        let text = "[domains.\"a.example\"]\n[accounts.x]\naddresses = [\"x@a.example\"]\nquota = \"none\"\n\
+                    [accounts.x.destinations.\"x@a.example\"]\nmailbox = \"Post\"\n\
+                    [[accounts.x.destinations.\"x@a.example\".rules]]\nmailbox = \"Lists/a\"\n\
+                    headers = { \"^list-id$\" = \"<a[.]example>\" }\nlist-allow-domain = \"a.example\"\n";
+        let domains = Domains::parse(text).unwrap();
+        let account = &domains.accounts["x"];
+        assert_eq!(account.quota, Some(u64::MAX));
+        let (destination, config) = &account.destinations[0];
+        assert_eq!(*destination, Destination::Address(Address::parse("x@a.example").unwrap()));
+        assert!(config.rules[0].headers[0].1.matches("list <a.example>"));
+        let wrong = format!(
+            "{text}[[accounts.x.destinations.\"x@a.example\".rules]]\nfrom = \"(\"\n\
+             [accounts.x.destinations.\"y@a.example\"]\nmailbox = \"a\"\n"
+        );
+        let lines = Domains::parse(&wrong).unwrap_err().in_file("d").lines();
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(
+            lines[0].starts_with("d:11: ")
+                && lines[2].starts_with("d:12: ")
+                && lines[3].starts_with("d:13: "),
+            "{lines:?}"
+        );
+        assert!(lines[3].ends_with("y@a.example is not among the addresses of the account"), "{lines:?}");
     }
 
     #[test]

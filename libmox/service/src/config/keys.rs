@@ -280,7 +280,14 @@ pub const KEYS: &[KeyDoc] = &[
         "LoginDisabled",
         "Nobody may sign in; this text is shown after the right password. Mail is still delivered. Printable ASCII, at most 255 characters.",
     ),
-    key(D, "accounts.*.quota", "", "\"5GiB\"", "QuotaMessageSize", "Mail the account may hold. From 1MiB."),
+    key(
+        D,
+        "accounts.*.quota",
+        "",
+        "\"5GiB\"",
+        "QuotaMessageSize",
+        "Mail the account may hold, from 1MiB, or \"none\" where others have a limit.",
+    ),
     key(
         D,
         "accounts.*.mailbox",
@@ -288,6 +295,118 @@ pub const KEYS: &[KeyDoc] = &[
         "\"Archive/New\"",
         "Destinations.Mailbox",
         "Mailbox where mail arrives; created when missing.",
+    ),
+    key(
+        D,
+        "accounts.*.rejects-mailbox",
+        "",
+        "\"Rejects\"",
+        "RejectsMailbox",
+        "Mailbox where refused mail can be looked at: seen already, at most 1000 messages of the last 14 days, none twice. Moving a message out is a sign for later mail. Default: refused mail is not kept.",
+    ),
+    key(
+        D,
+        "accounts.*.keep-rejects",
+        "false",
+        "true",
+        "KeepRejects",
+        "Keep refused mail for good instead of 1000 messages of 14 days.",
+    ),
+    key(
+        D,
+        "accounts.*.keep-retired-messages",
+        "\"0s\"",
+        "\"7d\"",
+        "KeepRetiredMessagePeriod",
+        "How long it is known what became of messages that left the queue. 0s to 366d; 7 days where the account is gone.",
+    ),
+    key(
+        D,
+        "accounts.*.introbox",
+        "",
+        "\"Introductions\"",
+        "IntroboxName",
+        "Mailbox for the first message of an address nobody here has heard of or written to, instead of Inbox. Moving it to where it belongs marks it as no junk.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.mailbox",
+        "",
+        "\"Post\"",
+        "Destinations.Mailbox",
+        "Mailbox for mail to this address of the account that no rule takes. Default: that of the account.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.mailbox",
+        "",
+        "\"Lists/rust\"",
+        "Rulesets.Mailbox",
+        "Mailbox of a rule. Rules stand in a list of tables [[accounts.*.destinations.*.rules]]; everything a rule gives must match, the first that matches decides.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.mail-from",
+        "",
+        "\"@lists[.]example[.]org$\"",
+        "Rulesets.SMTPMailFromRegexp",
+        "Regular expression found in MAIL FROM, in lower case.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.from",
+        "",
+        "\"^jane@\"",
+        "Rulesets.MsgFromRegexp",
+        "Regular expression found in the address of From, in lower case.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.verified-domain",
+        "",
+        "\"example.org\"",
+        "Rulesets.VerifiedDomain",
+        "SPF or DKIM must have passed for this domain or one below it.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.headers",
+        "",
+        "{ \"^list-id$\" = \"<rust[.]example>\" }",
+        "Rulesets.HeadersRegexp",
+        "Regular expressions for names and values of header fields, both in lower case; each pair must match a field.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.is-forward",
+        "false",
+        "true",
+        "Rulesets.IsForward",
+        "The message comes through a server of your own: that server is neither praised nor blamed for it.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.list-allow-domain",
+        "",
+        "\"lists.example.org\"",
+        "Rulesets.ListAllowDomain",
+        "Where SPF or DKIM passed for this domain the message is taken without further judgement, even if DMARC fails.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.accept-rejects-to-mailbox",
+        "",
+        "\"Junk\"",
+        "Rulesets.AcceptRejectsToMailbox",
+        "Mailbox for messages that would be refused: they are taken instead.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.rules.*.comment",
+        "\"\"",
+        "\"the list about rust\"",
+        "Rulesets.Comment",
+        "For people.",
     ),
 ];
 
@@ -320,8 +439,14 @@ mod tests {
     fn every_documented_key_is_read() {
         for doc in KEYS {
             let name = if doc.key.starts_with("domains") { "\"example.org\"" } else { "jane" };
-            let full = doc.key.replace('*', name);
-            let domain = if doc.key.starts_with("accounts") { "[domains.\"example.org\"]\n" } else { "" };
+            let full = doc.key.replacen('*', name, 1).replacen('*', "\"jane@example.org\"", 1);
+            let domain = match doc.key {
+                key if key.contains("destinations") => {
+                    "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
+                }
+                key if key.starts_with("accounts") => "[domains.\"example.org\"]\n",
+                _ => "",
+            };
             for value in [doc.example, doc.default] {
                 if value.is_empty() {
                     continue;
@@ -336,7 +461,19 @@ mod tests {
                     Static::parse(&text).map(|_| ())
                 } else {
                     let (table, last) = full.rsplit_once('.').unwrap();
-                    Domains::parse(&format!("{domain}[{table}]\n{last} = {value}\n")).map(|_| ())
+                    // Of a list of tables, with what each of its tables needs.
+                    let text = match table.strip_suffix(".*") {
+                        Some(list) => {
+                            let more = match last {
+                                "mailbox" => "from = \"x\"\n",
+                                "mail-from" | "from" | "verified-domain" | "headers" => "mailbox = \"x\"\n",
+                                _ => "mailbox = \"x\"\nfrom = \"x\"\n",
+                            };
+                            format!("{domain}[[{list}]]\n{more}{last} = {value}\n")
+                        }
+                        None => format!("{domain}[{table}]\n{last} = {value}\n"),
+                    };
+                    Domains::parse(&text).map(|_| ())
                 };
                 assert_eq!(outcome.map_err(|m| m.lines()), Ok(()), "{text}");
             }
@@ -346,7 +483,9 @@ mod tests {
     /// Each key the readers take is documented: the names in their sources are compared with the table.
     #[test]
     fn every_key_that_is_read_is_documented() {
-        for (file, source) in [(S, include_str!("statics.rs")), (D, include_str!("domains.rs"))] {
+        for (file, source) in
+            [(S, include_str!("statics.rs")), (D, include_str!("domains.rs")), (D, include_str!("rules.rs"))]
+        {
             let source = source.split("#[cfg(test)]").next().unwrap();
             for call in [
                 "s.text(",
@@ -356,6 +495,7 @@ mod tests {
                 "s.duration(",
                 "s.bytes(",
                 "s.optional_bytes(",
+                "s.pairs(",
                 "root.text(",
             ] {
                 for at in source.match_indices(call) {

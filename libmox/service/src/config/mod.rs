@@ -9,11 +9,13 @@
 mod domains;
 mod keys;
 mod reader;
+mod rules;
 mod statics;
 
-pub use domains::{AccountConfig, DomainConfig, Domains};
+pub use domains::{AccountConfig, Destination, DomainConfig, Domains};
 pub use keys::{KEYS, KeyDoc, describe};
 pub use reader::{Mistake, Mistakes};
+pub use rules::{DestinationConfig, Pattern, RuleConfig};
 pub use statics::{
     Certificates, DnsConfig, ImapConfig, QueueConfig, ServiceConfig, SmtpConfig, Static, StoreConfig,
     SubmissionConfig,

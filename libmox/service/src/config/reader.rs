@@ -238,6 +238,59 @@ impl<'a> Section<'a> {
         });
     }
 
+    /// Every table of the list `[[key]]`, in order.
+    pub fn tables<T>(&mut self, key: &str, mut build: impl FnMut(&mut Section<'_>) -> T) -> Vec<T> {
+        let Some((item, line)) = self.take(key) else { return Vec::new() };
+        let name = self.full(key);
+        let Some(tables) = item.as_array_of_tables() else {
+            self.mistakes.push(Mistake { line, what: format!("{name}: tables [[{name}]] are wanted") });
+            return Vec::new();
+        };
+        let mut built = Vec::with_capacity(tables.len());
+        for table in tables {
+            let line = table.span().map_or(line, |span| line_of(self.text, span.start));
+            let name = name.clone();
+            let (taken, table) = (Vec::new(), Some(table));
+            let mut inner = Section { text: self.text, name, line, table, taken, mistakes: self.mistakes };
+            built.push(build(&mut inner));
+            inner.finish();
+        }
+        built
+    }
+
+    /// Names and texts of a table, both parsed further: `headers = { "list-id" = "example" }`.
+    pub fn pairs<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<(T, T)> {
+        let Some((item, line)) = self.take(key) else { return Vec::new() };
+        let name = self.full(key);
+        let mut pairs = Vec::new();
+        let mut wrong = Vec::new();
+        match item.as_table_like() {
+            None => wrong.push("names and texts { a = \"b\" } are wanted".to_owned()),
+            Some(table) => {
+                for (left, right) in table.iter() {
+                    let both = right.as_str().ok_or_else(|| "text in quotes is wanted".to_owned()).and_then(
+                        |right| {
+                            let read = |text: &str| parse(text).map_err(|error| format!("{text:?}: {error}"));
+                            Ok((read(left)?, read(right)?))
+                        },
+                    );
+                    match both {
+                        Ok(pair) => pairs.push(pair),
+                        Err(what) => wrong.push(what),
+                    }
+                }
+            }
+        }
+        for what in wrong {
+            self.mistakes.push(Mistake { line, what: format!("{name}: {what}") });
+        }
+        pairs
+    }
+
     fn finish(&mut self) {
         let Some(table) = self.table else { return };
         for (name, item) in table {
@@ -277,7 +330,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(milliseconds).map(Duration::from_millis)
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;
     let shift = match &text[digits..] {

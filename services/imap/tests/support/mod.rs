@@ -119,6 +119,7 @@ impl World {
             recipients: vec![DeliverTo {
                 recipient: RecipientPath::Address(Address::parse(to).unwrap()),
                 prefix: b"Delivered-To: x\r\n".to_vec(),
+                destined: None,
             }],
         };
         self.client(Role::Smtp).ask(verb).await.unwrap();

@@ -9,10 +9,11 @@ use crate::engine::{FileName, Source, Tx};
 use crate::keys;
 use crate::limits::RECIPIENTS;
 use crate::records::{Cold, Origin, QueueMessage, QueueRecord, Read};
+use crate::retired::Leaving;
 use crate::store::{Store, check_prefix};
-use crate::writer::{NewMessage, Writer};
-use libmox_store::{DeliverInto, DeliveredHere, Fault, QueueDeliver, RecipientPath, Stored, Verdict};
-use libmox_types::{AccountId, Address, Flags, QueueId};
+use crate::writer::{Arrival, NewMessage, Writer};
+use libmox_store::{DeliverInto, DeliveredHere, Fault, Marks, QueueDeliver, RecipientPath, Stored, Verdict};
+use libmox_types::{AccountId, Address, Flags, MailboxId, QueueId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -130,9 +131,15 @@ impl Store {
         if done.is_empty() {
             return Ok(());
         }
+        let now = self.now();
         let mut queue = Queue::open(&mut tx)?;
         for (id, entry) in &done {
-            queue.remove(*id, entry)?;
+            queue.remove(*id, entry, |message| Leaving {
+                now,
+                delivered: true,
+                last: "delivered here",
+                keep: self.keep_retired(&message.account_name),
+            })?;
         }
         queue.finish();
         self.announce_queue(&mut tx);
@@ -181,6 +188,9 @@ impl Store {
             saved: self.now(),
             file: body,
             cold: Cold { prefix, facts: request.facts.clone(), origin: Some(origin) },
+            arrival: Arrival::Delivered,
+            marks: Marks::NONE,
+            destined: MailboxId(0),
         };
         let (id, _) = writer.add(mailbox, new)?;
         let file_name = writer.file(id);

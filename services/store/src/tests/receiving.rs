@@ -1,7 +1,11 @@
 //! Deliveries and recipient checks.
 
 use super::*;
-use libmox_store::{CheckRecipient, Content, Fault, MessageOpen, RecipientStatus, Unstage};
+use libmox_ipc::OnceKey;
+use libmox_store::{
+    CheckRecipient, Content, DeliverTogether, Fault, MessageOpen, RecipientStatus, Report, Status, Together,
+    Unstage,
+};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
@@ -118,5 +122,105 @@ async fn roles_are_kept_apart() {
     let stranger = world.another(Role::Imap);
     let refused = stranger.ask(MailboxStatus { session: jane, name: name("Inbox") }).await;
     assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoSession), "a session is its connection's");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_get_it_together_or_nobody_does() {
+    let mut directory = sample();
+    directory.accounts.get_mut("bob").unwrap().quota = Some(100);
+    let world = World::with(directory).await;
+    let (smtp, imap) = (world.client(Role::Smtp), world.imap());
+    let session = world.login(&imap, "jane@example.org").await;
+    let ask = |to: &[&str], report: Option<&str>| DeliverTogether {
+        deliver: deliver(to, Body::Inline(vec![b'm'; 200])),
+        report: report.map(|to| Report {
+            to: address(to),
+            prefix: b"X: y\r\n".to_vec(),
+            body: Body::Inline(b"not for all".to_vec()),
+            facts: facts(),
+        }),
+    };
+    for (to, against) in [
+        (["jane@example.org", "bob@example.org"], [None, Some(Delivered::OverQuota)]),
+        (["jane@example.org", "nobody@example.org"], [None, Some(Delivered::UnknownUser)]),
+    ] {
+        let outcome = smtp.ask(ask(&to, Some("me@far.example"))).await.unwrap();
+        assert_eq!(outcome, Together::Nothing(against.to_vec()), "{to:?}");
+    }
+    assert!(world.list(&imap, session, "Inbox").await.is_empty(), "nobody has it");
+    assert_eq!(world.admin().ask(Status).await.unwrap().queued, 0, "and nobody is told");
+
+    let to = ["jane@example.org", "postmaster@example.org"];
+    let outcome = smtp.ask(ask(&to, Some("me@far.example"))).await.unwrap();
+    assert!(matches!(&outcome, Together::Stored(proof) if proof.len() == 2), "{outcome:?}");
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 1);
+    assert_eq!(world.admin().ask(Status).await.unwrap().queued, 1);
+    // A sender who lives here reads the report in the Inbox.
+    smtp.ask(ask(&to, Some("jane@example.org"))).await.unwrap();
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 3);
+    smtp.ask(ask(&to, None)).await.unwrap();
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 4);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_key_is_carried_out_once() {
+    let world = World::new().await;
+    let key = |random| OnceKey { at: 1_800_000_000, random };
+    let smtp = world.client(Role::Smtp);
+    let one = || deliver(&["jane@example.org"], Body::Inline(b"one".to_vec()));
+    let first = smtp.ask_once(key(1), one()).await.unwrap();
+    let mut together = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        // Over several connections at the same time, before and after.
+        let (smtp, other) = (smtp.clone(), world.another(Role::Smtp));
+        together.spawn(async move {
+            let big = deliver(&["jane@example.org", "bob@example.org"], Body::Inline(vec![b'2'; 9]));
+            let again = smtp.ask_once(key(1), one()).await.unwrap();
+            (again, other.ask_once(key(2), big).await.unwrap())
+        });
+    }
+    let all = together.join_all().await;
+    assert!(all.iter().all(|(again, two)| *again == first && *two == all[0].1), "{all:?}");
+    let submission = world.client(Role::Submission);
+    let session = world.login(&submission, "jane@example.org").await;
+    let add = |session| super::outgoing::add(session, &["a@x.example"], Body::Inline(b"x".to_vec()));
+    let ids = submission.ask_once(key(3), add(session)).await.unwrap();
+    assert_eq!(submission.ask_once(key(3), add(session)).await.unwrap(), ids);
+
+    // The reply is as durable as what it tells of; so it is found without session and body.
+    let world = world.reopened().await;
+    let smtp = world.client(Role::Smtp);
+    let lost =
+        deliver(&["jane@example.org"], Body::Staged { body: libmox_store::BodyId(1), size: ByteCount(3) });
+    assert_eq!(smtp.ask_once(key(1), lost).await.unwrap(), first);
+    let submission = world.client(Role::Submission);
+    assert_eq!(submission.ask_once(key(3), add(SessionId(1))).await.unwrap(), ids);
+    let refused = submission.ask_once(key(4), add(SessionId(1))).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoSession));
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 2);
+    assert_eq!(world.admin().ask(Status).await.unwrap().queued, 1);
+
+    // What is too old to be known is refused, and forgotten.
+    world.clock.fetch_add(crate::limits::ONCE_AGE + 1, Ordering::Relaxed);
+    assert_eq!(smtp.ask_once(key(1), one()).await.unwrap_err().fault(), Some(&Fault::Stale));
+    world.store.forget_replies().await.unwrap();
+    world.store.engine.settled().await;
+    assert!(crate::records::Read::keys_below(&world.store.engine, b"O").unwrap().is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_another_connection_has_no_name_here() {
+    let world = World::new().await;
+    let smtp = world.client(Role::Smtp);
+    let other = world.another(Role::Smtp);
+    let theirs = body_of(&smtp, &vec![b'a'; 70_000]).await;
+    body_of(&other, &vec![b'b'; 70_000]).await;
+    let refused = other.ask(deliver(&["jane@example.org"], theirs)).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoBody));
     world.end().await;
 }

@@ -1,0 +1,218 @@
+//! What is remembered of logins (row TR-54): bounded, grouped by day, written behind the login's back.
+//!
+//! One task writes what waits as one change; nobody who signs in waits for it. More than [`ATTEMPTS_WAITING`] at
+//! once are not written. Logins of a day that differ in nothing but their time are one record with a count. An
+//! account keeps 30 days, but of failures at most [`ATTEMPTS`] records; the oldest go first. Names that nobody has share account 0.
+
+use crate::engine::Engine;
+use crate::keys::{self, Hash, hash};
+use crate::limits::{ATTEMPT_AGE, ATTEMPT_TEXT, ATTEMPTS, ATTEMPTS_WAITING};
+use crate::records::{Read, encode};
+use crate::store::Store;
+use libmox_store::{Fault, LoginAttempt, LoginAttempts, LoginContext, LoginResult};
+use libmox_types::{AccountId, Timestamp};
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Weak;
+use tokio::sync::{mpsc, watch};
+
+const PAGE: usize = 1_000;
+const DAY: i64 = 24 * 3600;
+
+/// Where attempts wait to be written.
+pub struct Attempts {
+    waiting: mpsc::Sender<(AccountId, LoginAttempt)>,
+    /// Attempts not yet written.
+    unwritten: watch::Sender<usize>,
+}
+
+/// The other end, for [`write`].
+pub type Inbox = mpsc::Receiver<(AccountId, LoginAttempt)>;
+
+impl Attempts {
+    pub fn new() -> (Self, Inbox) {
+        let (waiting, inbox) = mpsc::channel(ATTEMPTS_WAITING);
+        (Self { waiting, unwritten: watch::Sender::new(0) }, inbox)
+    }
+
+    /// Everything noted so far is on disk or was dropped.
+    async fn written(&self) {
+        // The sender lives in `self`.
+        let _ = self.unwritten.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(ATTEMPT_TEXT).collect()
+}
+
+/// Alike in everything but time, on one day.
+fn alike(attempt: &LoginAttempt) -> Hash {
+    let day = attempt.last.0.div_euclid(DAY).to_be_bytes();
+    let result = [attempt.result as u8];
+    let ip = attempt.remote_ip.to_string();
+    let texts =
+        [&attempt.login, &ip, &attempt.protocol, &attempt.mechanism, &attempt.tls, &attempt.user_agent];
+    let mut parts: Vec<&[u8]> = vec![&day, &result];
+    for text in &texts {
+        parts.extend([text.as_bytes(), b"\0"]);
+    }
+    hash(&parts)
+}
+
+/// Writes what is noted, as long as there is a store.
+pub async fn write(store: Weak<Store>, mut inbox: Inbox) {
+    let mut batch = Vec::new();
+    while inbox.recv_many(&mut batch, 256).await > 0 {
+        let Some(store) = store.upgrade() else { return };
+        let count = batch.len();
+        if let Err(fault) = store.write_attempts(&mut batch).await {
+            tracing::warn!(%fault, "logins were not recorded");
+        }
+        batch.clear();
+        store.attempts.unwritten.send_modify(|waiting| *waiting -= count);
+    }
+}
+
+impl Store {
+    /// Notes how a login ended.
+    pub(crate) fn note_login(
+        &self,
+        context: &LoginContext,
+        account: Option<AccountId>,
+        login: &str,
+        result: LoginResult,
+    ) {
+        let now = self.now();
+        let attempt = LoginAttempt {
+            first: now,
+            last: now,
+            count: 1,
+            login: cut(login),
+            remote_ip: context.remote_ip,
+            protocol: cut(&context.protocol),
+            mechanism: cut(&context.mechanism),
+            tls: cut(&context.tls),
+            user_agent: cut(&context.user_agent),
+            result,
+        };
+        self.attempts.unwritten.send_modify(|waiting| *waiting += 1);
+        if self.attempts.waiting.try_send((account.unwrap_or(AccountId(0)), attempt)).is_err() {
+            self.attempts.unwritten.send_modify(|waiting| *waiting -= 1);
+        }
+    }
+
+    async fn write_attempts(&self, batch: &mut Vec<(AccountId, LoginAttempt)>) -> Result<(), Fault> {
+        let mut tx = self.engine.begin().await?;
+        let mut by_account: BTreeMap<AccountId, Vec<LoginAttempt>> = BTreeMap::new();
+        for (account, attempt) in batch.drain(..) {
+            by_account.entry(account).or_default().push(attempt);
+        }
+        for (account, attempts) in by_account {
+            // A removed account leaves nothing behind.
+            if account.0 != 0 && tx.get(&keys::account_record(account))?.is_none() {
+                continue;
+            }
+            let mut count = tx.record::<u32>(&keys::attempt_count(account))?.unwrap_or(0);
+            for mut attempt in attempts {
+                let alike = alike(&attempt);
+                let place = keys::attempt_place(account, &alike);
+                if let Some(last) = tx.record::<u64>(&place)? {
+                    let key = keys::attempt(account, Timestamp(last.cast_signed()), &alike);
+                    if let Some(before) = tx.record::<LoginAttempt>(&key)? {
+                        attempt.first = before.first.min(attempt.first);
+                        attempt.last = before.last.max(attempt.last);
+                        attempt.count += before.count;
+                    }
+                    tx.change().delete(key);
+                } else if attempt.result != LoginResult::SignedIn {
+                    count += 1;
+                }
+                tx.change().put(place, encode(&attempt.last.0.cast_unsigned()));
+                tx.change().put(keys::attempt(account, attempt.last, &alike), encode(&attempt));
+            }
+            // Only this task writes attempts, one change at a time: what is applied is all there is.
+            for (key, failed) in oldest(&self.engine, account, count.saturating_sub(ATTEMPTS), self.now())? {
+                let front = keys::attempts(account).len() + 8;
+                if let Some(alike) = key.get(front..).and_then(|hash| Hash::try_from(hash).ok()) {
+                    // One that was just moved on is not there any more under this key.
+                    if tx.get(&key)?.is_some() {
+                        tx.change().delete(keys::attempt_place(account, &alike));
+                        tx.change().delete(key);
+                        count = count.saturating_sub(u32::from(failed));
+                    }
+                }
+            }
+            tx.change().put(keys::attempt_count(account), encode(&count));
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What is remembered, newest first.
+    pub async fn login_attempts(&self, request: &LoginAttempts) -> Result<Vec<LoginAttempt>, Fault> {
+        self.attempts.written().await;
+        let account = match &request.account {
+            Some(name) => self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?,
+            None => AccountId(0),
+        };
+        let prefix = keys::attempts(account);
+        let from = match request.before {
+            Some(before) => [prefix.as_slice(), &keys::newest(before.plus(-1))].concat(),
+            None => prefix.clone(),
+        };
+        let end = keys::behind(&prefix).unwrap_or_default();
+        let most = (request.most as usize).min(PAGE);
+        let mut found = Vec::new();
+        let mut outcome = Ok(());
+        if most == 0 {
+            return Ok(found);
+        }
+        self.engine.visit((Bound::Included(&from), Bound::Excluded(&end)), |key, value| {
+            match crate::records::decode(key, value) {
+                Ok(attempt) => found.push(attempt),
+                Err(error) => outcome = Err(Fault::from(error)),
+            }
+            if outcome.is_ok() && found.len() < most {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        outcome.map(|()| found)
+    }
+}
+
+/// Keys of the oldest, and whether they are of failures: those past their time, and `most` failures.
+fn oldest(
+    engine: &Engine,
+    account: AccountId,
+    most: u32,
+    now: Timestamp,
+) -> Result<Vec<(Vec<u8>, bool)>, Fault> {
+    let prefix = keys::attempts(account);
+    let too_old = keys::newest(now.plus(-ATTEMPT_AGE));
+    let mut go = Vec::new();
+    let (mut failures, mut seen) = (0, 0);
+    keys::below(&prefix, |range| {
+        engine.visit_back(range, |key, value| {
+            let old = key.get(prefix.len()..prefix.len() + 8).is_some_and(|at| at > &too_old[..]);
+            if failures >= most && !old {
+                return ControlFlow::Break(());
+            }
+            let failed = crate::records::decode::<LoginAttempt>(key, value)
+                .is_ok_and(|attempt| attempt.result != LoginResult::SignedIn);
+            if old || failed {
+                failures += u32::from(failed);
+                go.push((key.to_vec(), failed));
+            }
+            seen += 1;
+            if seen < 10 * PAGE && go.len() < PAGE {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })
+    })?;
+    Ok(go)
+}

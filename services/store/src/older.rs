@@ -1,0 +1,115 @@
+//! Layouts that earlier programs wrote, and what becomes of them. Never changed, only added to.
+
+use crate::records::{Account, Cold, Message, Origin, Progress, Stage, Training};
+use libmox_store::{Facts, Marks};
+use libmox_types::{Address, ByteCount, Flags, Keyword, MailboxId, ModSeq, MsgId, Timestamp, UidValidity};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+pub struct AccountV1 {
+    pub name: String,
+    pub created: Timestamp,
+    pub mod_seq: ModSeq,
+    pub next_mailbox: MailboxId,
+    pub next_uid_validity: UidValidity,
+    pub next_message: MsgId,
+    pub used: ByteCount,
+}
+
+/// Its messages have no ties yet: the upgrade begins at the first one.
+pub fn account(version: u8, body: &[u8]) -> Option<Account> {
+    if version != 1 {
+        return None;
+    }
+    let old: AccountV1 = postcard::from_bytes(body).ok()?;
+    Some(Account {
+        name: old.name,
+        created: old.created,
+        mod_seq: old.mod_seq,
+        next_mailbox: old.next_mailbox,
+        next_uid_validity: old.next_uid_validity,
+        next_message: old.next_message,
+        used: old.used,
+        annotations: (0, 0),
+        upgrade: Some(Progress { stage: Stage::Ties, after: MsgId(0) }),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct MessageV1 {
+    pub id: MsgId,
+    pub mod_seq: ModSeq,
+    pub create_seq: ModSeq,
+    pub flags: Flags,
+    pub keywords: Vec<Keyword>,
+    pub size: ByteCount,
+    pub prefix: u32,
+    pub received: Timestamp,
+    pub saved: Option<Timestamp>,
+}
+
+pub fn message(version: u8, body: &[u8]) -> Option<Message> {
+    if version != 1 {
+        return None;
+    }
+    let old: MessageV1 = postcard::from_bytes(body).ok()?;
+    Some(Message {
+        id: old.id,
+        mod_seq: old.mod_seq,
+        create_seq: old.create_seq,
+        flags: old.flags,
+        keywords: old.keywords,
+        size: old.size,
+        prefix: old.prefix,
+        received: old.received,
+        saved: old.saved,
+        thread: MsgId(0),
+        marks: Marks::NONE,
+        original: MailboxId(0),
+        destined: MailboxId(0),
+        trained: Training::None,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct ColdV1 {
+    #[serde(with = "serde_bytes")]
+    pub prefix: Vec<u8>,
+    pub facts: FactsV1,
+    pub origin: Option<Origin>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+pub struct FactsV1 {
+    #[serde(with = "serde_bytes")]
+    pub structure: Vec<u8>,
+    pub message_id: String,
+    pub references: Vec<String>,
+    pub base_subject: String,
+    pub date: Option<Timestamp>,
+    pub from: Option<Address>,
+    pub preview: String,
+    pub automatic: bool,
+    pub list: bool,
+}
+
+/// Whether the subject was that of an answer was not kept: such a message is not matched by its subject.
+pub fn cold(version: u8, body: &[u8]) -> Option<Cold> {
+    if version != 1 {
+        return None;
+    }
+    let old: ColdV1 = postcard::from_bytes(body).ok()?;
+    let facts = Facts {
+        structure: old.facts.structure,
+        message_id: old.facts.message_id,
+        references: old.facts.references,
+        base_subject: old.facts.base_subject,
+        date: old.facts.date,
+        from: old.facts.from,
+        preview: old.facts.preview,
+        automatic: old.facts.automatic,
+        list: old.facts.list,
+        ..Facts::default()
+    };
+    Some(Cold { prefix: old.prefix, facts, origin: old.origin })
+}
