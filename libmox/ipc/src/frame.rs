@@ -129,7 +129,24 @@ impl Outgoing {
     ) -> Result<Self, FrameFault> {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(&[0; HEADER_OCTETS]);
-        let mut bytes = postcard::to_extend(body, bytes).map_err(FrameFault::Payload)?;
+        let bytes = postcard::to_extend(body, bytes).map_err(FrameFault::Payload)?;
+        Self::framed(kind, id, bytes, descriptors)
+    }
+
+    /// A body that is encoded already.
+    pub fn encoded(kind: Kind, id: u64, body: &[u8]) -> Result<Self, FrameFault> {
+        let mut bytes = Vec::with_capacity(HEADER_OCTETS + body.len());
+        bytes.extend_from_slice(&[0; HEADER_OCTETS]);
+        bytes.extend_from_slice(body);
+        Self::framed(kind, id, bytes, Vec::new())
+    }
+
+    fn framed(
+        kind: Kind,
+        id: u64,
+        mut bytes: Vec<u8>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Self, FrameFault> {
         let length = bytes.len() - HEADER_OCTETS;
         let short = u32::try_from(length)
             .ok()

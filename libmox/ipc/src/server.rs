@@ -158,6 +158,16 @@ impl<C: Contract> StreamOut<C> {
         self.answer.out.send(frame).await.map_err(|_| Unwanted)
     }
 
+    /// The same for an item whose `postcard` bytes the caller has kept.
+    pub async fn send_encoded(&mut self, item: &[u8]) -> Result<(), Unwanted> {
+        self.credit.acquire().await.map_err(|_| Unwanted)?.forget();
+        let frame = Outgoing::encoded(Kind::Item, self.answer.id, item).map_err(|fault| {
+            tracing::error!(%fault, "stream item cannot be sent");
+            Unwanted
+        })?;
+        self.answer.out.send(frame).await.map_err(|_| Unwanted)
+    }
+
     /// Ends well or with a fault.
     pub async fn end(mut self, outcome: Result<(), C::Fault>) {
         self.ended = true;

@@ -36,6 +36,8 @@ pub enum Item {
     QueueChanged,
     /// Of [`AnnotationList`].
     Annotations(Vec<Annotation>),
+    /// Of [`MailboxList`].
+    Mailboxes(Mailboxes),
 }
 
 libmox_ipc::verbs! {
@@ -52,7 +54,7 @@ libmox_ipc::verbs! {
     SignOut => (),
     CheckSender => bool,
     QueueAdd => Vec<QueueId>,
-    MailboxList => Mailboxes,
+    MailboxList => (),
     MailboxCreate => Changed,
     MailboxDelete => Changed,
     MailboxRename => Changed,

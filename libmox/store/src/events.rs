@@ -35,6 +35,8 @@ pub struct ChangeEvents {
     pub by: Option<SessionId>,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// Whether this piece is the last of its change.
+    pub last: bool,
 }
 
 /// What happened. Also says what IMAP cannot: counts, special use, keywords in use.

@@ -46,15 +46,29 @@ pub struct Mailbox {
     pub counts: Counts,
 }
 
-/// All mailboxes and subscriptions of the account, by name.
+/// All mailboxes and subscriptions of the account, by name: a stream of [`crate::Item::Mailboxes`], first all
+/// mailboxes, then the subscribed names without one. [`mailboxes`] puts them together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MailboxList {
     /// Whose.
     pub session: SessionId,
 }
 
-/// Reply to [`MailboxList`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Asks for all of them.
+pub async fn mailboxes(store: &crate::Store, session: SessionId) -> Result<Mailboxes, crate::StoreError> {
+    let mut items = store.stream(crate::Request::MailboxList(MailboxList { session })).await?;
+    let mut all = Mailboxes::default();
+    while let Some(item) = items.next().await {
+        if let crate::Item::Mailboxes(part) = item? {
+            all.mailboxes.extend(part.mailboxes);
+            all.subscribed_only.extend(part.subscribed_only);
+        }
+    }
+    Ok(all)
+}
+
+/// A piece of [`MailboxList`], or all of it.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailboxes {
     /// Sorted by name.
     pub mailboxes: Vec<Mailbox>,

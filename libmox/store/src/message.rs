@@ -56,7 +56,7 @@ pub struct Want {
     pub preview: bool,
 }
 
-/// Messages of a mailbox by UID, ascending: a stream of [`crate::Item::Messages`] in chunks of at most 1000 records
+/// Messages of a mailbox by UID, ascending: a stream of [`crate::Item::Messages`] in chunks of at most 2000 records
 /// (fewer where they are large).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessageList {

@@ -8,8 +8,7 @@ use libmox_imap::command::{Access, List, StatusItems};
 use libmox_imap::list::{self, Entry};
 use libmox_imap::response::{self, Code, MailboxState, Status};
 use libmox_store::{
-    Mailbox, MailboxCreate, MailboxDelete, MailboxList, MailboxRename, MailboxStatus, MailboxSubscribe,
-    Mailboxes,
+    Mailbox, MailboxCreate, MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes,
 };
 use libmox_types::{MailboxName, SpecialUse, SpecialUses};
 
@@ -75,7 +74,7 @@ impl Connection {
     }
 
     async fn mailboxes(&self) -> Result<Mailboxes, Failure> {
-        Ok(self.shared.store.ask(MailboxList { session: self.session_id()? }).await?)
+        Ok(libmox_store::mailboxes(&self.shared.store, self.session_id()?).await?)
     }
 
     pub(crate) async fn list(&mut self, asked: &List) -> Result<Done, Failure> {

@@ -13,13 +13,8 @@ use std::time::Duration;
 
 /// A change that was committed comes by within this time, or the stream is broken.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
-/// The next piece of a large change follows at once.
-const PIECE_WAIT: Duration = Duration::from_secs(1);
 /// The same where the change may be one that tells nothing of modseqs.
 const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
-
-/// Events in one piece from which on a change may have more pieces of the same number.
-const PIECE: usize = 1_000;
 
 /// What becomes of changes to flags that this session made itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +33,7 @@ pub struct Watching {
     mailbox: MailboxId,
     /// The last change that came by.
     seen: u64,
-    /// Whether the last change may have more pieces: it was large and did not end in the counters that every
-    /// change of messages ends in.
+    /// Whether the last change has more pieces.
     open: bool,
     /// The highest modseq of this mailbox that came by.
     mod_seq: ModSeq,
@@ -120,14 +114,7 @@ impl Watching {
     ) -> Result<Taken, Failure> {
         let deadline = tokio::time::Instant::now() + CHANGE_WAIT;
         while self.seen < change || (self.seen == change && self.open) {
-            let deadline =
-                if self.open { deadline.min(tokio::time::Instant::now() + PIECE_WAIT) } else { deadline };
-            let item = tokio::time::timeout_at(deadline, self.items.next()).await;
-            if item.is_err() && self.open {
-                self.open = false;
-                continue;
-            }
-            match item {
+            match tokio::time::timeout_at(deadline, self.items.next()).await {
                 Ok(Some(Ok(item))) => {
                     if self.take(item, session, own)? == Taken::Overflow {
                         return Ok(Taken::Overflow);
@@ -164,18 +151,10 @@ impl Watching {
 
     fn take(&mut self, item: Item, session: &mut Session, own: OwnFlags) -> Result<Taken, Failure> {
         let Item::Events(changes) = item else { return Err(broken()) };
-        for ChangeEvents { change, by, events } in changes {
+        for ChangeEvents { change, by, events, last } in changes {
             self.seen = self.seen.max(change);
             let own_change = by == Some(self.session);
-            self.open = events.len() >= PIECE
-                && matches!(
-                    events.last(),
-                    Some(
-                        Event::MessageAdded { .. }
-                            | Event::FlagsChanged { .. }
-                            | Event::MessagesRemoved { .. }
-                    )
-                );
+            self.open = !last;
             for event in events {
                 match event {
                     Event::Overflow => return Ok(Taken::Overflow),

@@ -1,6 +1,7 @@
 //! The accounts in memory: one lock and one change stream each. Nothing else is kept; records are in the index.
 
 use crate::engine::{CommitError, Engine, ReadError, Tx};
+use crate::hot::HotMailboxes;
 use crate::hub::Hub;
 use crate::keys;
 use crate::limits::EXPUNGED_AGE;
@@ -36,6 +37,8 @@ pub struct Live {
     /// Held while a change is computed, up to its submission.
     pub lock: tokio::sync::Mutex<()>,
     pub hub: Arc<Hub>,
+    /// Lists in memory.
+    pub hot: HotMailboxes,
     /// Removed and not erased yet.
     expunged: Mutex<VecDeque<Gone>>,
 }
@@ -64,6 +67,7 @@ impl Accounts {
                 id,
                 lock: tokio::sync::Mutex::default(),
                 hub: Arc::default(),
+                hot: HotMailboxes::default(),
                 expunged: Mutex::default(),
             })
         };
@@ -81,17 +85,20 @@ pub fn publish(
     tx: &mut Tx,
     live: &Arc<Live>,
     by: Option<SessionId>,
-    (events, expunged): Happened,
+    Happened { events, expunged, touched }: Happened,
 ) -> ChangeNumber {
     let number = ChangeNumber::default();
-    if events.is_empty() {
+    if events.is_empty() && touched.is_empty() {
         return number;
     }
     let (live, told) = (live.clone(), number.clone());
     tx.change().after(move |_| {
-        let change = live.hub.publish(by, events);
-        live.expunged(change, expunged);
-        told.store(change, Ordering::Release);
+        live.hot.apply(touched);
+        if !events.is_empty() {
+            let change = live.hub.publish(by, events);
+            live.expunged(change, expunged);
+            told.store(change, Ordering::Release);
+        }
     });
     number
 }

@@ -47,6 +47,7 @@ impl Store {
             let _lock = live.lock.lock().await;
             self.engine.settled().await;
             self.looker().check_account(name, *id, &mut findings)?;
+            self.check_hot(name, *id, &mut findings)?;
         }
         if only.is_none() {
             let _lock = self.queue_lock.lock().await;
@@ -54,6 +55,27 @@ impl Store {
             self.looker().check_queue(&mut findings)?;
         }
         Ok(findings.0)
+    }
+
+    /// What is in memory is what a reader of the index would see.
+    fn check_hot(&self, name: &str, id: AccountId, findings: &mut Findings) -> Result<(), Fault> {
+        let live = self.accounts.live(id);
+        let mut mailboxes = Vec::new();
+        self.engine.records(&keys::mailboxes(id), |_, mailbox: MailboxRecord| {
+            mailboxes.push((mailbox.id, mailbox.name));
+            Ok(())
+        })?;
+        for (mailbox, mailbox_name) in mailboxes {
+            if live.hot.with(mailbox, |_| ()).is_none() {
+                continue;
+            }
+            let fresh = self.read_hot(id, mailbox)?;
+            let same = live.hot.with(mailbox, |hot| hot.is_like(&fresh)).unwrap_or(true);
+            findings.expect(same, || {
+                format!("{name}/{mailbox_name}: the list in memory is not that of the index")
+            });
+        }
+        Ok(())
     }
 
     fn looker(&self) -> Looker<'_> {

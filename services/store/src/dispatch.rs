@@ -27,6 +27,10 @@ pub async fn dispatch(
             Ok(session) => store.message_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::MailboxList(request) => match peer.session(request.session) {
+            Ok(session) => store.mailbox_list(session.account, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::AnnotationList(request) => match peer.session(request.session) {
             Ok(session) => store.annotation_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
@@ -106,8 +110,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let session = peer.session(request.session)?;
             plain(Reply::QueueAdd(store.queue_add(peer, &session, request, once).await?))
         }
-        R::MailboxList(_)
-        | R::MailboxCreate(_)
+        R::MailboxCreate(_)
         | R::MailboxDelete(_)
         | R::MailboxRename(_)
         | R::MailboxSubscribe(_)
@@ -181,9 +184,12 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             plain(Reply::Acknowledge(()))
         }
         // These are answered by the caller of this function.
-        R::Backup(_) | R::Watch(_) | R::MessageList(_) | R::QueueWatch(_) | R::AnnotationList(_) => {
-            Err(Fault::Internal)
-        }
+        R::Backup(_)
+        | R::Watch(_)
+        | R::MessageList(_)
+        | R::QueueWatch(_)
+        | R::AnnotationList(_)
+        | R::MailboxList(_) => Err(Fault::Internal),
     }
 }
 
@@ -192,10 +198,6 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
     use Request as R;
     let store = &peer.store;
     Ok(match request {
-        R::MailboxList(request) => {
-            let session = peer.session(request.session)?;
-            Reply::MailboxList(store.mailbox_list(session.account)?)
-        }
         R::MailboxStatus(request) => {
             let session = peer.session(request.session)?;
             Reply::MailboxStatus(store.mailbox(session.account, &request.name)?)

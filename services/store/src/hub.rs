@@ -52,7 +52,7 @@ impl Hub {
         let mut state = lock(&self.state);
         state.change += 1;
         let change = state.change;
-        let event = Arc::new(ChangeEvents { change, by, events });
+        let event = Arc::new(ChangeEvents { change, by, events, last: true });
         state.watchers.retain(|watcher| match watcher.upgrade() {
             Some(watcher) => {
                 watcher.push(&event);
@@ -124,8 +124,12 @@ impl Hub {
 
     fn end_if(&self, why: &str, which: impl Fn(&Watcher) -> bool) {
         let state = lock(&self.state);
-        let last =
-            ChangeEvents { change: state.change, by: None, events: vec![Event::Ended { why: why.into() }] };
+        let last = ChangeEvents {
+            change: state.change,
+            by: None,
+            events: vec![Event::Ended { why: why.into() }],
+            last: true,
+        };
         let last = Arc::new(last);
         for watcher in state.watchers.iter().filter_map(Weak::upgrade).filter(|watcher| which(watcher)) {
             watcher.push(&last);
@@ -172,6 +176,7 @@ impl Watcher {
                         change: taken,
                         by: None,
                         events: vec![Event::Overflow],
+                        last: true,
                     }]);
                 }
                 if let Some(pieces) = queue.take() {
@@ -215,7 +220,8 @@ impl Waiting {
             if rest.is_empty() {
                 self.taken = whole.change;
             } else {
-                let rest = ChangeEvents { change: whole.change, by: whole.by, events: rest };
+                whole.last = false;
+                let rest = ChangeEvents { change: whole.change, by: whole.by, events: rest, last: true };
                 self.events[class(&rest)] += rest.events.len();
                 self.changes.push_front(Arc::new(rest));
             }
@@ -285,6 +291,7 @@ mod tests {
                 assert_eq!(piece.change == 1, !piece.events.is_empty());
                 assert!(piece.events.len() <= PIECE_EVENTS);
                 seen += piece.events.len();
+                assert_eq!(piece.last, seen == many as usize, "the last piece says so");
             }
         }
         assert_eq!(seen, many as usize);

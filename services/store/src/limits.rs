@@ -7,7 +7,7 @@ pub const WAITING_EVENTS: usize = 10_000;
 /// Events in one item of a change stream, so that it fits a frame.
 pub const PIECE_EVENTS: usize = 2_000;
 /// Records in one item of a list, and their octets.
-pub const LIST_RECORDS: usize = 1_000;
+pub const LIST_RECORDS: usize = 2_000;
 /// See [`LIST_RECORDS`].
 pub const LIST_OCTETS: usize = 256 << 10;
 /// Messages of a snapshot in one item.
@@ -101,3 +101,9 @@ pub const SENT_LOOKED_AT: u32 = 100_000;
 pub const RETIRED_SWEEP: usize = 100;
 /// Suppressed addresses of one account.
 pub const SUPPRESSED: usize = 10_000;
+/// Messages whose list rows are in memory, over all accounts: some 60 octets each.
+pub const HOT_ROWS: usize = 500_000;
+/// A list of fewer messages is not worth loading a mailbox for. Tests load all of them, to see that they stay right.
+pub const HOT_WORTH: u64 = if cfg!(test) { 1 } else { 200 };
+/// Mailboxes read at a time for a list of them.
+pub const MAILBOX_PAGE: usize = 500;

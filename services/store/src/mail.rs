@@ -1,9 +1,11 @@
 //! What a signed-in reader does: mailboxes, lists, flags, appends, copies, expunges, watches.
 
+use crate::accounts::Live;
 use crate::engine::{FileName, Source};
 use crate::events;
+use crate::hot::{Hot, Part, Row, as_record};
 use crate::keys;
-use crate::limits::{BULK, LIST_OCTETS, LIST_RECORDS, SNAPSHOT_MESSAGES};
+use crate::limits::{BULK, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE, SNAPSHOT_MESSAGES};
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
@@ -16,7 +18,6 @@ use libmox_store::{
 use libmox_types::{
     AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Uid, UidSet,
 };
-use std::collections::HashSet;
 use std::io::Read as _;
 use std::ops::{Bound, ControlFlow};
 use std::os::fd::OwnedFd;
@@ -37,25 +38,69 @@ fn as_mailbox(record: MailboxRecord, subscribed: bool) -> Mailbox {
 }
 
 impl Store {
-    /// All mailboxes and subscriptions.
-    pub fn mailbox_list(&self, account: AccountId) -> Result<Mailboxes, Fault> {
-        let prefix = keys::subscriptions(account);
-        let mut subscribed = HashSet::new();
-        for key in self.engine.keys_below(&prefix)? {
+    /// All mailboxes and subscriptions, a page at a time; what changes meanwhile may or may not be in it.
+    pub async fn mailbox_list(&self, account: AccountId, answer: Answer<StoreContract>) {
+        let mut stream = answer.stream();
+        for subscriptions in [false, true] {
+            let mut after = None;
+            loop {
+                let (part, next) = match self.mailbox_page(account, subscriptions, after.as_deref()) {
+                    Ok(page) => page,
+                    Err(fault) => return stream.end(Err(fault)).await,
+                };
+                if part != Mailboxes::default() && stream.send(&Item::Mailboxes(part)).await.is_err() {
+                    return;
+                }
+                match next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+        }
+        stream.end(Ok(())).await;
+    }
+
+    /// A page behind a key, and the key to go on behind.
+    fn mailbox_page(
+        &self,
+        account: AccountId,
+        subscriptions: bool,
+        after: Option<&[u8]>,
+    ) -> Result<(Mailboxes, Option<Vec<u8>>), Fault> {
+        let prefix = if subscriptions { keys::subscriptions(account) } else { keys::mailbox_names(account) };
+        let end = keys::behind(&prefix).unwrap_or_default();
+        let from = after.unwrap_or(&prefix);
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        self.engine.visit((Bound::Excluded(from), Bound::Excluded(end.as_slice())), |key, _| {
+            names.push(key.to_vec());
+            if names.len() < MAILBOX_PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        let mut page = Mailboxes::default();
+        let mut octets = 0;
+        let mut next = if names.len() < MAILBOX_PAGE { None } else { names.last().cloned() };
+        for key in names {
             let name =
                 std::str::from_utf8(&key[prefix.len()..]).ok().and_then(|t| MailboxName::parse(t).ok());
-            subscribed.insert(name.ok_or(Fault::Internal)?);
+            let name = name.ok_or(Fault::Internal)?;
+            octets += name.as_str().len() + 64;
+            match self.mailbox(account, &name) {
+                Ok(_) if subscriptions => {}
+                Ok(mailbox) => {
+                    octets +=
+                        mailbox.keywords.iter().map(|keyword| keyword.as_str().len() + 2).sum::<usize>();
+                    page.mailboxes.push(mailbox);
+                }
+                Err(Fault::NoMailbox) if subscriptions => page.subscribed_only.push(name),
+                // Gone between two reads.
+                Err(Fault::NoMailbox) => {}
+                Err(fault) => return Err(fault),
+            }
+            if octets > LIST_OCTETS {
+                next = Some(key);
+                break;
+            }
         }
-        let mut mailboxes = Vec::new();
-        self.engine.records(&keys::mailboxes(account), |_, record: MailboxRecord| {
-            let wanted = subscribed.remove(&record.name);
-            mailboxes.push(as_mailbox(record, wanted));
-            Ok(())
-        })?;
-        mailboxes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let mut subscribed_only: Vec<MailboxName> = subscribed.into_iter().collect();
-        subscribed_only.sort_unstable();
-        Ok(Mailboxes { mailboxes, subscribed_only })
+        Ok((page, next))
     }
 
     /// One mailbox.
@@ -381,8 +426,27 @@ impl Store {
             Ok(None) => return stream.end(Err(Fault::NoMailbox)).await,
             Err(error) => return stream.end(Err(error.into())).await,
         }
+        let live = self.accounts.live(account);
+        let plain = request.want == Want::default();
+        if plain && let Err(fault) = self.heat(&live, &request).await {
+            return stream.end(Err(fault)).await;
+        }
         for (mut low, high) in request.uids.ranges() {
             loop {
+                let quick = |hot: &Hot| hot.part(low, high, request.changed_since, LIST_RECORDS, LIST_OCTETS);
+                let quick = if plain { live.hot.with(request.mailbox, quick) } else { None };
+                if let Some(Part { item, next }) = quick {
+                    if let Some(item) = item
+                        && stream.send_encoded(&item).await.is_err()
+                    {
+                        return;
+                    }
+                    match next {
+                        Some(next) => low = next,
+                        None => break,
+                    }
+                    continue;
+                }
                 let part = self.list_part(account, &request, low, high);
                 let (records, next) = match part {
                     Ok(part) => part,
@@ -398,6 +462,52 @@ impl Store {
             }
         }
         stream.end(Ok(())).await;
+    }
+
+    /// Has the mailbox of a long list in memory.
+    async fn heat(&self, live: &Live, request: &MessageList) -> Result<(), Fault> {
+        if let Some(rows) = live.hot.with(request.mailbox, Hot::rows) {
+            self.forget_unused(live.id, request.mailbox, rows);
+            return Ok(());
+        }
+        let key = keys::mailbox(live.id, request.mailbox);
+        let Some(record) = self.engine.record::<MailboxRecord>(&key)? else { return Ok(()) };
+        let counts = record.counts;
+        let there = u64::from(counts.total) + u64::from(counts.deleted);
+        if there.min(request.uids.count()) < HOT_WORTH || there > HOT_ROWS as u64 {
+            return Ok(());
+        }
+        // With nothing in flight what is read is what the next commit builds on.
+        let _lock = live.lock.lock().await;
+        self.engine.settled().await;
+        if live.hot.with(request.mailbox, Hot::rows).is_none() {
+            self.load(live, request.mailbox)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a mailbox into memory. Under the account's lock, with nothing in flight.
+    fn load(&self, live: &Live, mailbox: MailboxId) -> Result<(), Fault> {
+        let hot = self.read_hot(live.id, mailbox)?;
+        self.forget_unused(live.id, mailbox, hot.rows());
+        live.hot.put(mailbox, hot);
+        Ok(())
+    }
+
+    /// The list of a mailbox as the index has it.
+    pub(crate) fn read_hot(&self, account: AccountId, mailbox: MailboxId) -> Result<Hot, Fault> {
+        let mut hot = Hot::default();
+        visit_messages(&self.engine, account, mailbox, &UidSet::all(), |uid, message| {
+            hot.set(uid, &Row::new(uid, &message));
+            Ok(())
+        })?;
+        Ok(hot)
+    }
+
+    fn forget_unused(&self, account: AccountId, mailbox: MailboxId, rows: usize) {
+        for (account, mailbox) in self.hot.used(account, mailbox, rows) {
+            self.accounts.live(account).hot.forget(mailbox);
+        }
     }
 
     /// At most one item's worth of records, and the uid to go on from.
@@ -470,21 +580,7 @@ impl Store {
                 }
             }
         }
-        Ok(MessageRecord {
-            uid,
-            id: message.id,
-            mod_seq: message.mod_seq,
-            flags: message.flags,
-            keywords: message.keywords,
-            size: message.size,
-            received: message.received,
-            saved: message.saved,
-            prefix: message.prefix,
-            thread: message.thread,
-            marks: message.marks,
-            structure,
-            preview,
-        })
+        Ok(MessageRecord { structure, preview, ..as_record(uid, message) })
     }
 
     /// Snapshot and everything after it. The account's writers wait while the snapshot is read, so that it and the
@@ -501,7 +597,17 @@ impl Store {
                 let mut messages = Vec::new();
                 if let Some(mailbox) = &mailbox {
                     let counts = mailbox.counts;
-                    messages.reserve(counts.total as usize + counts.deleted as usize);
+                    let there = counts.total as usize + counts.deleted as usize;
+                    if there as u64 >= HOT_WORTH
+                        && there <= HOT_ROWS
+                        && live.hot.with(mailbox.id, Hot::rows).is_none()
+                    {
+                        self.load(&live, mailbox.id)?;
+                    }
+                    if let Some(snapshot) = live.hot.with(mailbox.id, Hot::snapshot) {
+                        return Ok((Some(mailbox.clone()), snapshot));
+                    }
+                    messages.reserve(there);
                     visit_messages(
                         &self.engine,
                         session.account,

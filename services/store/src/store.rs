@@ -29,6 +29,7 @@ pub struct Store {
     pub(crate) accounts: Accounts,
     pub(crate) logins: Logins,
     pub(crate) attempts: crate::attempts::Attempts,
+    pub(crate) hot: crate::hot::HotUse,
     pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
     /// Counts what makes a look at the queue worthwhile.
@@ -125,6 +126,7 @@ impl Store {
             accounts: Accounts::default(),
             logins: Logins::new(salt),
             attempts,
+            hot: crate::hot::HotUse::default(),
             cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
             queue_changed: watch::Sender::new(0),
@@ -293,6 +295,7 @@ impl Store {
         let id: AccountId = self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
         let live = self.accounts.live(id);
         live.hub.end("the account was removed");
+        live.hot.clear();
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
         tx.change().delete(keys::account_name(name));

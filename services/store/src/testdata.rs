@@ -4,7 +4,7 @@ use crate::accounts::publish;
 use crate::directory::{Configured, Directory, DomainRules, Settings};
 use crate::engine::Source;
 use crate::keys;
-use crate::records::{Cold, Read};
+use crate::records::{Cold, MailboxRecord, Read};
 use crate::store::Store;
 use crate::writer::{Arrival, NewMessage, Writer};
 use libmox_store::{Facts, Fault, Marks};
@@ -104,12 +104,22 @@ pub async fn fill(store: &Store, name: &str, mailboxes: usize, messages: usize) 
     Ok(octets)
 }
 
+/// The mailboxes of an account by id.
+pub(crate) fn mailboxes(store: &Store, account: AccountId) -> Result<Vec<MailboxRecord>, Fault> {
+    let mut mailboxes = Vec::new();
+    store.engine.records(&keys::mailboxes(account), |_, mailbox: MailboxRecord| {
+        mailboxes.push(mailbox);
+        Ok(())
+    })?;
+    Ok(mailboxes)
+}
+
 /// Changes the flags of every message of an account once.
 pub async fn flag_all(store: &Store, name: &str, flag: Flag) -> Result<u64, Fault> {
     let account: AccountId = store.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
     let live = store.accounts.live(account);
     let mut changed = 0;
-    for mailbox in store.mailbox_list(account)?.mailboxes {
+    for mailbox in mailboxes(store, account)? {
         let all: Vec<_> = {
             let mut tx = store.engine.begin().await?;
             Writer::open(&mut tx, account)?.messages(mailbox.id, None)?

@@ -80,7 +80,8 @@ impl Store {
             _ => progress.stage.next().map(|stage| Progress { stage, after: MsgId(0) }),
         };
         let more = writer.account.upgrade.is_some();
-        writer.finish_unseen();
+        let happened = writer.finish_unseen();
+        accounts::publish(&mut tx, &live, None, happened);
         let ticket = tx.submit()?;
         drop(lock);
         ticket.committed().await?;

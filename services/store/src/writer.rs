@@ -15,6 +15,7 @@
 //! Fails with: `Fault`; then the change is dropped whole.
 
 use crate::engine::{FileName, Tx};
+use crate::hot::{Row, Touch};
 use crate::keys;
 use crate::limits::{KEYWORD_OCTETS, KEYWORDS, MAILBOXES};
 use crate::records::{
@@ -38,6 +39,7 @@ pub struct Writer<'a> {
     mod_seq: ModSeq,
     /// Removed with this change.
     pub expunged: Vec<MsgId>,
+    touched: Vec<Touch>,
 }
 
 struct Open {
@@ -48,8 +50,15 @@ struct Open {
     counts: bool,
 }
 
-/// What a change did: events, and messages that wait to be erased.
-pub type Happened = (Vec<Event>, Vec<MsgId>);
+/// What a change did.
+#[derive(Default)]
+pub struct Happened {
+    pub events: Vec<Event>,
+    /// Messages that wait to be erased.
+    pub expunged: Vec<MsgId>,
+    /// For the lists in memory.
+    pub touched: Vec<Touch>,
+}
 
 /// A message about to be added.
 pub struct NewMessage {
@@ -89,6 +98,7 @@ impl<'a> Writer<'a> {
             events: Vec::new(),
             mod_seq,
             expunged: Vec::new(),
+            touched: Vec::new(),
         })
     }
 
@@ -114,6 +124,7 @@ impl<'a> Writer<'a> {
             events: Vec::new(),
             mod_seq: ModSeq(1),
             expunged: Vec::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -156,7 +167,7 @@ impl<'a> Writer<'a> {
                 });
             }
         }
-        (self.events, self.expunged)
+        Happened { events: self.events, expunged: self.expunged, touched: self.touched }
     }
 
     /// The mailbox with this name.
@@ -307,6 +318,7 @@ impl<'a> Writer<'a> {
         }
         self.forget_annotations(id)?;
         let name = self.mailbox(id)?.name.clone();
+        self.touched.push(Touch::MailboxGone(id));
         self.open_mailbox(id)?.gone = true;
         self.tx.change().delete(keys::mailbox(self.id, id));
         self.tx.change().delete(keys::mailbox_name(self.id, &name));
@@ -391,6 +403,7 @@ impl<'a> Writer<'a> {
     /// Writes the record of a message where it is.
     pub fn put_message(&mut self, mailbox: MailboxId, uid: Uid, message: &Message) {
         self.tx.change().put(keys::message(self.id, mailbox, uid), encode(message));
+        self.touched.push(Touch::Set(mailbox, uid, Row::new(uid, message)));
     }
 
     /// Where a message is and its record, if it is there.
@@ -534,6 +547,7 @@ impl<'a> Writer<'a> {
         count(&mut self.change_messages(mailbox)?.counts, message, false);
         self.unlist_signals(message)?;
         self.tx.change().delete(keys::message(self.id, mailbox, uid));
+        self.touched.push(Touch::Gone(mailbox, uid));
         let key = keys::tombstone(self.id, mailbox, self.mod_seq, uid);
         self.tx.change().put(key, encode(&message.id));
         Ok(())
@@ -552,9 +566,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Ends a change nobody can see: the modseq stays.
-    pub fn finish_unseen(mut self) {
+    pub fn finish_unseen(mut self) -> Happened {
         self.mod_seq = self.account.mod_seq;
-        self.finish();
+        Happened { events: Vec::new(), ..self.finish() }
     }
 }
 

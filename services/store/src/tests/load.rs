@@ -3,8 +3,8 @@
 
 use super::*;
 use libmox_store::{
-    Append, AppendMessage, Check, Copy, Expunge, FlagsChange, FlagsHow, MailboxList, MessageOpen, QueueAdd,
-    QueueList, QueueRecipient, QueueResult,
+    Append, AppendMessage, Check, Copy, Expunge, FlagsChange, FlagsHow, MessageOpen, QueueAdd, QueueList,
+    QueueRecipient, QueueResult,
 };
 use libmox_types::{Flag, Flags, MailboxId, MsgId, QueueId, Uid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,7 +209,7 @@ async fn listed(client: &Client, session: SessionId, mailbox: MailboxId) -> Opti
 }
 
 async fn mailboxes(client: &Client, session: SessionId) -> Option<BTreeMap<String, MailboxId>> {
-    let list = client.ask(MailboxList { session }).await.ok()?;
+    let list = libmox_store::mailboxes(client, session).await.ok()?;
     Some(list.mailboxes.into_iter().map(|mailbox| (mailbox.name.to_string(), mailbox.id)).collect())
 }
 

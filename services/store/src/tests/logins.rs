@@ -4,8 +4,7 @@ use super::*;
 use libmox_sasl::scram::Hash;
 use libmox_sasl::{ClientBinding, ScramClient, Secret};
 use libmox_store::{
-    AccountList, AccountRemove, Fault, LoginLocal, MailboxList, ScramFinish, ScramHash, ScramStart, SignOut,
-    Watch,
+    AccountList, AccountRemove, Fault, LoginLocal, ScramFinish, ScramHash, ScramStart, SignOut, Watch,
 };
 use libmox_types::MailboxName;
 
@@ -26,9 +25,9 @@ async fn passwords_open_sessions() {
         assert_eq!(imap.ask(password_login(login, password)).await.unwrap(), want, "{login}");
     }
     let session = world.login(&imap, "Jane+x@example.org").await;
-    imap.ask(MailboxList { session }).await.unwrap();
+    libmox_store::mailboxes(&imap, session).await.unwrap();
     imap.ask(SignOut(session)).await.unwrap();
-    assert_eq!(imap.ask(MailboxList { session }).await.unwrap_err().fault(), Some(&Fault::NoSession));
+    assert_eq!(libmox_store::mailboxes(&imap, session).await.unwrap_err().fault(), Some(&Fault::NoSession));
 
     // A new password counts at once, although the old one was just found right.
     let password = "another secret".to_owned();
@@ -162,7 +161,7 @@ async fn a_removed_account_ends_its_sessions_and_leaves_nothing() {
         "{last:?}"
     );
     assert!(items.next().await.is_none());
-    assert_eq!(imap.ask(MailboxList { session }).await.unwrap_err().fault(), Some(&Fault::NoSession));
+    assert_eq!(libmox_store::mailboxes(&imap, session).await.unwrap_err().fault(), Some(&Fault::NoSession));
     world.admin().ask(remove).await.unwrap();
     world.store.engine.checkpoint().await.unwrap();
     world.is_sound().await;

@@ -3,7 +3,7 @@
 use super::*;
 use libmox_store::{
     Append, AppendMessage, ChangeEvents, Copy, Event, Expunge, Fault, FlagsChange, FlagsHow, MailboxCreate,
-    MailboxDelete, MailboxList, MailboxRename, MailboxSubscribe, Quota, Request, SnapshotMessage, Watch,
+    MailboxDelete, MailboxRename, MailboxSubscribe, Quota, Request, SnapshotMessage, Watch,
 };
 use libmox_types::{Flag, Flags, Keyword, MailboxId, SpecialUse, Uid};
 
@@ -93,7 +93,7 @@ async fn mailboxes_live_and_die() {
     let imap = world.imap();
     let session = world.login(&imap, "jane@example.org").await;
     let names = async || -> Vec<String> {
-        let list = imap.ask(MailboxList { session }).await.unwrap();
+        let list = libmox_store::mailboxes(&imap, session).await.unwrap();
         list.mailboxes.iter().map(|mailbox| mailbox.name.to_string()).collect()
     };
     assert_eq!(names().await, ["Archive", "Drafts", "Inbox", "Junk", "Sent", "Trash"]);
@@ -105,7 +105,7 @@ async fn mailboxes_live_and_die() {
     let first = imap.ask(create("a/b/c", &[SpecialUse::Sent])).await.unwrap().change;
     assert!(first > 0);
     assert_eq!(imap.ask(create("a/b", &[])).await.unwrap_err().fault(), Some(&Fault::Exists));
-    let list = imap.ask(MailboxList { session }).await.unwrap().mailboxes;
+    let list = libmox_store::mailboxes(&imap, session).await.unwrap().mailboxes;
     let with_sent: Vec<_> =
         list.iter().filter(|m| m.special_use.has(SpecialUse::Sent)).map(|m| m.name.as_str()).collect();
     assert_eq!(with_sent, ["a/b/c"], "a use is one mailbox's");
@@ -134,7 +134,7 @@ async fn mailboxes_live_and_die() {
     let subscribe = |text: &str, subscribed| MailboxSubscribe { session, name: name(text), subscribed };
     imap.ask(subscribe("ghost", true)).await.unwrap();
     assert_eq!(imap.ask(subscribe("ghost", true)).await.unwrap().change, 0, "nothing changed");
-    assert_eq!(imap.ask(MailboxList { session }).await.unwrap().subscribed_only, [name("ghost")]);
+    assert_eq!(libmox_store::mailboxes(&imap, session).await.unwrap().subscribed_only, [name("ghost")]);
     imap.ask(subscribe("p", false)).await.unwrap();
     world.end().await;
 }

@@ -183,7 +183,26 @@ impl World {
 
     pub async fn list(&self, client: &Client, session: SessionId, mailbox: &str) -> Vec<MessageRecord> {
         let mailbox = client.ask(MailboxStatus { session, name: name(mailbox) }).await.unwrap().id;
+        // From memory and from the index: the same, but for what is only there.
         let want = Want { structure: true, preview: true };
+        let whole = self.list_of(client, session, mailbox, want).await;
+        let plain = self.list_of(client, session, mailbox, Want::default()).await;
+        let bare = |record: &MessageRecord| MessageRecord {
+            structure: Vec::new(),
+            preview: String::new(),
+            ..record.clone()
+        };
+        assert_eq!(plain, whole.iter().map(bare).collect::<Vec<_>>());
+        whole
+    }
+
+    async fn list_of(
+        &self,
+        client: &Client,
+        session: SessionId,
+        mailbox: libmox_types::MailboxId,
+        want: Want,
+    ) -> Vec<MessageRecord> {
         let list = MessageList { session, mailbox, uids: UidSet::all(), changed_since: None, want };
         let mut items = client.stream(libmox_store::Request::MessageList(list)).await.unwrap();
         let mut records = Vec::new();

@@ -33,7 +33,7 @@ async fn child() {
     println!("engine {}", took[1]);
     let account = store.directory().ids["test0"];
     let mut listed = 0;
-    for mailbox in store.mailbox_list(account).unwrap().mailboxes.iter().take(20) {
+    for mailbox in testdata::mailboxes(&store, account).unwrap().iter().take(20) {
         let mut tx = store.engine.begin().await.unwrap();
         let writer = crate::writer::Writer::open(&mut tx, account).unwrap();
         listed += writer.messages(mailbox.id, None).unwrap().len();

@@ -1,0 +1,453 @@
+//! The messages of the mailboxes in use as lists send them, kept in memory: a list of 100 000 is a copy of bytes, not
+//! 100 000 reads of the index.
+//!
+//! A mailbox is loaded under its account's lock with nothing in flight, and from then on changed by each commit, in
+//! commit order, before the commit is answered: what a reader may know to be done is in it. A change that fails never
+//! gets here. Rows are `postcard` bytes of [`MessageRecord`] without structure and preview, in pages of at most
+//! [`PAGE_ROWS`]; beside them stand uid, modseq and flags, which are looked at.
+//!
+//! Bounded by [`HOT_ROWS`] over all accounts; the mailbox unused for longest goes first, and one that is larger than
+//! the bound is read from the index each time.
+
+use crate::limits::HOT_ROWS;
+use crate::records::Message;
+use libmox_store::{MessageRecord, SnapshotMessage};
+use libmox_types::{AccountId, Flags, MailboxId, ModSeq, Uid};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Messages of a page at most.
+const PAGE_ROWS: usize = 512;
+
+/// One message as it is kept.
+pub struct Row {
+    flags: Flags,
+    mod_seq: ModSeq,
+    bytes: Vec<u8>,
+}
+
+impl Row {
+    pub fn new(uid: Uid, message: &Message) -> Self {
+        let record = as_record(uid, message.clone());
+        // Only a failing sink could make this fail; a vector does not.
+        let bytes = postcard::to_allocvec(&record).unwrap_or_default();
+        Self { flags: message.flags, mod_seq: message.mod_seq, bytes }
+    }
+}
+
+/// A message as a list shows it.
+pub fn as_record(uid: Uid, message: Message) -> MessageRecord {
+    MessageRecord {
+        uid,
+        id: message.id,
+        mod_seq: message.mod_seq,
+        flags: message.flags,
+        keywords: message.keywords,
+        size: message.size,
+        received: message.received,
+        saved: message.saved,
+        prefix: message.prefix,
+        thread: message.thread,
+        marks: message.marks,
+        structure: Vec::new(),
+        preview: String::new(),
+    }
+}
+
+/// What a change does to the messages of a mailbox.
+pub enum Touch {
+    /// It is so now.
+    Set(MailboxId, Uid, Row),
+    /// It is not there any more.
+    Gone(MailboxId, Uid),
+    /// The mailbox is not there any more.
+    MailboxGone(MailboxId),
+}
+
+#[derive(Default)]
+struct Page {
+    uids: Vec<Uid>,
+    flags: Vec<Flags>,
+    mod_seqs: Vec<ModSeq>,
+    /// Where each row ends in `bytes`.
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
+}
+
+impl Page {
+    fn start(&self, at: usize) -> usize {
+        at.checked_sub(1).map_or(0, |before| self.ends[before] as usize)
+    }
+
+    fn row(&self, at: usize) -> &[u8] {
+        &self.bytes[self.start(at)..self.ends[at] as usize]
+    }
+
+    fn splice(&mut self, at: usize, old: usize, new: &[u8]) {
+        let start = self.start(at);
+        self.bytes.splice(start..start + old, new.iter().copied());
+        for end in &mut self.ends[at..] {
+            // A page is far below what fits.
+            *end = u32::try_from(*end as usize + new.len() - old).unwrap_or(u32::MAX);
+        }
+    }
+
+    fn insert(&mut self, at: usize, uid: Uid, row: &Row) {
+        let start = u32::try_from(self.start(at)).unwrap_or(u32::MAX);
+        self.uids.insert(at, uid);
+        self.flags.insert(at, row.flags);
+        self.mod_seqs.insert(at, row.mod_seq);
+        self.ends.insert(at, start);
+        self.splice(at, 0, &row.bytes);
+    }
+
+    fn replace(&mut self, at: usize, row: &Row) {
+        let old = self.row(at).len();
+        self.flags[at] = row.flags;
+        self.mod_seqs[at] = row.mod_seq;
+        self.splice(at, old, &row.bytes);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let old = self.row(at).len();
+        self.splice(at, old, &[]);
+        self.uids.remove(at);
+        self.flags.remove(at);
+        self.mod_seqs.remove(at);
+        self.ends.remove(at);
+    }
+}
+
+/// The messages of one mailbox.
+#[derive(Default)]
+pub struct Hot {
+    pages: Vec<Page>,
+    rows: usize,
+}
+
+/// Part of a list.
+pub struct Part {
+    /// `Item::Messages`, encoded; none if no record was found.
+    pub item: Option<Vec<u8>>,
+    /// Where to go on.
+    pub next: Option<Uid>,
+}
+
+impl Hot {
+    /// Messages in it.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The page a uid is in or would be in.
+    fn page(&self, uid: Uid) -> usize {
+        self.pages
+            .partition_point(|page| page.uids.first().is_some_and(|first| *first <= uid))
+            .saturating_sub(1)
+    }
+
+    /// Adds a message or replaces it.
+    pub fn set(&mut self, uid: Uid, row: &Row) {
+        let at = self.page(uid);
+        let Some(page) = self.pages.get_mut(at) else {
+            let mut page = Page::default();
+            page.insert(0, uid, row);
+            self.pages.push(page);
+            self.rows += 1;
+            return;
+        };
+        match page.uids.binary_search(&uid) {
+            Ok(place) => page.replace(place, row),
+            Err(place) if place < PAGE_ROWS => {
+                page.insert(place, uid, row);
+                self.rows += 1;
+                if page.uids.len() > PAGE_ROWS {
+                    self.split(at);
+                }
+            }
+            // Uids grow: the usual place is behind everything.
+            Err(_) => {
+                let mut next = Page::default();
+                next.insert(0, uid, row);
+                self.pages.insert(at + 1, next);
+                self.rows += 1;
+            }
+        }
+    }
+
+    fn split(&mut self, at: usize) {
+        let page = &mut self.pages[at];
+        let half = page.uids.len() / 2;
+        let start = page.start(half);
+        let mut next = Page {
+            uids: page.uids.split_off(half),
+            flags: page.flags.split_off(half),
+            mod_seqs: page.mod_seqs.split_off(half),
+            ends: page.ends.split_off(half),
+            bytes: page.bytes.split_off(start),
+        };
+        let start = u32::try_from(start).unwrap_or(u32::MAX);
+        next.ends.iter_mut().for_each(|end| *end -= start);
+        self.pages.insert(at + 1, next);
+    }
+
+    /// Takes a message out.
+    pub fn remove(&mut self, uid: Uid) {
+        let at = self.page(uid);
+        let Some(page) = self.pages.get_mut(at) else { return };
+        if let Ok(place) = page.uids.binary_search(&uid) {
+            page.remove(place);
+            self.rows -= 1;
+            if page.uids.is_empty() {
+                self.pages.remove(at);
+            }
+        }
+    }
+
+    /// Whether both hold the same messages.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let rows = |hot: &Self| -> Vec<(Uid, Flags, ModSeq, Vec<u8>)> {
+            let of = |page: &Page| -> Vec<_> {
+                let row =
+                    |at: usize| (page.uids[at], page.flags[at], page.mod_seqs[at], page.row(at).to_vec());
+                (0..page.uids.len()).map(row).collect()
+            };
+            hot.pages.iter().flat_map(of).collect()
+        };
+        self.rows == other.rows && rows(self) == rows(other)
+    }
+
+    /// All of them, for a snapshot.
+    pub fn snapshot(&self) -> Vec<SnapshotMessage> {
+        let rows = |page: &Page| -> Vec<SnapshotMessage> {
+            let both = page.uids.iter().zip(&page.flags);
+            both.map(|(uid, flags)| SnapshotMessage { uid: *uid, flags: *flags }).collect()
+        };
+        self.pages.iter().flat_map(rows).collect()
+    }
+
+    /// At most one item's worth of the messages from `low` to `high` that changed after `since`.
+    pub fn part(&self, low: Uid, high: Uid, since: Option<ModSeq>, records: usize, octets: usize) -> Part {
+        let mut body = Vec::new();
+        let mut count = 0;
+        let mut last = None;
+        'pages: for page in &self.pages[self.page(low).min(self.pages.len())..] {
+            let from = page.uids.partition_point(|uid| *uid < low);
+            let to = page.uids.partition_point(|uid| *uid <= high);
+            if since.is_none() && from < to && count + (to - from) <= records {
+                body.extend_from_slice(&page.bytes[page.start(from)..page.ends[to - 1] as usize]);
+                count += to - from;
+                last = Some(page.uids[to - 1]);
+            } else {
+                for at in from..to {
+                    if since.is_none_or(|since| page.mod_seqs[at] > since) {
+                        body.extend_from_slice(page.row(at));
+                        count += 1;
+                    }
+                    last = Some(page.uids[at]);
+                    if count >= records || body.len() >= octets {
+                        break 'pages;
+                    }
+                }
+            }
+            if to < page.uids.len() {
+                last = None;
+                break;
+            }
+            if count >= records || body.len() >= octets {
+                break;
+            }
+        }
+        let full = count >= records || body.len() >= octets;
+        let next = last.filter(|last| full && *last < high).map(|last| Uid(last.0 + 1));
+        Part { item: (count > 0).then(|| item(count, &body)), next }
+    }
+}
+
+/// `Item::Messages` with rows that are encoded already: the variant, the number of records, the records.
+fn item(count: usize, rows: &[u8]) -> Vec<u8> {
+    let mut item = Vec::with_capacity(rows.len() + 11);
+    item.push(0);
+    let mut rest = count;
+    while rest >= 0x80 {
+        item.push(rest.to_le_bytes()[0] | 0x80);
+        rest >>= 7;
+    }
+    item.push(rest.to_le_bytes()[0]);
+    item.extend_from_slice(rows);
+    item
+}
+
+/// The mailboxes of one account that are in memory.
+#[derive(Default)]
+pub struct HotMailboxes(Mutex<HashMap<MailboxId, Hot>>);
+
+impl HotMailboxes {
+    fn lock(&self) -> MutexGuard<'_, HashMap<MailboxId, Hot>> {
+        // Every critical section here leaves whole values.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was committed. Called in commit order.
+    pub fn apply(&self, touched: Vec<Touch>) {
+        let mut all = self.lock();
+        if all.is_empty() {
+            return;
+        }
+        for touch in touched {
+            match touch {
+                Touch::Set(mailbox, uid, row) => {
+                    if let Some(hot) = all.get_mut(&mailbox) {
+                        hot.set(uid, &row);
+                    }
+                }
+                Touch::Gone(mailbox, uid) => {
+                    if let Some(hot) = all.get_mut(&mailbox) {
+                        hot.remove(uid);
+                    }
+                }
+                Touch::MailboxGone(mailbox) => drop(all.remove(&mailbox)),
+            }
+        }
+    }
+
+    /// Looks at a mailbox, if it is in memory.
+    pub fn with<T>(&self, mailbox: MailboxId, look: impl FnOnce(&Hot) -> T) -> Option<T> {
+        self.lock().get(&mailbox).map(look)
+    }
+
+    pub fn put(&self, mailbox: MailboxId, hot: Hot) {
+        self.lock().insert(mailbox, hot);
+    }
+
+    pub fn forget(&self, mailbox: MailboxId) {
+        self.lock().remove(&mailbox);
+    }
+
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+}
+
+/// When each mailbox in memory was used last, and how large it was then.
+#[derive(Default)]
+pub struct HotUse(Mutex<Uses>);
+
+#[derive(Default)]
+struct Uses {
+    tick: u64,
+    all: HashMap<(AccountId, MailboxId), (u64, usize)>,
+}
+
+impl HotUse {
+    /// Notes a use; returns the mailboxes that have to go for it.
+    pub fn used(&self, account: AccountId, mailbox: MailboxId, rows: usize) -> Vec<(AccountId, MailboxId)> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Uses { tick, all } = &mut *state;
+        *tick += 1;
+        all.insert((account, mailbox), (*tick, rows));
+        let mut total: usize = all.values().map(|(_, rows)| rows).sum();
+        let mut go = Vec::new();
+        while total > HOT_ROWS && all.len() > 1 {
+            let Some((oldest, rows)) =
+                all.iter().min_by_key(|(_, (tick, _))| *tick).map(|(key, (_, r))| (*key, *r))
+            else {
+                break;
+            };
+            all.remove(&oldest);
+            total -= rows;
+            go.push(oldest);
+        }
+        go
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Training;
+    use libmox_store::{Item, Marks};
+    use libmox_types::{ByteCount, Keyword, MsgId, Timestamp};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn message(number: u32) -> Message {
+        Message {
+            id: MsgId(u64::from(number)),
+            mod_seq: ModSeq(u64::from(number) % 50),
+            create_seq: ModSeq(1),
+            flags: Flags::NONE,
+            keywords: (0..number % 3).map(|n| Keyword::parse(&format!("k{n}")).unwrap()).collect(),
+            size: ByteCount(u64::from(number) * 1000),
+            prefix: 3,
+            received: Timestamp(-5),
+            saved: None,
+            thread: MsgId(1),
+            marks: Marks::NONE,
+            original: MailboxId(1),
+            destined: MailboxId(0),
+            trained: Training::None,
+        }
+    }
+
+    fn read(item: &[u8]) -> Vec<MessageRecord> {
+        match postcard::from_bytes(item).unwrap() {
+            Item::Messages(records) => records,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        /// Whatever comes and goes, a list in parts is what a map of the same messages has.
+        #[test]
+        fn parts_are_the_list(
+            ops in proptest::collection::vec((1..3000u32, any::<u32>(), 0..4u8), 1..2500),
+            since in proptest::option::of(0..50u64),
+            (low, width) in (1..3000u32, 0..3000u32),
+            records in 1..900usize,
+        ) {
+            let (mut hot, mut model) = (Hot::default(), BTreeMap::new());
+            for (uid, number, what) in ops {
+                let uid = Uid(uid);
+                if what == 0 {
+                    hot.remove(uid);
+                    model.remove(&uid);
+                } else {
+                    hot.set(uid, &Row::new(uid, &message(number % 100_000)));
+                    model.insert(uid, message(number % 100_000));
+                }
+            }
+            prop_assert_eq!(hot.rows(), model.len());
+            prop_assert_eq!(hot.snapshot().iter().map(|m| m.uid).collect::<Vec<_>>(), model.keys().copied().collect::<Vec<_>>());
+            let (since, high) = (since.map(ModSeq), Uid(low + width));
+            let mut found = Vec::new();
+            let mut from = Some(Uid(low));
+            while let Some(low) = from {
+                let part = hot.part(low, high, since, records, 20_000);
+                let part_records = part.item.as_deref().map(read).unwrap_or_default();
+                prop_assert!(part_records.len() <= records);
+                prop_assert!(part.next.is_none_or(|next| next > low));
+                found.extend(part_records);
+                from = part.next;
+            }
+            let want: Vec<MessageRecord> = model
+                .range(Uid(low)..=high)
+                .filter(|(_, message)| since.is_none_or(|since| message.mod_seq > since))
+                .map(|(uid, message)| as_record(*uid, message.clone()))
+                .collect();
+            prop_assert_eq!(found, want);
+        }
+    }
+
+    #[test]
+    fn the_unused_go_first() {
+        let uses = HotUse::default();
+        let half = HOT_ROWS / 2;
+        let of = |mailbox| (AccountId(1), MailboxId(mailbox));
+        assert_eq!(uses.used(AccountId(1), MailboxId(1), half), []);
+        assert_eq!(uses.used(AccountId(1), MailboxId(2), half), []);
+        assert_eq!(uses.used(AccountId(1), MailboxId(1), half), []);
+        assert_eq!(uses.used(AccountId(1), MailboxId(3), 10), [of(2)]);
+        assert_eq!(uses.used(AccountId(1), MailboxId(4), HOT_ROWS), [of(1), of(3)]);
+    }
+}
