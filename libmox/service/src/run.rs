@@ -12,6 +12,11 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Threads that run tasks.
+const WORKERS: usize = 2;
+/// Threads for work that blocks; more of it waits. A unit that allows fewer tasks would make the next thread a panic.
+const BLOCKING: usize = 32;
+
 /// What a service is given.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -122,7 +127,8 @@ where
     let sockets = Sockets::take()?;
     let config = config::load_static(&paths::config()).map_err(|m| anyhow::anyhow!("configuration: {m}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
         .enable_all()
         .thread_name(name)
         .build()?;
@@ -181,5 +187,25 @@ async fn watchdog() {
     loop {
         tick.tick().await;
         notify(&[NotifyState::Watchdog]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_allow_as_many_tasks_as_there_are_threads() {
+        let units = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../units");
+        let mut seen = 0;
+        for unit in std::fs::read_dir(units).unwrap().flatten() {
+            let Ok(text) = std::fs::read_to_string(unit.path()) else { continue };
+            let Some(tasks) = text.lines().find_map(|line| line.strip_prefix("TasksMax=")) else { continue };
+            // Besides them: the main thread, and those of libraries and of the store's engine.
+            let room = tasks.parse::<usize>().unwrap();
+            assert!(room >= WORKERS + BLOCKING + 16, "{}: TasksMax={room}", unit.path().display());
+            seen += 1;
+        }
+        assert!(seen > 5, "{seen} units say TasksMax=");
     }
 }

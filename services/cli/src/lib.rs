@@ -1,5 +1,6 @@
 //! The commands of `mox`, as a library so that completions and man pages are made from the same definitions.
 
+mod checks;
 mod commands;
 mod localserve;
 mod operate;

@@ -3,16 +3,16 @@
 //! Rows CL-01 to CL-05, CL-19, CL-20 as far as they concern what exists. Run by root once; refuses to touch an
 //! existing configuration.
 
+use crate::checks;
 use crate::commands::Bus;
 use crate::show::To;
 use anyhow::{Context as _, bail};
 use libmox_service::config::{DOMAINS_FILE, STATIC_FILE};
 use libmox_service::{clock, paths};
 use libmox_types::{Address, Domain};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// `mox quickstart`
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,8 @@ pub struct Args {
     no_start: bool,
 }
 
+/// What was said, beside the configuration; without the password.
+const LOG_FILE: &str = "quickstart.log";
 /// Where systemd takes changes of an admin from.
 const DROPINS: &str = "/etc/systemd/system";
 
@@ -54,7 +56,10 @@ pub async fn run(args: Args, to: To) -> anyhow::Result<()> {
     }
     let account = account_name(&address)?;
     let mut log = Log { lines: Vec::new(), to };
-    checks(&mut log, &address.domain, &hostname, args.skipdial);
+    let found = checks::look(&hostname, &args.ips, args.skipdial).await;
+    for line in checks::judge(&hostname, &found) {
+        log.say(&line);
+    }
 
     let statics = format!(
         "# Made by mox quickstart. Every key is explained by: mox config describe\n\
@@ -76,6 +81,8 @@ pub async fn run(args: Args, to: To) -> anyhow::Result<()> {
         "listening: {}",
         if args.ips.is_empty() { "all addresses".into() } else { list(&args.ips) }
     ));
+    // What was found is wanted again when mail does not arrive.
+    write(&folder.join(LOG_FILE), &format!("{}\n", log.lines.join("\n")))?;
     if args.no_start {
         log.say("not started; later: systemctl daemon-reload && systemctl enable --now mox.target");
         return Ok(());
@@ -126,26 +133,6 @@ impl Log {
             self.to.text(line);
         }
         self.lines.push(line.to_owned());
-    }
-}
-
-/// Row CL-05, what can be asked without other people's services. Nothing found here stops the setup.
-fn checks(log: &mut Log, domain: &Domain, hostname: &Domain, skipdial: bool) {
-    let found = (hostname.ascii(), 25).to_socket_addrs().map(|list| list.map(|a| a.ip()).collect::<Vec<_>>());
-    match found {
-        Ok(ips) if !ips.is_empty() => log.say(&format!("{hostname} is {}", list(&ips))),
-        _ => log.say(&format!("warning: {hostname} has no address in DNS yet")),
-    }
-    if skipdial {
-        return;
-    }
-    // Many networks block outgoing port 25; better known now than when mail waits.
-    let target: Option<SocketAddr> =
-        (domain.ascii(), 25).to_socket_addrs().ok().and_then(|mut list| list.next());
-    if let Some(target) = target
-        && std::net::TcpStream::connect_timeout(&target, Duration::from_secs(3)).is_err()
-    {
-        log.say(&format!("warning: no connection to port 25 of {domain}; is outgoing port 25 blocked here?"));
     }
 }
 

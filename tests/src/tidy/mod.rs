@@ -3,6 +3,7 @@
 
 mod journal;
 mod sources;
+mod supply;
 mod units;
 
 use mox_testkit::repository;

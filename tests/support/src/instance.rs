@@ -206,6 +206,7 @@ impl Instance {
         Command::new(binaries().join("mox"))
             .args(["--bus", bus])
             .args(arguments)
+            .env("MOX_CONFIG_DIR", self.dir.join("config"))
             .stdin(Stdio::null())
             .output()
     }

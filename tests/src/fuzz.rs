@@ -1,0 +1,86 @@
+//! The bodies of `tests/fuzz` for a short while each, see `mox-mutate`.
+#![allow(unused_attributes, reason = "no_main is for the programs of libFuzzer")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "bodies of tests")]
+
+use libfuzzer_sys::run;
+use mox_testkit::repository;
+
+#[path = "../fuzz/fuzz_targets/imap_names.rs"]
+mod imap_names;
+#[path = "../fuzz/fuzz_targets/imap_reader.rs"]
+mod imap_reader;
+#[path = "../fuzz/fuzz_targets/ipc_frames.rs"]
+mod ipc_frames;
+#[path = "../fuzz/fuzz_targets/ipc_values.rs"]
+mod ipc_values;
+#[path = "../fuzz/fuzz_targets/message.rs"]
+mod message;
+#[path = "../fuzz/fuzz_targets/sasl.rs"]
+mod sasl;
+#[path = "../fuzz/fuzz_targets/smtp_data.rs"]
+mod smtp_data;
+#[path = "../fuzz/fuzz_targets/smtp_reply.rs"]
+mod smtp_reply;
+#[path = "../fuzz/fuzz_targets/smtp_session.rs"]
+mod smtp_session;
+
+fn mutate(name: &str, target: fn(&[u8])) {
+    let tried = run(&repository().join("tests/fuzz/seeds").join(name), target);
+    assert!(tried > 20, "{name} was tried {tried} times only");
+}
+
+#[test]
+fn mutated_imap_names() {
+    mutate("imap_names", imap_names::target);
+}
+
+#[test]
+fn mutated_imap_reader() {
+    mutate("imap_reader", imap_reader::target);
+}
+
+#[test]
+fn mutated_ipc_frames() {
+    mutate("ipc_frames", ipc_frames::target);
+}
+
+#[test]
+fn mutated_ipc_values() {
+    mutate("ipc_values", ipc_values::target);
+}
+
+#[test]
+fn mutated_message() {
+    mutate("message", message::target);
+}
+
+#[test]
+fn mutated_sasl() {
+    mutate("sasl", sasl::target);
+}
+
+#[test]
+fn mutated_smtp_data() {
+    mutate("smtp_data", smtp_data::target);
+}
+
+#[test]
+fn mutated_smtp_reply() {
+    mutate("smtp_reply", smtp_reply::target);
+}
+
+#[test]
+fn mutated_smtp_session() {
+    mutate("smtp_session", smtp_session::target);
+}
+
+/// A target that is not tried here would be forgotten.
+#[test]
+fn every_fuzz_target_is_tried() {
+    let here = include_str!("fuzz.rs");
+    let targets = std::fs::read_dir(repository().join("tests/fuzz/fuzz_targets")).unwrap();
+    for target in targets.flatten() {
+        let name = target.path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(here.contains(&format!("fn mutated_{name}()")), "{name}");
+    }
+}
