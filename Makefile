@@ -31,7 +31,7 @@ unit:
 	@tests/needs test
 	cargo build --locked $(RUN_CRATES)
 	@mkdir -p $(LOGS)
-	set -o pipefail; cargo test --locked --workspace 2>&1 | tee $(LOGS)/unit.log
+	set -o pipefail; cargo test --locked --workspace --no-fail-fast 2>&1 | tee $(LOGS)/unit.log
 
 system:
 	@mkdir -p $(LOGS)

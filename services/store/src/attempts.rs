@@ -26,7 +26,7 @@ pub struct Attempts {
     unwritten: watch::Sender<usize>,
 }
 
-/// The other end, for [`write`].
+/// The other end, for [`fn@write`].
 pub type Inbox = mpsc::Receiver<(AccountId, LoginAttempt)>;
 
 impl Attempts {
