@@ -334,10 +334,7 @@ async fn a_service_that_stops_is_replaced_unseen() {
     let dir = tempfile_dir("stops");
     let path = dir.join("s");
     let listener = UnixListener::bind(&path).unwrap();
-    let serving = tokio::spawn(async move {
-        let seen = stops_after(listener, 40, 8).await;
-        seen
-    });
+    let serving = tokio::spawn(stops_after(listener, 40, 8));
     let client: Client<Echo> = Client::new(&path, "test");
     let mut calls = tokio::task::JoinSet::new();
     let answered = Arc::new(std::sync::atomic::AtomicUsize::new(0));
