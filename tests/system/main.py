@@ -297,6 +297,29 @@ Expunge Both
     assert len(w.a.inbox("FLAGGED")) == 1
 
 
+def administrators_back_up_and_restore(w):
+    host = w.a
+    send(host, "you@h1.test", "kept in a backup")
+    host.wait_for('SUBJECT "kept in a backup"')
+    first = host.json("mox --json backup /var/backups/mox-1")
+    assert first["files"] > 0 and first["linked"] == 0 and first["warning"] is None, first
+    send(host, "you@h1.test", "kept in the second")
+    host.wait_for('SUBJECT "kept in the second"')
+    second = host.json("mox --json backup --since /var/backups/mox-1 /var/backups/mox-2")
+    assert second["linked"] == first["files"] and second["files"] > second["linked"], (first, second)
+    for number in (1, 2):
+        assert host.run(f"mox verifydata /var/backups/mox-{number}").strip() == "everything is in order"
+    # Nobody else reads it, and what it holds is everything.
+    assert "refused" in host.run("su plain -c 'ls /var/backups/mox-2' 2>&1 || echo refused")
+    before = host.inbox()
+    host.run("systemctl stop mox.target 'mox-*.service' 'mox-*.socket' && mv /var/lib/mox /var/lib/mox.lost")
+    host.run("mkdir -m 700 /var/lib/mox && chown mox-store:mox-store /var/lib/mox && mox restore /var/backups/mox-2 /var/lib/mox")
+    host.run("systemctl start mox.target")
+    assert host.inbox() == before, "a restored store lacks mail"
+    assert host.run("mox check").strip() == "everything is in order"
+    host.run("rm -r /var/lib/mox.lost /var/backups/mox-1 /var/backups/mox-2")
+
+
 def administrators_bring_certificates(w):
     host = w.a
     subject = f"openssl s_client -connect {host.address}:993 -servername mail.h1.test </dev/null 2>/dev/null | openssl x509 -noout -issuer -dates"
@@ -341,6 +364,7 @@ TESTS = [
     programs_send_through_sendmail,
     administrators_manage_over_the_bus,
     a_real_client_synchronises,
+    administrators_back_up_and_restore,
     administrators_bring_certificates,
     nothing_runs_on_an_idle_system,
     mail_flows_without_the_bus,

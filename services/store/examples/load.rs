@@ -33,8 +33,13 @@ fn main() {
 
 fn directory(accounts: usize) -> Directory {
     let domain = Domain::parse("example.org").unwrap();
-    let settings =
-        Settings { hostname: domain.clone(), postmaster: None, quota: None, login_failures_per_minute: 1000 };
+    let settings = Settings {
+        hostname: domain.clone(),
+        postmaster: None,
+        quota: None,
+        login_failures_per_minute: 1000,
+        initial: Default::default(),
+    };
     let accounts = (0..accounts).map(|n| {
         let addresses = vec![Address::parse(&format!("u{n}@example.org")).unwrap()];
         (format!("u{n}"), Configured { addresses, ..Configured::default() })

@@ -14,6 +14,7 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
         postmaster: statics.postmaster.clone(),
         quota: statics.store.quota,
         login_failures_per_minute: u32::try_from(statics.store.login_failures_per_minute).unwrap_or(u32::MAX),
+        initial: statics.store.initial_mailboxes.clone(),
     };
     let rules = domains.domains.iter().map(|(domain, config)| {
         let rules = DomainRules {

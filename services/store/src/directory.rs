@@ -2,7 +2,7 @@
 //!
 //! Row DF-08: an account is named by a word; an address leads to an account. Rows SR-10, SR-11: folding.
 
-use libmox_service::config::{Destination as Key, DestinationConfig};
+use libmox_service::config::{Destination as Key, DestinationConfig, InitialMailboxes};
 use libmox_store::RecipientPath;
 use libmox_types::{AccountId, Address, Domain, LocalPart, MailboxName};
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +19,8 @@ pub struct Settings {
     pub quota: Option<u64>,
     /// Failed logins of one address class a minute.
     pub login_failures_per_minute: u32,
+    /// What a new account has besides Inbox.
+    pub initial: InitialMailboxes,
 }
 
 /// One account of the configuration.
@@ -258,6 +260,7 @@ pub(crate) mod tests {
             postmaster: Some("jane".into()),
             quota: None,
             login_failures_per_minute: 10,
+            initial: InitialMailboxes::default(),
         };
         let domains = BTreeMap::from([
             (domain("example.org"), DomainRules { separators: vec!["+".into()], ..DomainRules::default() }),

@@ -10,10 +10,11 @@ use crate::login::Logins;
 use crate::records::{Read, encode};
 use crate::writer::Writer;
 use libmox_ipc::{Answer, Service};
+use libmox_service::config::InitialMailboxes;
 use libmox_store::{
     AccountState, Body, BodyId, Fault, INLINE_OCTETS, PREFIX_OCTETS, Reloaded, Role, SessionId, StoreContract,
 };
-use libmox_types::{AccountId, Address, ByteCount, MailboxName, SpecialUse, Timestamp};
+use libmox_types::{AccountId, Address, ByteCount, MailboxName, Timestamp};
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -219,7 +220,7 @@ impl Store {
         for name in names {
             let id = match self.engine.record(&keys::account_name(&name))? {
                 Some(id) => id,
-                None => self.create_account(&name).await?,
+                None => self.create_account(&name, &directory.settings.initial).await?,
             };
             directory.ids.insert(name, id);
         }
@@ -260,7 +261,7 @@ impl Store {
     }
 
     /// Rows ST-18, ST-20.
-    async fn create_account(&self, name: &str) -> Result<AccountId, Fault> {
+    async fn create_account(&self, name: &str, initial: &InitialMailboxes) -> Result<AccountId, Fault> {
         let mut tx = self.engine.begin().await?;
         let id = tx.record(keys::ACCOUNTS)?.unwrap_or(AccountId(1));
         let next = AccountId(id.0.checked_add(1).ok_or(Fault::Limit("accounts".into()))?);
@@ -268,17 +269,18 @@ impl Store {
         let now = self.now();
         let mut writer = Writer::create(&mut tx, id, name, now);
         writer.create_mailbox(&MailboxName::inbox())?;
-        for (text, one) in [
-            ("Sent", SpecialUse::Sent),
-            ("Archive", SpecialUse::Archive),
-            ("Trash", SpecialUse::Trash),
-            ("Drafts", SpecialUse::Drafts),
-            ("Junk", SpecialUse::Junk),
-        ] {
-            let mailbox = MailboxName::parse(text).map_err(|_| Fault::Internal)?;
-            let mailbox = writer.create_mailbox(&mailbox)?;
+        for mailbox in &initial.regular {
+            if writer.find(mailbox)?.is_none() {
+                writer.create_mailbox(mailbox)?;
+            }
+        }
+        for (one, mailbox) in &initial.special {
+            let mailbox = match writer.find(mailbox)? {
+                Some(mailbox) => mailbox,
+                None => writer.create_mailbox(mailbox)?,
+            };
             let record = writer.change_mailbox(mailbox)?;
-            record.special_use = record.special_use.with(one);
+            record.special_use = record.special_use.with(*one);
         }
         writer.finish();
         tx.commit().await?;

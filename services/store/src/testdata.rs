@@ -21,8 +21,13 @@ const FIRST: i64 = 1_600_000_000;
 /// Accounts `test0`, `test1`, ... with one address each.
 pub fn directory(accounts: usize) -> Option<Directory> {
     let domain = Domain::parse("test.example").ok()?;
-    let settings =
-        Settings { hostname: domain.clone(), postmaster: None, quota: None, login_failures_per_minute: 1000 };
+    let settings = Settings {
+        hostname: domain.clone(),
+        postmaster: None,
+        quota: None,
+        login_failures_per_minute: 1000,
+        initial: Default::default(),
+    };
     let accounts: Option<BTreeMap<String, Configured>> = (0..accounts)
         .map(|n| {
             let addresses = vec![Address::parse(&format!("test{n}@test.example")).ok()?];

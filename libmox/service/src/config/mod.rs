@@ -17,8 +17,8 @@ pub use keys::{KEYS, KeyDoc, describe};
 pub use reader::{Mistake, Mistakes};
 pub use rules::{DestinationConfig, Pattern, RuleConfig};
 pub use statics::{
-    Certificates, DnsConfig, ImapConfig, QueueConfig, ServiceConfig, SmtpConfig, Static, StoreConfig,
-    SubmissionConfig,
+    Certificates, DnsConfig, ImapConfig, InitialMailboxes, QueueConfig, ServiceConfig, SmtpConfig, Static,
+    StoreConfig, SubmissionConfig,
 };
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! `mox.toml`: what every service reads at start and at reload.
 
 use super::reader::{Mistakes, Section, read_file};
-use libmox_types::{Address, Domain};
+use libmox_types::{Address, Domain, MailboxName, SpecialUse};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,6 +132,70 @@ pub struct StoreConfig {
     pub quota: Option<u64>,
     /// Failed logins of one address class a minute.
     pub login_failures_per_minute: u64,
+    /// Mailboxes of a new account.
+    pub initial_mailboxes: InitialMailboxes,
+}
+
+/// `[store.initial-mailboxes]`: what a new account has besides Inbox (row ST-18).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitialMailboxes {
+    /// With a role each.
+    pub special: Vec<(SpecialUse, MailboxName)>,
+    /// Without.
+    pub regular: Vec<MailboxName>,
+}
+
+/// Roles, the keys that name their mailboxes, and the names where none are given.
+const ROLES: [(SpecialUse, &str, &str); 5] = [
+    (SpecialUse::Sent, "sent", "Sent"),
+    (SpecialUse::Archive, "archive", "Archive"),
+    (SpecialUse::Trash, "trash", "Trash"),
+    (SpecialUse::Drafts, "drafts", "Drafts"),
+    (SpecialUse::Junk, "junk", "Junk"),
+];
+
+impl Default for InitialMailboxes {
+    fn default() -> Self {
+        let special =
+            ROLES.iter().filter_map(|(role, _, name)| Some((*role, MailboxName::parse(name).ok()?)));
+        Self { special: special.collect(), regular: Vec::new() }
+    }
+}
+
+impl InitialMailboxes {
+    /// The section, or the older list of names, of which some are those of roles.
+    fn read(s: &mut Section<'_>) -> Self {
+        let old = s.texts("default-mailboxes", MailboxName::parse);
+        let (mut new, mut given) = (Self { special: Vec::new(), regular: Vec::new() }, false);
+        s.section("initial-mailboxes", |s| {
+            for (role, name) in [
+                (SpecialUse::Sent, s.text("sent", MailboxName::parse)),
+                (SpecialUse::Archive, s.text("archive", MailboxName::parse)),
+                (SpecialUse::Trash, s.text("trash", MailboxName::parse)),
+                (SpecialUse::Drafts, s.text("drafts", MailboxName::parse)),
+                (SpecialUse::Junk, s.text("junk", MailboxName::parse)),
+            ] {
+                given |= name.is_some();
+                new.special.extend(name.map(|name| (role, name)));
+            }
+            let regular = s.texts("regular", MailboxName::parse);
+            given |= regular.is_some();
+            new.regular = regular.unwrap_or_default();
+        });
+        if old.is_some() && given {
+            s.mistake("store: initial-mailboxes replaces default-mailboxes; only one of the two");
+        }
+        match old {
+            Some(names) => {
+                let role = |name: &MailboxName| ROLES.iter().find(|(_, _, text)| *text == name.as_str());
+                let special = names.iter().filter_map(|name| Some((role(name)?.0, name.clone()))).collect();
+                let regular = names.into_iter().filter(|name| role(name).is_none()).collect();
+                Self { special, regular }
+            }
+            None if given => new,
+            None => Self::default(),
+        }
+    }
 }
 
 impl Static {
@@ -203,6 +267,7 @@ fn build(root: &mut Section<'_>) -> Static {
             cache: s.bytes("cache", 64 * MIB, MIB..=16_384 * MIB),
             quota: s.optional_bytes("quota", MIB..=u64::MAX >> 1),
             login_failures_per_minute: s.number("login-failures-per-minute", 10, 1..=1_000_000),
+            initial_mailboxes: InitialMailboxes::read(s),
         }),
     }
 }

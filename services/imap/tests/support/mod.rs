@@ -48,6 +48,7 @@ fn directory() -> Directory {
             postmaster: Some("jane".into()),
             quota: None,
             login_failures_per_minute: 10,
+            initial: Default::default(),
         },
         [(domain, DomainRules::default())].into(),
         accounts.into(),

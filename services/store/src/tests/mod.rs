@@ -14,6 +14,7 @@ mod outgoing;
 mod power;
 mod receiving;
 mod rejects;
+mod rows;
 mod soak;
 mod tables;
 mod threads;
@@ -185,15 +186,22 @@ impl World {
         let mailbox = client.ask(MailboxStatus { session, name: name(mailbox) }).await.unwrap().id;
         // From memory and from the index: the same, but for what is only there.
         let want = Want { structure: true, preview: true };
-        let whole = self.list_of(client, session, mailbox, want).await;
-        let plain = self.list_of(client, session, mailbox, Want::default()).await;
         let bare = |record: &MessageRecord| MessageRecord {
             structure: Vec::new(),
             preview: String::new(),
             ..record.clone()
         };
-        assert_eq!(plain, whole.iter().map(bare).collect::<Vec<_>>());
-        whole
+        let mut whole = self.list_of(client, session, mailbox, want).await;
+        loop {
+            let plain = self.list_of(client, session, mailbox, Want::default()).await;
+            if plain == whole.iter().map(bare).collect::<Vec<_>>() {
+                return whole;
+            }
+            // Something in the background may have changed a message in between.
+            let again = self.list_of(client, session, mailbox, want).await;
+            assert!(again != whole, "memory and index differ");
+            whole = again;
+        }
     }
 
     async fn list_of(
