@@ -23,6 +23,11 @@ pub const INLINE_BYTES: u64 = 64 << 10;
 /// Changes that may be computed but unanswered at one time, over all accounts.
 pub const CHANGES_IN_FLIGHT: usize = 4096;
 
+/// How long the folder may still be locked by one that is ending before it counts as in use.
+pub const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks at such a lock.
+pub const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Message files in one directory.
 pub const FILES_PER_DIRECTORY: u64 = 8192;
 

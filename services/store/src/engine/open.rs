@@ -20,7 +20,7 @@ use rustix::fs::FlockOperation;
 use super::files::{FileName, Files};
 use super::index::{Batch, Index, IndexError};
 use super::journal::{self, Journal, JournalError};
-use super::limits::Options;
+use super::limits::{LOCK_PAUSE, LOCK_WAIT, Options};
 use super::snapshot::{self, Snapshot, SnapshotError};
 use super::state::State;
 
@@ -220,7 +220,11 @@ fn kept(
     state.clean = false;
     state.boot.clone_from(&options.boot);
     state.write(index_dir).map_err(fault(index_dir))?;
-    let opened = Index::open(&dir, options.cache_bytes).and_then(|index| Ok((index.position()?, index)));
+    let opened = patiently(
+        || Index::open(&dir, options.cache_bytes),
+        |opened| opened.as_ref().is_err_and(IndexError::is_locked),
+    );
+    let opened = opened.and_then(|index| Ok((index.position()?, index)));
     match opened {
         // A closed index is exactly at the end; sled may also come up with less than it was given.
         Ok((Some(position), index)) if !before.clean || position == before.files => {
@@ -246,10 +250,26 @@ fn kept(
     }
 }
 
+/// Tries again for a moment: whoever is just ending, or has forked and not executed yet, still holds a lock.
+fn patiently<T>(attempt: impl Fn() -> T, is_locked: impl Fn(&T) -> bool) -> T {
+    let until = std::time::Instant::now() + LOCK_WAIT;
+    loop {
+        let outcome = attempt();
+        if !is_locked(&outcome) || std::time::Instant::now() >= until {
+            return outcome;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+}
+
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(fault(&path))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let taken = patiently(
+        || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive),
+        |taken| *taken == Err(rustix::io::Errno::WOULDBLOCK),
+    );
+    match taken {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(dir.to_owned())),
         Err(error) => Err(OpenError::Io { path, source: error.into() }),
