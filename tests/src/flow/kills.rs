@@ -161,6 +161,6 @@ fn a_restarted_store_is_not_noticed_by_who_sends() {
     });
     let mut imap = instance.imap(0).unwrap();
     let there = imap.select("INBOX").unwrap();
-    assert_eq!(there as usize, sent.load(Ordering::Relaxed), "each is there once");
+    assert_eq!(there, sent.load(Ordering::Relaxed), "each is there once");
     instance.check();
 }
