@@ -297,7 +297,8 @@ async fn send<C: Contract>(
     if connection.out.send(frame).await.is_err() {
         // Not sent, so not seen.
         connection.waiting().remove(&id);
-        connection.end();
+        // What others wait for may have come already: that is for the reading half to find.
+        connection.dead.store(true, Ordering::Release);
         return Err(CallError::Unreachable(io::ErrorKind::ConnectionReset.into()));
     }
     Ok(id)
