@@ -4,9 +4,9 @@ use libmox_ipc::{Answer, Refusal, Service};
 use libmox_sasl::scram::{self, Hash, Verifier};
 use libmox_sasl::{Secret, prepare_password};
 use libmox_store::{
-    Body, BodyId, Deliver, Delivered, Fault, LoginOutcome, QueueAdd, RecipientPath, RecipientStatus, Reply,
-    Report, Request, Role, ScramChallenge, ScramHash, SessionId, SignedIn, Store, StoreContract, Stored,
-    Together,
+    Analysis, Body, BodyId, Decision, Deliver, Delivered, Fault, LoginOutcome, QueueAdd, RecipientPath,
+    RecipientStatus, Reply, Report, Request, Role, ScramChallenge, ScramHash, SessionId, SignedIn, Store,
+    StoreContract, Stored, Together,
 };
 use libmox_types::{AccountId, Address, MsgId, QueueId, ReversePath};
 use std::collections::HashMap;
@@ -167,6 +167,13 @@ impl State {
                 };
                 let status = self.recipients.get(&name).cloned();
                 Reply::CheckRecipient(status.unwrap_or(RecipientStatus::Foreign))
+            }
+            Request::Analyze(ask) => {
+                self.refusal()?;
+                let accept =
+                    Analysis { decision: Decision::Accept, reason: "no objection".into(), destined: None };
+                let analyses = ask.recipients.iter().map(|_| accept.clone()).collect();
+                Reply::Analyze(analyses)
             }
             Request::Deliver(deliver) => {
                 self.refusal()?;

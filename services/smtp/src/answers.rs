@@ -1,7 +1,8 @@
 //! Asks the store and the verifier on behalf of one session.
 
 use crate::report::{self, Failed, Why};
-use crate::{events, policy};
+use crate::{events, header, policy};
+use aws_lc_rs::digest::{Context, SHA256};
 use libmox_ipc::Verb;
 use libmox_message::Parser;
 use libmox_message::received::{self, Received, With};
@@ -14,8 +15,8 @@ use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
-    Body, CheckRecipient, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, Fault, RecipientPath, Store,
-    StoreContract, StoreError, Together, Verdict,
+    Analysis, Analyze, Body, CheckRecipient, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, Fault,
+    HEADER_OCTETS, RecipientPath, Store, StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Cid, LocalPart, ReversePath, Timestamp};
 use libmox_verify::{Shape, Spf, Verified, Verifier, Verify};
@@ -36,14 +37,20 @@ pub(crate) struct Answers {
 /// Tries to deliver to several: one for each time that somebody turned out not to have it.
 const TRIES: usize = 3;
 
-/// Parses here only where nobody else does.
-pub(crate) struct MaybeParser(Option<Parser>);
+/// Looks at a message as it comes in.
+pub(crate) struct Look {
+    /// Parses here only where nobody else does.
+    parser: Option<Parser>,
+    /// Names the content, so that a reject is kept once.
+    digest: Context,
+}
 
-impl Tap for MaybeParser {
+impl Tap for Look {
     fn feed(&mut self, bytes: &[u8]) {
-        if let Some(parser) = &mut self.0 {
+        if let Some(parser) = &mut self.parser {
             parser.feed(bytes);
         }
+        self.digest.update(bytes);
     }
 }
 
@@ -62,10 +69,10 @@ impl Answers {
         &self,
         session: &Session,
         transaction: &Transaction,
-        taken: &mut Taken<MaybeParser>,
+        taken: &mut Taken<Look>,
         now: Timestamp,
     ) -> Result<Verified, Reply> {
-        if let Some(parser) = taken.tap.0.take() {
+        if let Some(parser) = taken.tap.parser.take() {
             let found = parser.finish();
             return Ok(Verified {
                 facts: Facts::from(&found),
@@ -142,7 +149,7 @@ impl Answers {
         wire: &Wire,
         session: &Session,
         transaction: &Transaction,
-        mut taken: Taken<MaybeParser>,
+        mut taken: Taken<Look>,
     ) -> Reply {
         let now = clock::now();
         let verified = match self.examine(session, transaction, &mut taken, now).await {
@@ -161,12 +168,23 @@ impl Answers {
                 _ => known.push(&recipient.rcpt.to),
             }
         }
+        let analyses = match self.analyze(transaction, &known, &verified, &taken, now).await {
+            Ok(analyses) => analyses,
+            Err(error) => {
+                if error.fault().is_none() {
+                    events::unavailable(self.cid, "mox-store", &error);
+                }
+                return self.refuse(transaction, store_refusal(&error), &events::reason(&error));
+            }
+        };
         let recipients = known
             .iter()
-            .map(|to| DeliverTo {
+            .zip(analyses)
+            .map(|(to, analysis)| DeliverTo {
                 recipient: path_of(to),
                 prefix: self.prefix(wire, session, transaction, &verified, to, now),
-                destined: None,
+                // Whatever else it said, the delivery says again.
+                destined: analysis.destined,
             })
             .collect();
         let size = taken.size.0;
@@ -207,10 +225,43 @@ impl Answers {
         }
     }
 
+    /// Where the message goes in each account, by its rules and what is known of the sender.
+    async fn analyze(
+        &self,
+        transaction: &Transaction,
+        known: &[&RcptPath],
+        verified: &Verified,
+        taken: &Taken<Look>,
+        now: Timestamp,
+    ) -> Result<Vec<Analysis>, StoreError> {
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let front = taken.front(HEADER_OCTETS).unwrap_or_default();
+        let mut content = [0; 32];
+        content.copy_from_slice(taken.tap.digest.clone().finish().as_ref());
+        // The store has no use for the structure here.
+        let facts = Facts { structure: Vec::new(), ..verified.facts.clone() };
+        let question = Analyze {
+            cid: self.cid,
+            received: now,
+            remote_ip: self.ip,
+            mail_from: transaction.from.clone(),
+            size: taken.size,
+            content,
+            facts,
+            verdict: verified.verdict.clone(),
+            headers: header::fields(&front),
+            refused: None,
+            recipients: known.iter().map(|to| path_of(to)).collect(),
+        };
+        self.store.repeat(question).await
+    }
+
     /// Hands a delivery in, once: a store that restarts, or dies, in the middle of it is not the sender's business.
     async fn hand_in<V: Verb<StoreContract>>(
         &self,
-        taken: &mut Taken<MaybeParser>,
+        taken: &mut Taken<Look>,
         deliver: Deliver,
         verb: impl Fn(Deliver) -> V,
     ) -> Result<V::Reply, StoreError> {
@@ -243,7 +294,7 @@ impl Answers {
         mut deliver: Deliver,
         mut known: Vec<&RcptPath>,
         mut failed: Vec<Failed>,
-        taken: &mut Taken<MaybeParser>,
+        taken: &mut Taken<Look>,
         now: Timestamp,
     ) -> Result<(Reply, String), StoreError> {
         for _ in 0..TRIES {
@@ -296,7 +347,7 @@ impl Answers {
         &self,
         deliver: &Deliver,
         failed: &[Failed],
-        taken: &Taken<MaybeParser>,
+        taken: &Taken<Look>,
         now: Timestamp,
     ) -> Option<libmox_store::Report> {
         let id = &deliver.facts.message_id;
@@ -334,7 +385,7 @@ impl Answers {
 }
 
 impl Policy for Answers {
-    type Tap = MaybeParser;
+    type Tap = Look;
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
         let local = from.address().map(|address| &address.local);
@@ -369,8 +420,8 @@ impl Policy for Answers {
         }
     }
 
-    fn tap(&mut self) -> MaybeParser {
-        MaybeParser((!self.config.smtp.verify).then(Parser::new))
+    fn tap(&mut self) -> Look {
+        Look { parser: (!self.config.smtp.verify).then(Parser::new), digest: Context::new(&SHA256) }
     }
 
     async fn ask_message(
@@ -378,7 +429,7 @@ impl Policy for Answers {
         wire: &Wire,
         session: &Session,
         transaction: &Transaction,
-        taken: Taken<MaybeParser>,
+        taken: Taken<Look>,
     ) -> Reply {
         if self.config.localserve {
             for recipient in &transaction.recipients {

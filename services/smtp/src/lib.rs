@@ -7,6 +7,7 @@
 
 mod answers;
 mod events;
+mod header;
 mod policy;
 mod report;
 

@@ -7,6 +7,7 @@ mod life;
 mod local;
 mod mail;
 mod operate;
+mod rules;
 
 use mox_testkit::{Instance, wait_for};
 use std::time::Duration;
