@@ -4,9 +4,9 @@
 
 use super::reader::Section;
 use libmox_types::{Domain, MailboxName};
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 
-/// A regular expression. Matching takes time linear in the text.
+/// A regular expression, without classes of Unicode. Matching takes time linear in the text.
 #[derive(Debug, Clone)]
 pub struct Pattern(Regex);
 
