@@ -58,7 +58,15 @@ impl Writer<'_> {
 
     fn rejects_of(&self, message_id: &str) -> Result<Vec<MsgId>, Fault> {
         let mut rejects = Vec::new();
-        if message_id.is_empty() {
+        // Most accounts have none, and this is asked at each delivery.
+        let mut any = false;
+        keys::below(&keys::rejects(self.id), |range| {
+            self.tx.visit(range, |_, _| {
+                any = true;
+                ControlFlow::Break(())
+            })
+        })?;
+        if message_id.is_empty() || !any {
             return Ok(rejects);
         }
         let mut ids = Vec::new();
