@@ -154,7 +154,7 @@ def rpm_removal_keeps_mail(w):
     assert "Mail in /var/lib/mox stay" in out and not COMPLAINTS.search(out), out
     assert host.run("ls /var/lib/mox/accounts").strip(), "removal deleted mail"
     assert host.run("ls /var/lib/mox-keys/dkim").strip(), "removal deleted keys"
-    assert host.run("ls /etc/mox").split() == ["domains.toml", "mox.toml"], "removal deleted configuration"
+    assert host.run("ls /etc/mox").split() == ["domains.toml", "mox.toml", "quickstart.log"], "removal deleted configuration"
     assert host.run("ss -Hltn").strip() == "" and host.run("pgrep mox- || true").strip() == ""
     assert host.run("find /usr -name '*mox*' -not -path '*/doc/*'").strip() == "", "removal leaves files"
 
