@@ -30,6 +30,10 @@ pub const PART_DEPTH: usize = 100;
 pub const PATTERN: usize = 1_000;
 /// Patterns in one LIST.
 pub const PATTERNS: usize = 100;
+/// Pairs of numbers and uids in QRESYNC. RFC 7162 §3.2.5.2 has clients send few.
+pub const MATCHED: u64 = 10_000;
+/// Entries of METADATA in one command.
+pub const ENTRIES: usize = 1_000;
 /// Messages in one APPEND. RFC 3502 names no limit; each holds a staged file until the last arrived.
 pub const APPEND_MESSAGES: u32 = 100;
 /// Octets of one appended message unless the service says otherwise.

@@ -259,6 +259,16 @@ impl View {
         self.dirty.subtract(uids);
     }
 
+    /// The keywords of what is to be told.
+    #[must_use]
+    pub fn pending_keywords(&self) -> Vec<Keyword> {
+        let mut all: Vec<Keyword> =
+            self.flags.values().flat_map(|new| new.keywords.iter().cloned()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Whether there is anything to tell, given what may be told.
     #[must_use]
     pub fn has_news(&self, expunges: Expunges) -> bool {
@@ -274,7 +284,7 @@ impl View {
             Expunges::Held => {}
             Expunges::Vanished => {
                 let gone = std::mem::take(&mut self.gone);
-                response::vanished(out, &gone);
+                response::vanished(out, response::Earlier::No, &gone);
                 self.remove(&gone);
             }
             Expunges::Told => {

@@ -108,6 +108,8 @@ libmox_ipc::verbs! {
     BackupProgress => Progress,
     Repair => Vec<String>,
     Acknowledge => (),
+    VanishedSince => Vanished,
+    Replace => Placed,
 }
 
 #[cfg(test)]

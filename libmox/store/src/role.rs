@@ -105,7 +105,7 @@ impl Role {
             | R::Backup(_)
             | R::BackupProgress(_)
             | R::Repair(_) => self == Self::Admin,
-            R::Acknowledge(_) => self == Self::Imap,
+            R::Acknowledge(_) | R::VanishedSince(_) | R::Replace(_) => self == Self::Imap,
         }
     }
 }

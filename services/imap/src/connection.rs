@@ -5,19 +5,20 @@
 //! [`limits::WRITE_WAIT`] is dropped.
 
 use crate::append::Appending;
+use crate::deflate::Deflate;
 use crate::error::Failure;
 use crate::events;
 use crate::messages::GONE;
 use crate::watch::{OwnFlags, Taken, Watching, uids};
 use crate::{Shared, Start};
-use libmox_imap::command::By;
+use libmox_imap::command::{AppendTo, By};
 use libmox_imap::response::{self, Code, Status, continuation};
 use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told, limits};
 use libmox_sasl::{Bindings, Mechanism};
 use libmox_service::clock::new_cid;
 use libmox_service::net::Full;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_store::{MailboxStatus, MessageList, Request, SessionId, SignOut, Want};
+use libmox_store::{MailboxStatus, MessageList, MessageRecord, Request, SessionId, SignOut, Want};
 use libmox_types::{Cid, UidSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -260,6 +261,11 @@ impl Connection {
                 Box::pin(self.start_tls()).await?;
                 Ok(false)
             }
+            Step::StartDeflate => {
+                self.flush().await?;
+                self.wire.start_coding(Box::new(Deflate::new()));
+                Ok(false)
+            }
             Step::Ask(ask) => {
                 let closing = Box::pin(self.carry_out(ask)).await?;
                 if self.wire.buffered().is_empty() {
@@ -310,7 +316,7 @@ impl Connection {
             Ask::Login { user, password } => return self.login(&user, &password).await,
             Ask::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
             Ask::Idle => return self.idle().await,
-            Ask::Select { mailbox, access, params: _ } => self.select(mailbox, access).await,
+            Ask::Select { mailbox, access, params } => Box::pin(self.select(mailbox, access, &params)).await,
             Ask::Create(mailbox, uses) => self.create(mailbox, uses).await,
             Ask::Delete(mailbox) => self.delete(mailbox).await,
             Ask::Rename(from, to) => self.rename(from, to).await,
@@ -318,11 +324,18 @@ impl Connection {
             Ask::List(list) => self.list(&list).await,
             Ask::Lsub(reference, pattern) => self.lsub(&reference, &pattern).await,
             Ask::Status(mailbox, items) => self.status(mailbox, items).await,
+            Ask::GetMetadata(get) => self.get_metadata(&get).await,
+            Ask::SetMetadata(mailbox, entries) => self.set_metadata(mailbox, entries).await,
+            Ask::Quota(root) => self.quota(&root).await,
+            Ask::QuotaRoot(mailbox) => self.quota_root(mailbox).await,
             Ask::Poll => self.poll().await,
             Ask::Expunge(uids) => self.expunge(uids).await,
             Ask::CloseExpunge(mailbox) => self.close_expunge(mailbox).await,
             Ask::Search { by, returns, key } => Box::pin(self.search(by, returns, key)).await,
-            Ask::Fetch { uids, items, changed_since, sets_seen, by, missing } => {
+            Ask::Fetch { uids, items, changed_since, vanished, sets_seen, by, missing } => {
+                if let (Some(named), Some(since)) = (&vanished, changed_since) {
+                    Box::pin(self.write_vanished(named, since)).await?;
+                }
                 // By uid, and where only what changed is wanted, it is no surprise to get fewer.
                 let strict = by == By::Seq && changed_since.is_none();
                 Box::pin(self.fetch(uids, &items, changed_since, sets_seen, strict)).await.and_then(|done| {
@@ -385,20 +398,25 @@ impl Connection {
             want: Want::default(),
         };
         let mut items = self.shared.store.stream(Request::MessageList(list)).await?;
-        let condstore = self.session.enabled().condstore;
         while let Some(item) = items.next().await {
             let libmox_store::Item::Messages(records) = item? else { continue };
             for record in records {
-                let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
-                if let Some(number) = number {
-                    let mod_seq = condstore.then_some(record.mod_seq);
-                    let out = self.wire.output();
-                    response::fetch_flags(out, number, record.uid, record.flags, &record.keywords, mod_seq);
-                }
+                self.write_flags_of(&record);
             }
             self.pump().await?;
         }
         Ok(())
+    }
+
+    /// One line with the flags of a message, if the client counts it.
+    pub(crate) fn write_flags_of(&mut self, record: &MessageRecord) {
+        let condstore = self.session.enabled().condstore;
+        let Self { wire, session, .. } = self;
+        let Some(selected) = session.mailbox_mut() else { return };
+        let Some(number) = selected.view.number(record.uid) else { return };
+        let (mod_seq, out) = (condstore.then_some(record.mod_seq), wire.output());
+        selected.announce(&record.keywords, out);
+        response::fetch_flags(out, number, record.uid, record.flags, &record.keywords, mod_seq);
     }
 
     /// The account's session at the store.
@@ -547,7 +565,7 @@ enum Owned {
     Continue,
     Command(libmox_imap::Tag, libmox_imap::Command),
     Fault(Option<libmox_imap::Tag>, libmox_imap::Fault),
-    Message(libmox_imap::Tag, Option<libmox_types::MailboxName>, libmox_imap::command::AppendMessage),
+    Message(libmox_imap::Tag, Option<AppendTo>, libmox_imap::command::AppendMessage),
     MessageEnd,
     AppendEnd,
     LineOf(Vec<u8>),

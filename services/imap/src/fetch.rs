@@ -95,6 +95,11 @@ impl Connection {
         {
             return Err(Failure::no(Code::UnknownCte, "unknown transfer encoding"));
         }
+        if items.contains(&FetchItem::Flags)
+            && let Some(selected) = self.session.mailbox_mut()
+        {
+            selected.announce(&record.keywords, self.wire.output());
+        }
         write_to(self.wire.output(), format_args!("* {number} FETCH ("));
         for (at, item) in items.iter().enumerate() {
             let out = self.wire.output();
@@ -114,6 +119,9 @@ impl Connection {
                 },
                 (FetchItem::Preview, ..) => response::string(out, record.preview.as_bytes(), dialect),
                 (FetchItem::EmailId, ..) => write_to(out, format_args!("(M{})", record.id)),
+                (FetchItem::ThreadId, ..) if record.thread.0 > 0 => {
+                    write_to(out, format_args!("(T{})", record.thread));
+                }
                 (FetchItem::Envelope, Some(structure), _) => {
                     structure::envelope(out, structure.envelope(), dialect);
                 }

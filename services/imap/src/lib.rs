@@ -9,12 +9,15 @@
 mod append;
 mod connection;
 mod content;
+mod deflate;
 mod error;
 mod events;
 mod fetch;
 mod login;
 mod mailboxes;
 mod messages;
+mod metadata;
+mod resync;
 mod search;
 mod text;
 mod watch;

@@ -128,6 +128,12 @@ impl Connection {
         if take {
             // RFC 6851 §4.3: before the first EXPUNGE.
             response::untagged(self.wire.output(), Status::Ok, Some(&code), "moved");
+            // RFC 6851 §4.4: as after EXPUNGE.
+            if self.session.enabled().qresync
+                && let Some(selected) = self.session.mailbox()
+            {
+                return Ok(Done::with(Code::HighestModSeq(selected.mod_seq)));
+            }
             return Ok(Done::OK);
         }
         Ok(Done::with(code))

@@ -8,15 +8,15 @@ use crate::content::{Content, known_structure};
 use crate::error::Failure;
 use crate::fetch::Decoding;
 use crate::text::{Scan, Term};
-use libmox_imap::Date;
 use libmox_imap::command::{By, EnvelopeField, SearchKey, SearchReturn};
 use libmox_imap::response::Code;
+use libmox_imap::{Date, FoundModSeqs};
 use libmox_message::transfer::Decoder;
 use libmox_message::words::{charset_named, decode_words};
 use libmox_message::{Envelope, Part, Structure, params};
 use libmox_service::clock;
 use libmox_store::{Item, MessageList, MessageRecord, Request, Want};
-use libmox_types::{ModSeq, Timestamp, UidSet};
+use libmox_types::{Timestamp, UidSet};
 
 /// Octets of a header that are searched.
 const HEADER: u64 = 1024 * 1024;
@@ -46,7 +46,7 @@ impl Connection {
         let mut uids = selected.view.present();
         narrow(&key, &mut uids);
         let mut found = UidSet::new();
-        let mut highest = ModSeq(0);
+        let mut mod_seqs = FoundModSeqs::default();
         let tells_mod_seq = key.any(&mut |key| matches!(key, SearchKey::ModSeq(_)));
         if is_sets_only(&key) {
             found = uids;
@@ -78,13 +78,13 @@ impl Connection {
                     };
                     if verdict {
                         found.insert(record.uid);
-                        highest = highest.max(record.mod_seq);
+                        mod_seqs.note(record.mod_seq);
                     }
                 }
             }
         }
-        let mod_seq = tells_mod_seq.then_some(highest);
-        self.session.found(by, returns, &found, mod_seq, self.wire.output());
+        let mod_seqs = tells_mod_seq.then_some(mod_seqs);
+        self.session.found(by, returns, &found, mod_seqs, self.wire.output());
         Ok(Done::OK)
     }
 }
@@ -192,6 +192,8 @@ impl Facts<'_> {
             SearchKey::Larger(size) => record.size.0 > *size,
             SearchKey::Smaller(size) => record.size.0 < *size,
             SearchKey::Among(uids) => uids.contains(record.uid),
+            SearchKey::EmailId(id) => *id == format!("M{}", record.id),
+            SearchKey::ThreadId(id) => record.thread.0 > 0 && *id == format!("T{}", record.thread),
             SearchKey::ModSeq(mod_seq) => record.mod_seq >= *mod_seq,
             SearchKey::SentBefore(day) => self.sent()?.is_some_and(|sent| sent < *day),
             SearchKey::SentOn(day) => self.sent()?.is_some_and(|sent| sent == *day),

@@ -183,6 +183,14 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             store.accounts.live(session.account).hub.acknowledge(session.id, request.change);
             plain(Reply::Acknowledge(()))
         }
+        R::Replace(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::Replace(store.replace(peer, &session, request).await?))
+        }
+        R::VanishedSince(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::VanishedSince(store.vanished_since(&session, &request)?))
+        }
         // These are answered by the caller of this function.
         R::Backup(_)
         | R::Watch(_)

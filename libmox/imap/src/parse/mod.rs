@@ -8,6 +8,7 @@ mod append;
 mod fetch;
 mod lex;
 mod list;
+mod metadata;
 mod search;
 
 pub(crate) use append::{AppendHead, append_continues, append_head};
@@ -126,6 +127,17 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
             c.space()?;
             Command::Status { mailbox, items: status_items(c)? }
         }
+        "GETMETADATA" => metadata::get(c)?,
+        "SETMETADATA" => metadata::set(c)?,
+        "COMPRESS" => {
+            c.space()?;
+            Command::Compress(c.keyword()?)
+        }
+        "GETQUOTA" => {
+            c.space()?;
+            Command::GetQuota(c.astring()?)
+        }
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(c)?),
         "IDLE" => Command::Idle,
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,
@@ -250,8 +262,16 @@ fn resync(c: &mut Cursor<'_>) -> Parsed<Resync> {
             c.open()?;
             let numbers = plain_set(c)?;
             c.space()?;
-            resync.matched = Some((numbers, plain_set(c)?));
+            let uids = plain_set(c)?;
             c.close()?;
+            // RFC 7162 §3.2.5.2.
+            if numbers.count() != uids.count() {
+                return syntax("as many uids as numbers expected");
+            }
+            if numbers.count() > limits::MATCHED {
+                return Err(Fault::TooBig("too many numbers to match"));
+            }
+            resync.matched = Some((numbers, uids));
         }
         c.close()?;
     }

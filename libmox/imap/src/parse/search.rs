@@ -128,6 +128,8 @@ fn key(c: &mut Cursor<'_>, depth: u32, count: &mut u32) -> Parsed<SearchKey> {
             c.space()?;
             SearchKey::Uid(c.seq_set()?)
         }
+        "EMAILID" => SearchKey::EmailId(object_id(c)?),
+        "THREADID" => SearchKey::ThreadId(object_id(c)?),
         "MODSEQ" => {
             c.space()?;
             if c.peek() == Some(b'"') {
@@ -159,6 +161,16 @@ fn key(c: &mut Cursor<'_>, depth: u32, count: &mut u32) -> Parsed<SearchKey> {
 fn text(c: &mut Cursor<'_>) -> Parsed<String> {
     c.space()?;
     c.astring()
+}
+
+/// RFC 8474 §7 `objectid`.
+fn object_id(c: &mut Cursor<'_>) -> Parsed<String> {
+    c.space()?;
+    let id = c.run(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    match String::from_utf8_lossy(id) {
+        id if id.is_empty() || id.len() > 255 => syntax("object id expected"),
+        id => Ok(id.into_owned()),
+    }
 }
 
 fn interval(c: &mut Cursor<'_>) -> Parsed<u32> {

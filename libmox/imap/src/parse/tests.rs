@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::{
-    AppendMessage, EnvelopeField, FetchItem, List, Partial, Peek, SearchKey, SearchReturn, Section,
+    AppendMessage, AppendTo, EnvelopeField, FetchItem, List, Partial, Peek, SearchKey, SearchReturn, Section,
     SectionName, SectionText, Sync,
 };
 use crate::date::Date;
@@ -476,7 +476,11 @@ fn append_heads() {
             AppendHead::Message(mailbox, message) => Some((mailbox, message)),
             _ => None,
         };
-        assert_eq!(got, want.map(|(mailbox, message)| (name(mailbox), message)), "{text:?}");
+        assert_eq!(
+            got,
+            want.map(|(mailbox, message)| (AppendTo { mailbox: name(mailbox), replaces: None }, message)),
+            "{text:?}"
+        );
     }
     let plain = AppendMessage {
         flags: FlagList::default(),

@@ -37,9 +37,10 @@ impl Drop for World {
 
 fn directory() -> Directory {
     let domain: libmox_types::Domain = "example.org".parse().unwrap();
-    let accounts = ["jane", "bob"].map(|name| {
+    // The last one may keep two KiB.
+    let accounts = [("jane", None), ("bob", None), ("tiny", Some(2048))].map(|(name, quota)| {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
-        (name.to_string(), Configured { addresses: vec![address], ..Configured::default() })
+        (name.to_string(), Configured { addresses: vec![address], quota, ..Configured::default() })
     });
     Directory::new(
         1,
@@ -93,7 +94,7 @@ impl World {
         };
         tasks.push(tokio::spawn(async move { mox_imap::serve_with(shared).await.unwrap() }));
         let world = Self { address, dir, context, tasks };
-        for account in ["jane", "bob"] {
+        for account in ["jane", "bob", "tiny"] {
             let verb = AccountSetPassword { account: account.into(), password: PASSWORD.into() };
             world.client(Role::Admin).ask(verb).await.unwrap();
         }
@@ -145,7 +146,7 @@ impl World {
 
 /// The client's side of a connection.
 pub struct Peer {
-    stream: TcpStream,
+    pub stream: TcpStream,
     pub input: Vec<u8>,
 }
 
