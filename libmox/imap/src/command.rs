@@ -5,13 +5,17 @@
 //! Does not know: which command is legal when; that is the session's.
 
 mod fetch;
+mod filter;
 mod list;
 mod metadata;
+mod order;
 mod search;
 
 pub use fetch::{FetchItem, Partial, Peek, Section, SectionName, SectionText};
+pub use filter::MailboxFilter;
 pub use list::{List, StatusItem, StatusItems};
 pub use metadata::{Depth, GetMetadata, MetadataValue};
+pub use order::{SortBy, SortKey, Threading, Window};
 pub use search::{EnvelopeField, SearchKey, SearchReturn};
 
 use crate::seqset::{SeqNumber, SeqSet};
@@ -159,6 +163,37 @@ pub enum Command {
         /// All of it.
         key: SearchKey,
     },
+    /// RFC 5256 §3.
+    Sort {
+        /// How results are named.
+        by: By,
+        /// RETURN, RFC 5267; `None` for the untagged SORT.
+        returns: Option<SearchReturn>,
+        /// The first key first.
+        order: Vec<SortKey>,
+        /// All of it.
+        key: SearchKey,
+    },
+    /// RFC 5256 §3.
+    Thread {
+        /// How results are named.
+        by: By,
+        /// How they are grouped.
+        how: Threading,
+        /// All of it.
+        key: SearchKey,
+    },
+    /// RFC 7377 §2: a search in several mailboxes.
+    Esearch {
+        /// Where.
+        sources: Vec<MailboxFilter>,
+        /// RETURN.
+        returns: SearchReturn,
+        /// All of it.
+        key: SearchKey,
+    },
+    /// RFC 8437.
+    Unauthenticate,
     /// RFC 9051 §6.4.5.
     Fetch {
         /// How the set names messages.
@@ -171,6 +206,8 @@ pub enum Command {
         changed_since: Option<ModSeq>,
         /// RFC 7162 §3.2.6.
         vanished: bool,
+        /// RFC 9394 §3.3: only these of them.
+        window: Option<Window>,
     },
     /// RFC 9051 §6.4.6.
     Store {

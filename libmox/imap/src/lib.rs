@@ -19,7 +19,9 @@ pub mod response;
 pub mod section;
 mod seqset;
 mod session;
+pub mod sort;
 pub mod structure;
+pub mod thread;
 mod utf7;
 mod view;
 

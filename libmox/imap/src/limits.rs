@@ -24,6 +24,8 @@ pub const TAG: usize = 1_000;
 pub const SEARCH_DEPTH: u32 = 50;
 /// Search keys in one command.
 pub const SEARCH_KEYS: u32 = 1_000;
+/// Keys in one SORT; there are fewer kinds.
+pub const SORT_KEYS: usize = 20;
 /// Levels in a body part number; no message has more (RFC 9051 sets none, the message parser does).
 pub const PART_DEPTH: usize = 100;
 /// Octets of a list pattern once decoded.
@@ -51,6 +53,8 @@ pub const FAULTS: u32 = 100;
 /// Failed logins before the connection is closed.
 pub const LOGIN_FAILURES: u32 = 10;
 
+/// How long a command runs before its client is told that it still does. RFC 9585.
+pub const PROGRESS: Duration = Duration::from_secs(10);
 /// Silence allowed before login. Row IM-02.
 pub const WAIT_BEFORE_LOGIN: Duration = Duration::from_secs(30);
 /// Silence allowed after login. RFC 9051 §5.4: at least 30 minutes.

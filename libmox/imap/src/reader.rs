@@ -115,6 +115,13 @@ impl Reader {
         self.literals_total = limits::LITERALS_TOTAL;
     }
 
+    /// As before the login: RFC 8437.
+    pub fn signed_out(&mut self) {
+        self.literal_limit = limits::LITERAL_BEFORE_LOGIN;
+        self.literals_total = limits::LITERALS_TOTAL_BEFORE_LOGIN;
+        self.dialect = Dialect::Utf7;
+    }
+
     /// Octets of one appended message.
     pub fn set_append_limit(&mut self, octets: u64) {
         self.append_limit = octets;

@@ -99,6 +99,10 @@ pub enum Code {
     UidValidity(UidValidity),
     /// Cannot be done now.
     Unavailable,
+    /// RFC 9586: only commands by uid.
+    UidRequired,
+    /// RFC 9585: a command still runs; how far it is, and of how much.
+    InProgress(String, u64, u64),
     /// The transfer encoding cannot be undone.
     UnknownCte,
     /// RFC 3501: the first message not seen, by number.
@@ -142,6 +146,12 @@ impl Code {
             Self::ServerBug => put(out, "SERVERBUG"),
             Self::TooBig => put(out, "TOOBIG"),
             Self::TryCreate => put(out, "TRYCREATE"),
+            Self::UidRequired => put(out, "UIDREQUIRED"),
+            Self::InProgress(tag, done, all) => {
+                put(out, "INPROGRESS (");
+                string(out, tag.as_bytes(), Dialect::Utf7);
+                write_to(out, format_args!(" {done} {all})"));
+            }
             Self::UidNext(uid) => write_to(out, format_args!("UIDNEXT {uid}")),
             Self::UidValidity(validity) => write_to(out, format_args!("UIDVALIDITY {validity}")),
             Self::Unavailable => put(out, "UNAVAILABLE"),
@@ -350,18 +360,41 @@ pub fn vanished(out: &mut Vec<u8>, earlier: Earlier, uids: &UidSet) {
 /// Octets of a line that grows with what it tells. Row IM-25.
 const LINE: usize = 4 * 1024;
 
+/// What the client switched on that changes how messages are told of.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// With modseqs. RFC 7162.
+    pub mod_seq: bool,
+    /// Without numbers. RFC 9586.
+    pub uid_only: bool,
+}
+
+/// `* n FETCH (`, or what stands for it without numbers. RFC 9586.
+pub fn fetch_head(out: &mut Vec<u8>, style: Style, number: u32, uid: Uid) {
+    if style.uid_only {
+        write_to(out, format_args!("* {uid} UIDFETCH ("));
+    } else {
+        write_to(out, format_args!("* {number} FETCH ("));
+    }
+}
+
 /// `* n FETCH (UID u FLAGS (...))`, unasked for. RFC 9051 §7.5.2: the uid is always in.
 pub fn fetch_flags(
     out: &mut Vec<u8>,
+    style: Style,
     number: u32,
     uid: Uid,
     flags: Flags,
     keywords: &[Keyword],
-    mod_seq: Option<ModSeq>,
+    mod_seq: ModSeq,
 ) {
-    write_to(out, format_args!("* {number} FETCH (UID {uid} FLAGS "));
+    fetch_head(out, style, number, uid);
+    if !style.uid_only {
+        write_to(out, format_args!("UID {uid} "));
+    }
+    put(out, "FLAGS ");
     flag_list(out, flags, keywords);
-    if let Some(mod_seq) = mod_seq {
+    if style.mod_seq {
         write_to(out, format_args!(" MODSEQ ({})", mod_seq.0.max(1)));
     }
     out.extend_from_slice(b")\r\n");
@@ -504,7 +537,8 @@ mod tests {
         });
         writes("* 23 FETCH (UID 4827313 FLAGS (\\Seen \\Flagged a) MODSEQ (1))\r\n", |out| {
             let flags = Flags::NONE.with(Flag::Seen).with(Flag::Flagged);
-            fetch_flags(out, 23, Uid(4_827_313), flags, &[Keyword::parse("A").unwrap()], Some(ModSeq(0)));
+            let style = Style { mod_seq: true, uid_only: false };
+            fetch_flags(out, style, 23, Uid(4_827_313), flags, &[Keyword::parse("A").unwrap()], ModSeq(0));
         });
         writes("* VANISHED 3:4\r\n", |out| vanished(out, Earlier::No, &uids));
         writes("", |out| vanished(out, Earlier::Yes, &UidSet::new()));

@@ -15,13 +15,15 @@
 
 mod ask;
 mod capability;
+mod results;
 mod resync;
 mod selected;
 
 pub use ask::{Ask, Offers, Opened};
 pub use capability::Enabled;
+pub use results::FoundModSeqs;
 pub use resync::Removed;
-pub use selected::{FoundModSeqs, Selected};
+pub use selected::Selected;
 
 use crate::command::{Access, AppendTo, By, Command, FetchItem, SearchKey, SearchReturn, StatusItem, Tag};
 use crate::limits;
@@ -75,6 +77,8 @@ pub struct Session {
     faults: u32,
     failures: u32,
     compressed: bool,
+    /// Capabilities that the clients of this account cannot cope with. Row IM-47.
+    disabled: Vec<String>,
     /// Annotations that changed and were not told yet: of the open mailbox, or of the server.
     annotations: BTreeSet<(bool, String)>,
 }
@@ -92,6 +96,7 @@ impl Session {
             faults: 0,
             failures: 0,
             compressed: false,
+            disabled: Vec::new(),
             annotations: BTreeSet::new(),
         }
     }
@@ -111,6 +116,12 @@ impl Session {
     #[must_use]
     pub fn enabled(&self) -> Enabled {
         self.enabled
+    }
+
+    /// How messages are told of.
+    #[must_use]
+    pub fn style(&self) -> response::Style {
+        self.enabled.style()
     }
 
     /// Whether somebody signed in.
@@ -196,6 +207,9 @@ impl Session {
         self.spoke = true;
         let granted = match (&self.state, to.replaces) {
             (State::Authenticated | State::Selected(_), None) => Ok(None),
+            (State::Selected(_), Some((By::Seq, _))) if self.enabled.uid_only => {
+                Err((Status::Bad, Some(Code::UidRequired), "numbers are switched off"))
+            }
             (State::Selected(selected), Some((by, number))) => {
                 let set = SeqSet::Ranges(vec![(number, number)]);
                 match selected.resolve_set(by, &set) {
@@ -314,6 +328,13 @@ impl Session {
                 tagged(out, Some(&tag), Status::Ok, None, "done");
                 return Ok(Step::Done);
             }
+            // RFC 9586: no numbers to match.
+            Command::Select { params, .. }
+                if self.enabled.uid_only && params.qresync.as_ref().is_some_and(|q| q.matched.is_some()) =>
+            {
+                tagged(out, Some(&tag), Status::Bad, Some(&Code::UidRequired), "numbers are switched off");
+                return Ok(Step::Done);
+            }
             // RFC 7162 §3.2.5.
             Command::Select { params, .. } if params.qresync.is_some() && !self.enabled.qresync => {
                 return Err((tag, "QRESYNC is not enabled"));
@@ -357,10 +378,14 @@ impl Session {
                 self.running = Some(Running { tag, expunges: Expunges::Told, idle: true });
                 return Ok(Step::Ask(Ask::Idle));
             }
+            Command::Unauthenticate => Ask::Unauthenticate,
+            Command::Esearch { sources, returns, key } => return self.esearch(tag, sources, returns, key),
             Command::Close
             | Command::Unselect
             | Command::Expunge(_)
             | Command::Search { .. }
+            | Command::Sort { .. }
+            | Command::Thread { .. }
             | Command::Fetch { .. }
             | Command::Store { .. }
             | Command::Copy { .. }
@@ -378,6 +403,10 @@ impl Session {
     ) -> Result<Step, (Tag, &'static str)> {
         let rev2 = self.enabled.rev2;
         let State::Selected(selected) = &self.state else { return Err((tag, "select a mailbox first")) };
+        if self.enabled.uid_only && names_numbers(&command) {
+            tagged(out, Some(&tag), Status::Bad, Some(&Code::UidRequired), "numbers are switched off");
+            return Ok(Step::Done);
+        }
         let read_only = selected.access == Access::ReadOnly;
         let changes = matches!(command, Command::Expunge(_) | Command::Store { .. } | Command::Move { .. });
         if read_only && changes {
@@ -404,6 +433,9 @@ impl Session {
                     expunges = Expunges::Held;
                 }
                 let condstore = key.any(&mut |key| matches!(key, SearchKey::ModSeq(_)));
+                if returns.is_some_and(|returns| returns.partial.is_some() && returns.save && returns.all) {
+                    return Err((tag, "PARTIAL and ALL do not go together"));
+                }
                 let key = selected.resolve(key);
                 // RFC 9051 §6.4.4: the answer of a revision 2 server is ESEARCH.
                 let returns =
@@ -413,18 +445,35 @@ impl Session {
                 }
                 Ask::Search { by, returns, key }
             }
-            Command::Fetch { by, set, items, changed_since, vanished } => {
+            Command::Sort { by, returns, order, key } => {
+                if by == By::Seq {
+                    expunges = Expunges::Held;
+                }
+                Ask::Sort { by, returns, order, key: selected.resolve(key) }
+            }
+            Command::Thread { by, how, key } => {
+                if by == By::Seq {
+                    expunges = Expunges::Held;
+                }
+                Ask::Thread { by, how, key: selected.resolve(key) }
+            }
+            Command::Fetch { by, set, items, changed_since, vanished, window } => {
                 // RFC 7162 §3.2.6.
                 if vanished && !self.enabled.qresync {
                     return Err((tag, "QRESYNC is not enabled"));
                 }
                 let vanished = vanished.then(|| selected.uids_named(&set));
-                let (uids, missing) = match selected.resolve_set(by, &set) {
+                let (mut uids, missing) = match selected.resolve_set(by, &set) {
                     Ok(resolved) => resolved,
                     Err(text) => return Err((tag, text)),
                 };
                 if by == By::Seq {
                     expunges = Expunges::Held;
+                }
+                // RFC 9394 §3.4: first these, of them those that changed.
+                if let Some(window) = window {
+                    let places = window.places(usize::try_from(uids.count()).unwrap_or(usize::MAX));
+                    uids = uids.iter().skip(places.start).take(places.len()).collect();
                 }
                 let sets_seen = !read_only && items.iter().any(FetchItem::sets_seen);
                 if items.contains(&FetchItem::ModSeq) {
@@ -484,7 +533,17 @@ impl Session {
     /// The login succeeded; say so with [`Self::complete`].
     pub fn signed_in(&mut self, disabled: Vec<String>) {
         self.state = State::Authenticated;
-        self.offers.disabled.extend(disabled);
+        self.disabled = disabled;
+    }
+
+    /// RFC 8437 §2: as before the login, but TLS stays. The command is still to be answered.
+    pub fn signed_out(&mut self) {
+        self.state = State::NotAuthenticated;
+        self.enabled = Enabled::default();
+        self.annotations.clear();
+        self.compressed = false;
+        self.disabled.clear();
+        self.faults = 0;
     }
 
     /// The login failed and was answered. Too many end the connection.
@@ -513,12 +572,12 @@ impl Session {
         };
         self.tell_annotations(out);
         let expunges = match expunges {
-            Expunges::Told if self.enabled.qresync => Expunges::Vanished,
+            Expunges::Told if self.enabled.qresync || self.enabled.uid_only => Expunges::Vanished,
             other => other,
         };
-        let with_mod_seq = self.enabled.condstore;
+        let style = self.enabled.style();
         match &mut self.state {
-            State::Selected(selected) => selected.tell(expunges, with_mod_seq, out),
+            State::Selected(selected) => selected.tell(expunges, style, out),
             _ => Told::All,
         }
     }
@@ -565,6 +624,21 @@ impl Session {
         }
         self.complete(Status::Bad, None, "DONE expected", out);
         self.count_fault(out)
+    }
+}
+
+/// Whether a command speaks of messages by number. RFC 9586.
+fn names_numbers(command: &Command) -> bool {
+    let key_does = |key: &SearchKey| key.any(&mut |key| matches!(key, SearchKey::Seq(SeqSet::Ranges(_))));
+    match command {
+        Command::Search { by, key, .. } | Command::Sort { by, key, .. } | Command::Thread { by, key, .. } => {
+            *by == By::Seq || key_does(key)
+        }
+        Command::Fetch { by, .. }
+        | Command::Store { by, .. }
+        | Command::Copy { by, .. }
+        | Command::Move { by, .. } => *by == By::Seq,
+        _ => false,
     }
 }
 

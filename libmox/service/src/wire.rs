@@ -212,6 +212,13 @@ impl Wire {
         self.coded = Some(Box::new(Coded { coding, raw, full: false }));
     }
 
+    /// Octets are as they are again: what came in and was not decoded is not coded.
+    pub fn stop_coding(&mut self) {
+        if let Some(coded) = self.coded.take() {
+            self.input.extend_from_slice(&coded.raw);
+        }
+    }
+
     /// Whether octets are coded.
     #[must_use]
     pub fn is_coded(&self) -> bool {

@@ -38,6 +38,8 @@ pub enum Item {
     Annotations(Vec<Annotation>),
     /// Of [`MailboxList`].
     Mailboxes(Mailboxes),
+    /// Of [`ReferenceList`].
+    References(Vec<MessageReferences>),
 }
 
 libmox_ipc::verbs! {
@@ -110,6 +112,7 @@ libmox_ipc::verbs! {
     Acknowledge => (),
     VanishedSince => Vanished,
     Replace => Placed,
+    ReferenceList => (),
 }
 
 #[cfg(test)]

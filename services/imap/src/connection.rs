@@ -2,7 +2,7 @@
 //!
 //! Between commands nothing is said (RFC 9051 §5.2), but changes are taken in, so that the store never waits for a
 //! silent client. What is written waits in one bounded buffer; a client that does not take it within
-//! [`limits::WRITE_WAIT`] is dropped.
+//! [`crate::Waits::write`] is dropped.
 
 use crate::append::Appending;
 use crate::deflate::Deflate;
@@ -13,7 +13,7 @@ use crate::watch::{OwnFlags, Taken, Watching, uids};
 use crate::{Shared, Start};
 use libmox_imap::command::{AppendTo, By};
 use libmox_imap::response::{self, Code, Status, continuation};
-use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told, limits};
+use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told};
 use libmox_sasl::{Bindings, Mechanism};
 use libmox_service::clock::new_cid;
 use libmox_service::net::Full;
@@ -73,7 +73,6 @@ impl Connection {
             starttls: shared.tls.is_some() && start == Start::Plain,
             passwords: config.imap.allow_plaintext_login,
             mechanisms: mechanisms(&Bindings::default()),
-            disabled: Vec::new(),
             append_limit: config.imap.max_message_size,
         });
         Self {
@@ -150,7 +149,7 @@ impl Connection {
     }
 
     pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
-        Ok(self.wire.flush(limits::WRITE_WAIT).await?)
+        Ok(self.wire.flush(self.shared.waits.write).await?)
     }
 
     /// Sends once enough waits.
@@ -214,6 +213,7 @@ impl Connection {
                             Box::pin(self.watch_anew()).await?;
                         }
                         let step = self.session.on_command(tag, command, self.wire.output());
+                        self.reader.set_dialect(self.session.dialect());
                         if self.session.mailbox().is_none() {
                             self.watching = None;
                         }
@@ -282,7 +282,8 @@ impl Connection {
     async fn wait(&mut self) -> Result<(), Failure> {
         self.flush().await?;
         self.wire.rest();
-        let wait = if self.session.is_signed_in() { limits::WAIT } else { limits::WAIT_BEFORE_LOGIN };
+        let waits = self.shared.waits;
+        let wait = if self.session.is_signed_in() { waits.signed_in } else { waits.before_login };
         let deadline = Instant::now() + wait;
         loop {
             let Self { wire, watching, session, shared, .. } = self;
@@ -307,7 +308,13 @@ impl Connection {
 
     /// Does what the session asks for, and answers. True if the connection is to be closed.
     async fn carry_out(&mut self, ask: Ask) -> Result<bool, Failure> {
-        let kept = matches!(&ask, Ask::Search { returns: Some(returns), .. } if returns.save);
+        let kept = match &ask {
+            Ask::Search { returns, .. } | Ask::Sort { returns, .. } => {
+                returns.is_some_and(|returns| returns.save)
+            }
+            Ask::Esearch { returns, .. } => returns.save,
+            _ => false,
+        };
         let outcome = match ask {
             Ask::Id(pairs) => {
                 self.on_id(&pairs);
@@ -332,6 +339,12 @@ impl Connection {
             Ask::Expunge(uids) => self.expunge(uids).await,
             Ask::CloseExpunge(mailbox) => self.close_expunge(mailbox).await,
             Ask::Search { by, returns, key } => Box::pin(self.search(by, returns, key)).await,
+            Ask::Sort { by, returns, order, key } => Box::pin(self.sort(by, returns, &order, &key)).await,
+            Ask::Thread { by, how, key } => Box::pin(self.thread(by, how, &key)).await,
+            Ask::Esearch { sources, returns, key, elsewhere } => {
+                Box::pin(self.esearch(&sources, returns, &key, &elsewhere)).await
+            }
+            Ask::Unauthenticate => return self.unauthenticate().await.map(|()| false),
             Ask::Fetch { uids, items, changed_since, vanished, sets_seen, by, missing } => {
                 if let (Some(named), Some(since)) = (&vanished, changed_since) {
                     Box::pin(self.write_vanished(named, since)).await?;
@@ -410,13 +423,13 @@ impl Connection {
 
     /// One line with the flags of a message, if the client counts it.
     pub(crate) fn write_flags_of(&mut self, record: &MessageRecord) {
-        let condstore = self.session.enabled().condstore;
         let Self { wire, session, .. } = self;
+        let style = session.style();
         let Some(selected) = session.mailbox_mut() else { return };
         let Some(number) = selected.view.number(record.uid) else { return };
-        let (mod_seq, out) = (condstore.then_some(record.mod_seq), wire.output());
+        let out = wire.output();
         selected.announce(&record.keywords, out);
-        response::fetch_flags(out, number, record.uid, record.flags, &record.keywords, mod_seq);
+        response::fetch_flags(out, style, number, record.uid, record.flags, &record.keywords, record.mod_seq);
     }
 
     /// The account's session at the store.
@@ -449,6 +462,23 @@ impl Connection {
         Ok(())
     }
 
+    /// UNAUTHENTICATE: back to before the login, on the same connection. RFC 8437.
+    async fn unauthenticate(&mut self) -> Result<(), Failure> {
+        self.watching = None;
+        if let Some(session) = self.account.take() {
+            self.shared.store.ask(SignOut(session)).await?;
+        }
+        self.session.signed_out();
+        self.reader.signed_out();
+        self.session.complete(Status::Ok, None, "done", self.wire.output());
+        if self.wire.is_coded() {
+            // RFC 8437 §2: compression ends with this answer.
+            self.flush().await?;
+            self.wire.stop_coding();
+        }
+        Ok(())
+    }
+
     /// NOOP and CHECK: what was committed before they came is told.
     async fn poll(&mut self) -> Result<Done, Failure> {
         let session = self.session_id()?;
@@ -473,7 +503,7 @@ impl Connection {
     /// RFC 2177.
     async fn idle(&mut self) -> Result<bool, Failure> {
         self.reader.expect_line();
-        let deadline = Instant::now() + limits::WAIT;
+        let deadline = Instant::now() + self.shared.waits.signed_in;
         loop {
             self.tell().await?;
             self.flush().await?;
@@ -539,7 +569,7 @@ impl Connection {
     pub(crate) async fn line(&mut self) -> Result<Vec<u8>, Failure> {
         self.reader.expect_line();
         self.flush().await?;
-        let deadline = Instant::now() + limits::WAIT_BEFORE_LOGIN;
+        let deadline = Instant::now() + self.shared.waits.before_login;
         loop {
             let mut input = self.wire.buffered();
             let before = input.len();

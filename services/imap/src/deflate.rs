@@ -15,11 +15,17 @@ const LEVEL: u32 = 3;
 pub(crate) struct Deflate {
     incoming: Decompress,
     outgoing: Compress,
+    /// The peer's stream is over.
+    ended: bool,
 }
 
 impl Deflate {
     pub(crate) fn new() -> Self {
-        Self { incoming: Decompress::new(false), outgoing: Compress::new(Compression::new(LEVEL), false) }
+        Self {
+            incoming: Decompress::new(false),
+            outgoing: Compress::new(Compression::new(LEVEL), false),
+            ended: false,
+        }
     }
 }
 
@@ -30,9 +36,12 @@ impl Coding for Deflate {
         let status = self.incoming.decompress_vec(octets, &mut some, FlushDecompress::Sync);
         out.extend_from_slice(&some);
         match status {
-            // A client never ends its stream before the connection.
-            Ok(Status::StreamEnd) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(Status::Ok | Status::BufError) => {
+            // RFC 8437 §2: a client may end its stream behind UNAUTHENTICATE; nothing comes of what follows it.
+            Ok(Status::StreamEnd) if self.ended && some.is_empty() => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Ok(status) => {
+                self.ended = status == Status::StreamEnd;
                 Ok(usize::try_from(self.incoming.total_in() - before).unwrap_or(usize::MAX))
             }
             Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),

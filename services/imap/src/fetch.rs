@@ -100,7 +100,8 @@ impl Connection {
         {
             selected.announce(&record.keywords, self.wire.output());
         }
-        write_to(self.wire.output(), format_args!("* {number} FETCH ("));
+        let style = self.session.style();
+        response::fetch_head(self.wire.output(), style, number, record.uid);
         for (at, item) in items.iter().enumerate() {
             let out = self.wire.output();
             if at > 0 {

@@ -72,8 +72,15 @@ impl Connection {
 
     pub(crate) async fn rename(&mut self, from: MailboxName, to: MailboxName) -> Result<Done, Failure> {
         let session = self.session_id()?;
-        let changed = self.shared.store.ask(MailboxRename { session, from, to }).await?;
+        let verb = MailboxRename { session, from: from.clone(), to: to.clone() };
+        let changed = self.shared.store.ask(verb).await?;
         self.see_change(changed.change, OwnFlags::Tell).await?;
+        // TR-23: clients of old do not expect it. Inbox stays what it is.
+        if self.session.enabled().rev2 && from != MailboxName::inbox() {
+            let all = self.mailboxes().await?;
+            let dialect = self.session.dialect();
+            list::write_renamed(self.wire.output(), &entries(&all), from.as_str(), to.as_str(), dialect);
+        }
         Ok(Done::OK)
     }
 

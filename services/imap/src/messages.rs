@@ -91,8 +91,9 @@ impl Connection {
                 let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
                 if let Some(number) = number {
                     let (uid, mod_seq) = (record.uid, record.mod_seq.0.max(1));
-                    let line = format_args!("* {number} FETCH (UID {uid} MODSEQ ({mod_seq}))\r\n");
-                    write_to(self.wire.output(), line);
+                    let style = self.session.style();
+                    response::fetch_head(self.wire.output(), style, number, uid);
+                    write_to(self.wire.output(), format_args!("UID {uid} MODSEQ ({mod_seq}))\r\n"));
                 }
             }
             self.pump().await?;

@@ -35,6 +35,10 @@ pub async fn dispatch(
             Ok(session) => store.annotation_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::ReferenceList(request) => match peer.session(request.session) {
+            Ok(session) => store.reference_list(session.account, request, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::QueueWatch(_) => store.queue_watch(answer).await,
         // Not at hand: it can take long, and a store that is told to stop ends it.
         Request::Backup(_) => answer.reply(store.backup(given).await.map(Reply::Backup)).await,
@@ -195,6 +199,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::Backup(_)
         | R::Watch(_)
         | R::MessageList(_)
+        | R::ReferenceList(_)
         | R::QueueWatch(_)
         | R::AnnotationList(_)
         | R::MailboxList(_) => Err(Fault::Internal),

@@ -33,6 +33,7 @@ mod outgoing;
 mod queue;
 mod receive;
 mod records;
+mod references;
 mod rejects;
 mod replace;
 mod retired;

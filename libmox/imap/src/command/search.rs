@@ -2,9 +2,10 @@
 //!
 //! Law: RFC 9051 §6.4.4, RFC 4731, RFC 5182; RFC 5032, RFC 7162 and RFC 8514 for their keys.
 
+use super::Window;
 use crate::date::Date;
 use crate::seqset::SeqSet;
-use libmox_types::{Flag, Keyword, ModSeq, UidSet};
+use libmox_types::{Flag, Keyword, ModSeq, Uid, UidSet};
 
 /// RETURN of SEARCH. RFC 9051 §6.4.4, RFC 4731, RFC 5182.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +20,15 @@ pub struct SearchReturn {
     pub count: bool,
     /// Remember them as `$`.
     pub save: bool,
+    /// Only these places. RFC 9394.
+    pub partial: Option<Window>,
 }
 
 impl SearchReturn {
     /// Whether anything is to be said, and not only remembered.
     #[must_use]
     pub fn says_something(self) -> bool {
-        self.min || self.max || self.all || self.count
+        self.min || self.max || self.all || self.count || self.partial.is_some()
     }
 }
 
@@ -101,6 +104,20 @@ pub enum SearchKey {
 }
 
 impl SearchKey {
+    /// The key in a mailbox that is not open, whose highest uid this is: sets of uids become uids, numbers and `$` name
+    /// nothing there.
+    #[must_use]
+    pub fn resolve_uids(self, last: Uid) -> Self {
+        match self {
+            Self::Uid(set) => Self::Among(set.uids(last).unwrap_or_default()),
+            Self::Seq(_) => Self::Among(UidSet::new()),
+            Self::Not(key) => Self::Not(Box::new(key.resolve_uids(last))),
+            Self::Or(a, b) => Self::Or(Box::new(a.resolve_uids(last)), Box::new(b.resolve_uids(last))),
+            Self::And(keys) => Self::And(keys.into_iter().map(|key| key.resolve_uids(last)).collect()),
+            key => key,
+        }
+    }
+
     /// Whether any key inside satisfies the question.
     pub fn any(&self, question: &mut impl FnMut(&SearchKey) -> bool) -> bool {
         match self {

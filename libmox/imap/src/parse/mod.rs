@@ -9,6 +9,7 @@ mod fetch;
 mod lex;
 mod list;
 mod metadata;
+mod order;
 mod search;
 
 pub(crate) use append::{AppendHead, append_continues, append_head};
@@ -151,6 +152,8 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
                     Command::Expunge(Some(c.seq_set()?))
                 }
                 "SEARCH" => search::search(c, By::Uid)?,
+                "SORT" => order::sort(c, By::Uid)?,
+                "THREAD" => order::thread(c, By::Uid)?,
                 "FETCH" => fetch::fetch(c, By::Uid)?,
                 "STORE" => store(c, By::Uid)?,
                 "COPY" => copy(c, By::Uid)?,
@@ -159,6 +162,10 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
             }
         }
         "SEARCH" => search::search(c, By::Seq)?,
+        "SORT" => order::sort(c, By::Seq)?,
+        "THREAD" => order::thread(c, By::Seq)?,
+        "ESEARCH" => order::esearch(c)?,
+        "UNAUTHENTICATE" => Command::Unauthenticate,
         "FETCH" => fetch::fetch(c, By::Seq)?,
         "STORE" => store(c, By::Seq)?,
         "COPY" => copy(c, By::Seq)?,

@@ -233,6 +233,7 @@ fn fetches(text: &str, items: &[FetchItem]) {
             items: items.to_vec(),
             changed_since: None,
             vanished: false,
+            window: None,
         }),
     );
 }
@@ -340,6 +341,7 @@ fn fetch_items() {
             items: vec![I::Uid, I::Flags, I::ModSeq],
             changed_since: Some(ModSeq(12345)),
             vanished: true,
+            window: None,
         }),
     );
     refuses(&["UID FETCH 1 FLAGS (VANISHED)"]);

@@ -1,8 +1,8 @@
 //! What the session asks of the driver, and what it is told.
 
 use crate::command::{
-    Access, By, FetchItem, FlagChange, GetMetadata, List, MetadataValue, SearchKey, SearchReturn, Secret,
-    SelectParams, StatusItems,
+    Access, By, FetchItem, FlagChange, GetMetadata, List, MailboxFilter, MetadataValue, SearchKey,
+    SearchReturn, Secret, SelectParams, SortKey, StatusItems, Threading,
 };
 use crate::view::View;
 use libmox_types::{Cid, Keyword, MailboxId, MailboxName, ModSeq, SpecialUses, Uid, UidSet, UidValidity};
@@ -74,6 +74,47 @@ pub enum Ask {
         /// Without `$`, `*` and sequence numbers.
         key: SearchKey,
     },
+    /// Find messages and put them in order, then [`Session::sorted`].
+    ///
+    /// [`Session::sorted`]: crate::Session::sorted
+    Sort {
+        /// How results are named.
+        by: By,
+        /// In which form.
+        returns: Option<SearchReturn>,
+        /// The first key first.
+        order: Vec<SortKey>,
+        /// Without `$`, `*` and sequence numbers.
+        key: SearchKey,
+    },
+    /// Find messages and group them, then [`Session::threaded`].
+    ///
+    /// [`Session::threaded`]: crate::Session::threaded
+    Thread {
+        /// How results are named.
+        by: By,
+        /// How they are grouped.
+        how: Threading,
+        /// Without `$`, `*` and sequence numbers.
+        key: SearchKey,
+    },
+    /// Find messages in several mailboxes, and tell of each with [`Session::found_in`].
+    ///
+    /// [`Session::found_in`]: crate::Session::found_in
+    Esearch {
+        /// Where.
+        sources: Vec<MailboxFilter>,
+        /// In which form.
+        returns: SearchReturn,
+        /// For the open mailbox: without `$`, `*` and sequence numbers.
+        key: SearchKey,
+        /// For others: as it came.
+        elsewhere: SearchKey,
+    },
+    /// Give the account back, then [`Session::signed_out`].
+    ///
+    /// [`Session::signed_out`]: crate::Session::signed_out
+    Unauthenticate,
     /// Tell of messages.
     Fetch {
         /// Which.
@@ -130,8 +171,6 @@ pub struct Offers {
     pub passwords: bool,
     /// SASL mechanisms, strongest first.
     pub mechanisms: Vec<&'static str>,
-    /// Capabilities this account's clients cannot cope with. Row IM-47.
-    pub disabled: Vec<String>,
     /// Octets of one appended message.
     pub append_limit: u64,
 }

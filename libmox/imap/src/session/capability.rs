@@ -3,10 +3,10 @@
 //! Law: RFC 9051 §6.1.1 and §7.2.2, RFC 5161; row IM-47.
 
 use super::{Session, State};
-use crate::response::{Code, Status, put, untagged};
+use crate::response::{Code, Status, Style, put, untagged};
 
 /// What works, beside the revisions and how to sign in.
-const CAPABILITIES: [&str; 30] = [
+const CAPABILITIES: [&str; 40] = [
     "LITERAL+",
     "ENABLE",
     "ID",
@@ -33,6 +33,16 @@ const CAPABILITIES: [&str; 30] = [
     "QUOTA=RES-STORAGE",
     "OBJECTID",
     "SAVEDATE",
+    "SORT",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "PARTIAL",
+    "MULTISEARCH",
+    "UIDONLY",
+    "UNAUTHENTICATE",
+    "INPROGRESS",
     "PREVIEW",
     "MULTIAPPEND",
     "REPLACE",
@@ -52,6 +62,14 @@ pub struct Enabled {
     pub qresync: bool,
     /// `METADATA`: changes by others are told.
     pub metadata: bool,
+    /// `UIDONLY`: there are no numbers. RFC 9586.
+    pub uid_only: bool,
+}
+
+impl Enabled {
+    pub(super) fn style(self) -> Style {
+        Style { mod_seq: self.condstore, uid_only: self.uid_only }
+    }
 }
 
 impl Session {
@@ -60,7 +78,7 @@ impl Session {
     pub fn capabilities(&self) -> String {
         let mut list = String::from("IMAP4rev2 IMAP4rev1");
         let mut add = |name: &str| {
-            if !self.offers.disabled.iter().any(|off| off.eq_ignore_ascii_case(name)) {
+            if !self.disabled.iter().any(|off| off.eq_ignore_ascii_case(name)) {
                 list.push(' ');
                 list.push_str(name);
             }
@@ -111,6 +129,11 @@ impl Session {
                 "METADATA" => {
                     self.enabled.metadata = true;
                     "METADATA"
+                }
+                // RFC 9586.
+                "UIDONLY" => {
+                    self.enabled.uid_only = true;
+                    "UIDONLY"
                 }
                 // RFC 5161 §3.1: what we do not know we leave out.
                 _ => continue,

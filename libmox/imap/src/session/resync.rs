@@ -93,7 +93,6 @@ mod tests {
             starttls: false,
             passwords: true,
             mechanisms: vec![],
-            disabled: vec![],
             append_limit: 1,
         });
         session.signed_in(vec![]);

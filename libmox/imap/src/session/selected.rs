@@ -1,11 +1,10 @@
-//! The open mailbox: what SELECT tells of it, what sets mean in it, how results of a search are named.
+//! The open mailbox: what SELECT tells of it, what sets mean in it.
 //!
-//! Law: RFC 9051 §6.3.2, §6.4.4 and §7.3.4; RFC 2180 for messages that are gone; RFC 4731, RFC 5182.
+//! Law: RFC 9051 §6.3.2 and §7.3.4; RFC 2180 for messages that are gone.
 
 use super::{Opened, Session, State};
-use crate::command::{Access, By, SearchKey, SearchReturn};
-use crate::parse::Dialect;
-use crate::response::{self, Code, Status, put, untagged, write_to};
+use crate::command::{Access, By, SearchKey};
+use crate::response::{self, Code, Status, Style, put, untagged};
 use crate::seqset::SeqSet;
 use crate::view::{Expunges, Told, View};
 use libmox_types::{Flags, Keyword, MailboxId, MailboxName, ModSeq, UidSet};
@@ -28,7 +27,7 @@ pub struct Selected {
     /// Keywords the client has seen in FLAGS, sorted.
     keywords: Vec<Keyword>,
     /// `$`
-    saved: UidSet,
+    pub(super) saved: UidSet,
 }
 
 impl Session {
@@ -40,7 +39,8 @@ impl Session {
         response::exists(out, opened.view.exists());
         if !self.enabled.rev2 {
             put(out, "* 0 RECENT\r\n");
-            if let Some(number) = opened.first_unseen.and_then(|uid| opened.view.number(uid)) {
+            let unseen = opened.first_unseen.filter(|_| !self.enabled.uid_only);
+            if let Some(number) = unseen.and_then(|uid| opened.view.number(uid)) {
                 untagged(out, Status::Ok, Some(&Code::Unseen(number)), "first unseen");
             }
         }
@@ -64,104 +64,6 @@ impl Session {
             keywords: opened.keywords,
             saved: UidSet::new(),
         }));
-    }
-
-    /// The result of a search, in uids: writes it in the form asked for, and keeps it where that was asked for.
-    pub fn found(
-        &mut self,
-        by: By,
-        returns: Option<SearchReturn>,
-        uids: &UidSet,
-        mod_seqs: Option<FoundModSeqs>,
-        out: &mut Vec<u8>,
-    ) {
-        let State::Selected(selected) = &mut self.state else { return };
-        let named = match by {
-            By::Uid => uids.clone(),
-            By::Seq => selected.view.numbers_of(uids),
-        };
-        let Some(returns) = returns else {
-            put(out, "* SEARCH");
-            named.iter().for_each(|number| write_to(out, format_args!(" {number}")));
-            if let Some(mod_seqs) = mod_seqs.filter(|_| !named.is_empty()) {
-                write_to(out, format_args!(" (MODSEQ {})", mod_seqs.highest.0.max(1)));
-            }
-            put(out, "\r\n");
-            return;
-        };
-        if returns.save {
-            // RFC 5182 §2.1: with MIN or MAX alone, only those are kept.
-            selected.saved = if returns.all || returns.count || !(returns.min || returns.max) {
-                uids.clone()
-            } else {
-                let first = uids.ranges().next().map(|(low, _)| low).filter(|_| returns.min);
-                first.into_iter().chain(uids.last().filter(|_| returns.max)).collect()
-            };
-            if !returns.says_something() {
-                return;
-            }
-        }
-        put(out, "* ESEARCH (TAG ");
-        let tag = self.running.as_ref().map_or("", |running| running.tag.as_str());
-        response::string(out, tag.as_bytes(), Dialect::Utf7);
-        put(out, ")");
-        if by == By::Uid {
-            put(out, " UID");
-        }
-        if let (Some((low, _)), Some(high)) = (named.ranges().next(), named.last()) {
-            if returns.min {
-                write_to(out, format_args!(" MIN {low}"));
-            }
-            if returns.max {
-                write_to(out, format_args!(" MAX {high}"));
-            }
-            if returns.all {
-                write_to(out, format_args!(" ALL {named}"));
-            }
-        }
-        if returns.count {
-            write_to(out, format_args!(" COUNT {}", named.count()));
-        }
-        if let Some(mod_seqs) = mod_seqs.filter(|_| !named.is_empty()) {
-            write_to(out, format_args!(" MODSEQ {}", mod_seqs.of(returns).0.max(1)));
-        }
-        put(out, "\r\n");
-    }
-
-    /// A search that was to be kept failed. RFC 5182 §2.1: the kept result is empty then.
-    pub fn search_failed(&mut self) {
-        if let State::Selected(selected) = &mut self.state {
-            selected.saved = UidSet::new();
-        }
-    }
-}
-
-/// Modseqs of the messages a search found.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct FoundModSeqs {
-    first: Option<ModSeq>,
-    last: ModSeq,
-    highest: ModSeq,
-}
-
-impl FoundModSeqs {
-    /// Takes in the next one, in the order of the result.
-    pub fn note(&mut self, mod_seq: ModSeq) {
-        self.first = self.first.or(Some(mod_seq));
-        self.last = mod_seq;
-        self.highest = self.highest.max(mod_seq);
-    }
-
-    /// RFC 4731 §3.2: with MIN or MAX alone, that of the message named.
-    fn of(self, returns: SearchReturn) -> ModSeq {
-        let first = self.first.unwrap_or_default();
-        match (returns.min, returns.max) {
-            _ if returns.all || returns.count => self.highest,
-            (true, false) => first,
-            (false, true) => self.last,
-            (true, true) => first.max(self.last),
-            (false, false) => self.highest,
-        }
     }
 }
 
@@ -187,10 +89,10 @@ impl Selected {
     }
 
     /// See [`View::tell`].
-    pub(super) fn tell(&mut self, expunges: Expunges, with_mod_seq: bool, out: &mut Vec<u8>) -> Told {
+    pub(super) fn tell(&mut self, expunges: Expunges, style: Style, out: &mut Vec<u8>) -> Told {
         let keywords = self.view.pending_keywords();
         self.announce(&keywords, out);
-        let told = self.view.tell(expunges, with_mod_seq, out);
+        let told = self.view.tell(expunges, style, out);
         if expunges != Expunges::Held && told != Told::More {
             self.told_mod_seq = self.mod_seq;
         }

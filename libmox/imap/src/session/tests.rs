@@ -12,7 +12,6 @@ fn offers() -> Offers {
         starttls: false,
         passwords: true,
         mechanisms: vec!["SCRAM-SHA-256", "PLAIN"],
-        disabled: vec![],
         append_limit: 1000,
     }
 }

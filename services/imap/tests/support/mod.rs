@@ -8,7 +8,7 @@ use libmox_store::{
     AccountSetPassword, Body, Deliver, DeliverTo, Facts, RecipientPath, Role, Store as Client, Verdict,
 };
 use libmox_types::{Address, Cid, ReversePath, Timestamp};
-use mox_imap::Shared;
+use mox_imap::{Shared, Waits};
 use mox_store::directory::{Configured, Directory, DomainRules, Settings};
 use mox_store::engine::Options;
 use mox_store::{Store, serve_peer};
@@ -62,6 +62,10 @@ impl World {
     }
 
     pub async fn with(settings: &str) -> Self {
+        Self::patient(settings, Waits::default()).await
+    }
+
+    pub async fn patient(settings: &str, waits: Waits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             segment_bytes: 1 << 20,
@@ -91,6 +95,7 @@ impl World {
             context: context.clone(),
             store: Client::new(&dir.path().join(Role::Imap.socket()), "mox-imap"),
             tls: None,
+            waits,
         };
         tasks.push(tokio::spawn(async move { mox_imap::serve_with(shared).await.unwrap() }));
         let world = Self { address, dir, context, tasks };
