@@ -7,9 +7,7 @@ use crate::{Shared, here, limits, mx, report};
 use libmox_service::clock;
 use libmox_smtp::client::{Action, Client, Extensions, Failure, Outcome, TlsWish, Transaction};
 use libmox_smtp::data::Encoder;
-use libmox_store::{
-    AttemptResult, Content, QueueAttempt, QueueEntry, QueueOpen, QueueResult, TlsSupportSet,
-};
+use libmox_store::{AttemptResult, Content, QueueAttempt, QueueEntry, QueueOpen, QueueResult, TlsSupportSet};
 use libmox_types::{Domain, Timestamp};
 use std::io::Read;
 use std::net::SocketAddr;
@@ -253,7 +251,7 @@ async fn converse(
                 client.on_tls()
             }
             Action::Ready => {
-                support = Some(support_of(first, link.tls, client.extensions()));
+                support = Some(support_of(first, link.tls.is_some(), client.extensions()));
                 client.begin(&transaction)
             }
             Action::Body => {
@@ -292,7 +290,9 @@ fn support_of(entry: &QueueEntry, tls: bool, extensions: &Extensions) -> TlsSupp
 
 /// For whoever writes there next; not knowing it costs nobody a delivery.
 async fn remember(shared: &Shared, support: Option<TlsSupportSet>) {
-    let Some(support) = support.filter(|_| shared.context.config().queue.local_target.is_none()) else { return };
+    let Some(support) = support.filter(|_| shared.context.config().queue.local_target.is_none()) else {
+        return;
+    };
     if let Err(error) = shared.store.ask(support).await {
         tracing::debug!(%error, "what the server can do is not recorded");
     }
