@@ -251,7 +251,7 @@ async fn converse(
                 client.on_tls()
             }
             Action::Ready => {
-                support = Some(support_of(first, link.tls, client.extensions()));
+                support = Some(support_of(first, link.tls.is_some(), client.extensions()));
                 client.begin(&transaction)
             }
             Action::Body => {

@@ -601,17 +601,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_staged_by_a_process_that_died_goes_at_the_next_start() {
-        // Row ST-47: not after a week, but at once; nobody else stages here.
-        let dir = tempfile::tempdir().expect("dir");
-        let files = Files::open(dir.path()).expect("open");
-        let left = dir.path().join("staging/t1-1");
-        fs::write(&left, b"half a message").expect("write");
-        assert_eq!(files.clear_staging().expect("clear"), 1);
-        assert!(!left.exists());
-    }
-
-    #[test]
     fn erased_files_stay_until_the_sweep_and_missing_ones_are_told() {
         let dir = tempfile::tempdir().expect("tempdir");
         let files = Files::open(dir.path()).expect("open");
