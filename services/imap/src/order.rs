@@ -91,7 +91,7 @@ impl Connection {
         for mailbox in &all {
             let is_open = open == Some(mailbox.id);
             let named = sources.iter().any(|source| source.takes(mailbox.name.as_str(), mailbox.subscribed));
-            if !named && !(here && is_open) {
+            if !(named || here && is_open) {
                 continue;
             }
             match self.search_one(mailbox, is_open, returns, if is_open { key } else { elsewhere }).await {
