@@ -113,6 +113,7 @@ libmox_ipc::verbs! {
     VanishedSince => Vanished,
     Replace => Placed,
     ReferenceList => (),
+    ReaderConfig => ReaderSettings,
 }
 
 #[cfg(test)]
