@@ -58,7 +58,12 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let dir = tempfile::tempdir().unwrap();
         man(dir.path()).unwrap();
-        let debian = std::fs::read_to_string(root.join("packaging-deb/debian/mox-cli.install")).unwrap();
+        // The page of a service stands for the command of that name.
+        let install = |name: &str| {
+            let path = root.join(format!("packaging-deb/debian/{name}.install"));
+            std::fs::read_to_string(path).unwrap()
+        };
+        let debian = install("mox-cli") + &install("mox-queue");
         let fedora = std::fs::read_to_string(root.join("packaging-rpm/mox.spec")).unwrap();
         for entry in std::fs::read_dir(dir.path()).unwrap() {
             let page = entry.unwrap().file_name().into_string().unwrap();
@@ -67,7 +72,10 @@ mod tests {
                 continue;
             }
             let lists = |text: &str, line: &str| text.lines().any(|known| known == line);
-            assert!(lists(&debian, &format!("usr/share/man/man8/{page}")), "{page} is not in mox-cli.install");
+            assert!(
+                lists(&debian, &format!("usr/share/man/man8/{page}")),
+                "{page} is not in mox-cli.install"
+            );
             assert!(lists(&fedora, &format!("%{{_mandir}}/man8/{page}*")), "{page} is not in mox.spec");
         }
     }
