@@ -141,7 +141,7 @@ fn message(n: usize, size: usize) -> String {
     while text.len() < size {
         text.push_str("The quick brown fox jumps over the lazy dog, and nobody has ever asked the dog.\r\n");
     }
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         format!(
             "{head}Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
              {text}--b\r\nContent-Type: application/octet-stream; name=\"a.bin\"\r\n\
@@ -173,7 +173,7 @@ pub fn run(server: &Server, messages: usize, size: usize, idle: usize) -> anyhow
         let mut command = String::from("APPEND INBOX");
         for n in at..(at + TOGETHER).min(messages) {
             let text = message(n, size);
-            let flags = if n % 10 == 0 { "" } else { "(\\Seen) " };
+            let flags = if n.is_multiple_of(10) { "" } else { "(\\Seen) " };
             command.push_str(&format!(" {flags}{{{}+}}\r\n{text}", text.len()));
         }
         client.run(&command)?;
