@@ -111,5 +111,7 @@ pub trait Admin {
     /// See the interface file.
     fn repair(&self, account: &str, what: &str, dry: bool) -> zbus::Result<Vec<String>>;
     /// See the interface file.
+    fn read_mail(&self, account: &str) -> zbus::Result<String>;
+    /// See the interface file.
     fn config_test(&self) -> zbus::Result<Vec<String>>;
 }

@@ -114,6 +114,8 @@ libmox_ipc::verbs! {
     Replace => Placed,
     ReferenceList => (),
     ReaderConfig => ReaderSettings,
+    ReaderGrant => GrantToken,
+    LoginGrant => LoginOutcome,
 }
 
 #[cfg(test)]

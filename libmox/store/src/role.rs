@@ -104,12 +104,14 @@ impl Role {
             | R::LoginAttempts(_)
             | R::Backup(_)
             | R::BackupProgress(_)
-            | R::Repair(_) => self == Self::Admin,
+            | R::Repair(_)
+            | R::ReaderGrant(_) => self == Self::Admin,
             R::Acknowledge(_)
             | R::VanishedSince(_)
             | R::Replace(_)
             | R::ReferenceList(_)
-            | R::ReaderConfig(_) => self == Self::Imap,
+            | R::ReaderConfig(_)
+            | R::LoginGrant(_) => self == Self::Imap,
         }
     }
 }

@@ -6,8 +6,8 @@ use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKey, DkimKeys, HostKeys, Keys
 use libmox_service::bus::{actions, authorize};
 use libmox_service::{clock, config, paths};
 use libmox_store::{
-    AccountList, AccountRemove, AccountSetPassword, Backup, BackupProgress, Check, Reload, Repair,
-    RepairKind, Status,
+    AccountList, AccountRemove, AccountSetPassword, Backup, BackupProgress, Check, ReaderGrant, Reload,
+    Repair, RepairKind, Status,
 };
 use libmox_types::{Address, Domain};
 use mox_dbus::admin1::{AccountItem, DnsCheckItem, DomainItem, SystemStatus};
@@ -347,6 +347,19 @@ impl AdminInterface {
         authorize(c, &h, actions::READ_STATUS).await?;
         let progress = self.0.store.ask(BackupProgress).await.map_err(AdminError::from)?;
         Ok(((progress.done, progress.total),))
+    }
+
+    async fn read_mail(
+        &self,
+        account: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<String> {
+        authorize(c, &h, actions::READ_MAIL).await?;
+        let verb = ReaderGrant { account: account.to_owned() };
+        let token = self.0.store.ask(verb).await.map_err(AdminError::from)?;
+        tracing::info!(mox_account = account, "an administrator reads the mail of {account}");
+        Ok(token.0)
     }
 
     /// Empty `account`: all.

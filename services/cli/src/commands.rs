@@ -5,6 +5,7 @@ use crate::{Command, localserve, operate};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use mox_dbus::admin1::AdminProxy;
+use mox_dbus::imap1::ImapProxy;
 use mox_dbus::queue1::QueueProxy;
 use mox_dbus::service1::ServiceProxy;
 use serde_json::json;
@@ -198,6 +199,11 @@ impl Bus {
         Ok(AdminProxy::new(&self.connection).await?)
     }
 
+    /// `mox-imap`.
+    pub async fn imap(&self) -> anyhow::Result<ImapProxy<'_>> {
+        Ok(ImapProxy::new(&self.connection).await?)
+    }
+
     async fn queue(&self) -> anyhow::Result<QueueProxy<'_>> {
         Ok(QueueProxy::new(&self.connection).await?)
     }
@@ -247,6 +253,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             bus.admin().await?.account_set_password(&account, &password).await.map_err(plain)?;
             to.done(&format!("password of {account} set"));
         }
+        Command::Admin(command) => crate::admin::run(bus, command).await?,
         Command::Queue(command) => queue(bus, command, to).await?,
         Command::Check { account } => {
             let lines = bus.admin().await?.check(&account.unwrap_or_default()).await.map_err(plain)?;

@@ -1,5 +1,6 @@
 //! The commands of `mox`, as a library so that completions and man pages are made from the same definitions.
 
+mod admin;
 mod checks;
 mod commands;
 mod localserve;
@@ -51,6 +52,9 @@ enum Command {
         /// Name of the account, not an address
         account: String,
     },
+    /// Act on the mail of others
+    #[command(subcommand)]
+    Admin(admin::Admin),
     /// Messages waiting for other servers
     #[command(subcommand)]
     Queue(commands::Queue),

@@ -143,7 +143,11 @@ impl Connection {
             Box::pin(self.start_tls()).await?;
         }
         let greeting = format!("{} mox ready ({})", self.shared.context.config().hostname, self.cid);
-        self.session.greeting(&greeting, self.wire.output());
+        if self.start == Start::SignedIn {
+            self.session.greeting_signed_in(&greeting, self.wire.output());
+        } else {
+            self.session.greeting(&greeting, self.wire.output());
+        }
         self.flush().await?;
         loop {
             if self.step().await? {

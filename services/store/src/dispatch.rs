@@ -191,6 +191,8 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let session = peer.session(request.session)?;
             plain(Reply::Replace(store.replace(peer, &session, request).await?))
         }
+        R::ReaderGrant(request) => plain(Reply::ReaderGrant(store.reader_grant(&request)?)),
+        R::LoginGrant(request) => plain(Reply::LoginGrant(store.login_grant(peer, &request)?)),
         R::ReaderConfig(request) => {
             let session = peer.session(request.session)?;
             let disabled_capabilities = store.directory().disabled_capabilities(&session.name);

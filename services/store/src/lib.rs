@@ -18,6 +18,7 @@ pub mod directory;
 mod dispatch;
 pub mod engine;
 mod events;
+mod grants;
 mod history;
 mod hot;
 mod hub;

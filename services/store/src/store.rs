@@ -28,6 +28,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Store {
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
+    pub(crate) grants: crate::grants::Grants,
     pub(crate) logins: Logins,
     pub(crate) attempts: crate::attempts::Attempts,
     pub(crate) hot: crate::hot::HotUse,
@@ -126,6 +127,7 @@ impl Store {
             engine,
             accounts: Accounts::default(),
             logins: Logins::new(salt),
+            grants: crate::grants::Grants::default(),
             attempts,
             hot: crate::hot::HotUse::default(),
             cache_lock: tokio::sync::Mutex::default(),
