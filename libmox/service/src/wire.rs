@@ -53,6 +53,7 @@ pub struct Wire {
     used: usize,
     output: Vec<u8>,
     tls: Option<TlsFacts>,
+    slow: Duration,
 }
 
 impl std::fmt::Debug for Wire {
@@ -81,7 +82,7 @@ impl From<UnixStream> for Wire {
 
 impl Wire {
     fn new(io: Io) -> Self {
-        Self { io, input: Vec::new(), used: 0, output: Vec::new(), tls: None }
+        Self { io, input: Vec::new(), used: 0, output: Vec::new(), tls: None, slow: Duration::ZERO }
     }
 
     /// What came in and was not used yet.
@@ -99,11 +100,20 @@ impl Wire {
         }
     }
 
+    /// From now on each read waits this long first, and replies leave an octet at a time, with as much time between them:
+    /// somebody tried our patience (row SR-30). Zero: at full speed again.
+    pub fn slow_down(&mut self, pause: Duration) {
+        self.slow = pause;
+    }
+
     /// Reads some more behind what is buffered. The caller bounds what it lets pile up.
     pub async fn fill(&mut self, wait: Duration) -> Result<usize, WireFault> {
         if self.used > 0 {
             self.input.drain(..self.used);
             self.used = 0;
+        }
+        if !self.slow.is_zero() {
+            tokio::time::sleep(self.slow).await;
         }
         let reading = self.io.read_some(&mut self.input);
         match tokio::time::timeout(wait, reading).await {
@@ -125,8 +135,22 @@ impl Wire {
         if self.output.is_empty() {
             return Ok(());
         }
+        let (slow, begun) = (self.slow, tokio::time::Instant::now());
         let sending = async {
-            self.io.write_all(&self.output).await?;
+            let mut rest = &self.output[..];
+            // The rest goes in one piece while there is still time for it.
+            while !slow.is_zero()
+                && let Some((octet, after)) = rest.split_first()
+                && begun.elapsed() + slow * 2 < wait
+            {
+                self.io.write_all(&[*octet]).await?;
+                self.io.flush().await?;
+                rest = after;
+                if !rest.is_empty() {
+                    tokio::time::sleep(slow).await;
+                }
+            }
+            self.io.write_all(rest).await?;
             self.io.flush().await
         };
         let outcome = tokio::time::timeout(wait, sending).await;

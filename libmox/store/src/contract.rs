@@ -108,6 +108,17 @@ libmox_ipc::verbs! {
     BackupProgress => Progress,
     Repair => Vec<String>,
     Acknowledge => (),
+    CramStart => CramChallenge,
+    CramFinish => LoginOutcome,
+    LoginKey => KeyLogin,
+    AskStanding => Standing,
+    NoteAgent => (),
+    TlsKeyList => Vec<TlsKey>,
+    TlsKeyAdd => TlsKey,
+    TlsKeyRemove => bool,
+    AppPasswordAdd => MadePassword,
+    AppPasswordList => Vec<AppPassword>,
+    AppPasswordRemove => bool,
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ async fn start(config: &str) -> Run {
         (SUBMISSION.to_string(), OwnedFd::from(listener)),
         (LOCAL.to_string(), OwnedFd::from(local)),
     ]);
-    let config = format!("hostname = \"mx.example.org\"\n{config}");
+    let config = format!("hostname = \"mx.example.org\"\nservice.bad-client-delay = \"0s\"\n{config}");
     let context = Context::new("mox-submission", Arc::new(Static::parse(&config).unwrap()), sockets);
     let keys = Keys::new(&folder.path().join("keys.sock"), "test");
     let queue = folder.path().join("queue.sock");
