@@ -197,7 +197,10 @@ impl<P: Policy> Driver<'_, P> {
                 } else {
                     self.session.on_line(line, clock::now())
                 };
-                if self.chunks.is_some() && !self.session.is_in_chunks() && !matches!(step, Step::Chunk { .. }) {
+                if self.chunks.is_some()
+                    && !self.session.is_in_chunks()
+                    && !matches!(step, Step::Chunk { .. })
+                {
                     // RSET and the like: what came is forgotten.
                     self.chunks = None;
                 }

@@ -325,7 +325,8 @@ mod tests {
         let answer = Answer::Cram { exchange: 3, challenge: "<1@x>".into() };
         assert_eq!(cram.on_answer(answer), Step::Challenge(b"<1@x>".to_vec()));
         let said = crate::cram::answer("e\u{301}@x", &Secret("pw".into()), b"<1@x>");
-        let Step::Ask(Question::CramFinish { exchange: 3, username, digest }) = cram.on_message(said.as_bytes())
+        let Step::Ask(Question::CramFinish { exchange: 3, username, digest }) =
+            cram.on_message(said.as_bytes())
         else {
             panic!()
         };

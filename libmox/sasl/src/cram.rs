@@ -75,7 +75,13 @@ mod tests {
         assert!(!verify(&derive(&password), b"<other@x>", &digest));
         assert!(!verify(&derive(&Secret("other".into())), challenge, &digest));
         assert_eq!(parse("a b c b913a602c7eda7a495b4e6e7334d3890").unwrap().0, "a b c");
-        for bad in ["", "tim", "tim b913", "tim b913a602c7eda7a495b4e6e7334d389\u{e9}", "tim +913a602c7eda7a495b4e6e7334d3890"] {
+        for bad in [
+            "",
+            "tim",
+            "tim b913",
+            "tim b913a602c7eda7a495b4e6e7334d389\u{e9}",
+            "tim +913a602c7eda7a495b4e6e7334d3890",
+        ] {
             assert_eq!(parse(bad), Err(Fault::Malformed), "{bad}");
         }
     }

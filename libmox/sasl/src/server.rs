@@ -266,7 +266,9 @@ impl ServerExchange {
                 self.state = State::Proven;
                 Step::Challenge(format!("v={}", encode_line(&server_signature)).into_bytes())
             }
-            (State::Challenged(_) | State::Cram | State::Asked, Answer::Denied) => Step::Failed(Fault::Denied),
+            (State::Challenged(_) | State::Cram | State::Asked, Answer::Denied) => {
+                Step::Failed(Fault::Denied)
+            }
             _ => Step::Failed(Fault::Order),
         }
     }

@@ -315,3 +315,46 @@ impl AsyncWrite for Io {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    async fn pair() -> (Wire, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Wire::from(ours), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_connection_is_slow_both_ways_and_still_whole() {
+        // Row SR-30.
+        let (mut wire, mut peer) = pair().await;
+        let second = Duration::from_secs(1);
+        wire.slow_down(second);
+        peer.write_all(b"QUIT\r\n").await.unwrap();
+        let begun = Instant::now();
+        wire.fill(second * 30).await.unwrap();
+        assert!(begun.elapsed() >= second);
+        let begun = Instant::now();
+        wire.output().extend_from_slice(b"221 bye\r\n");
+        wire.flush(second * 30).await.unwrap();
+        assert!((second * 8..second * 10).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        // What does not fit the time goes at its end, in one piece.
+        let begun = Instant::now();
+        wire.output().extend_from_slice(&[b'x'; 500]);
+        wire.flush(second * 30).await.unwrap();
+        assert!((second * 27..second * 30).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let mut got = Vec::new();
+        wire.close(second).await;
+        peer.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got.len(), 509);
+        let (mut wire, _peer) = pair().await;
+        wire.slow_down(second);
+        wire.slow_down(Duration::ZERO);
+        let begun = Instant::now();
+        wire.output().extend_from_slice(b"at once");
+        wire.flush(second).await.unwrap();
+        assert!(begun.elapsed() < second);
+    }
+}

@@ -238,9 +238,9 @@ pub fn parse_as(line: &[u8], manner: Manner) -> Result<Command, Fault> {
 /// Neither spaces where there are none, nor two where there is one. RFC 5321 §4.1.2.
 fn is_proper(line: &[u8]) -> bool {
     let spaces = line.windows(2).any(|pair| pair == b"  ");
-    let colon = [&b"FROM: "[..], b"TO: "].iter().any(|wrong| {
-        line.get(5..5 + wrong.len()).is_some_and(|start| start.eq_ignore_ascii_case(wrong))
-    });
+    let colon = [&b"FROM: "[..], b"TO: "]
+        .iter()
+        .any(|wrong| line.get(5..5 + wrong.len()).is_some_and(|start| start.eq_ignore_ascii_case(wrong)));
     // A quoted local part may have any spaces.
     !line.ends_with(b" ") && !line.contains(&b'\t') && !colon && (!spaces || line.contains(&b'"'))
 }
@@ -551,7 +551,9 @@ mod tests {
         // RFC 3030 §2
         reads("BDAT 1000", Ok(Command::Chunk { octets: 1000, last: false }));
         reads("bdat 0 last", Ok(Command::Chunk { octets: 0, last: true }));
-        for wrong in ["BDAT", "BDAT x", "BDAT -1", "BDAT 1 LAST x", "BDAT 1 FIRST", "BDAT 99999999999999999999"] {
+        for wrong in
+            ["BDAT", "BDAT x", "BDAT -1", "BDAT 1 LAST x", "BDAT 1 FIRST", "BDAT 99999999999999999999"]
+        {
             reads(wrong, Err(Fault::Arguments));
         }
     }

@@ -406,7 +406,8 @@ impl Session {
             return Step::Reply(Reply::new(501, "5.5.4", "not a domain name or address literal"));
         }
         // An address is what it is; a name should lead somewhere.
-        if let (Some(host @ libmox_types::Host::Name(_)), Kind::Exchange) = (&hello.host, self.settings.kind) {
+        if let (Some(host @ libmox_types::Host::Name(_)), Kind::Exchange) = (&hello.host, self.settings.kind)
+        {
             let question = Question::Hello(host.clone());
             self.open = Some(Open::Hello(hello, extended, now));
             return Step::Ask(question);

@@ -42,10 +42,8 @@ impl Store {
         let salts = self.salts(id)?;
         let made = password.clone();
         let (scopes, expires) = (request.scopes, request.expires);
-        let record = self
-            .logins
-            .compute(move || secrets::of_made(id, &made, &salts, scopes, now, expires))
-            .await?;
+        let record =
+            self.logins.compute(move || secrets::of_made(id, &made, &salts, scopes, now, expires)).await?;
         let live = self.accounts.live(id);
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
@@ -88,11 +86,8 @@ impl Store {
 
     /// The list, without secrets.
     pub fn app_password_list(&self, account: &str) -> Result<Vec<AppPassword>, Fault> {
-        let list = self.app_records(self.account_id(account)?)?.into_iter().map(|(name, record)| AppPassword {
-            name,
-            scopes: record.scopes,
-            created: record.created,
-            expires: record.expires,
+        let list = self.app_records(self.account_id(account)?)?.into_iter().map(|(name, record)| {
+            AppPassword { name, scopes: record.scopes, created: record.created, expires: record.expires }
         });
         Ok(list.collect())
     }

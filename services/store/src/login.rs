@@ -21,7 +21,8 @@ use libmox_sasl::{Secret, cram, prepare_password, scram};
 use libmox_service::limiter::Limiter;
 use libmox_store::{
     CramChallenge, CramFinish, Fault, KeyLogin, LoginContext, LoginKey, LoginLocal, LoginOutcome,
-    LoginPassword, LoginResult, Scopes, ScramChallenge, ScramFinish, ScramHash, ScramStart, SignedIn, Standing,
+    LoginPassword, LoginResult, Scopes, ScramChallenge, ScramFinish, ScramHash, ScramStart, SignedIn,
+    Standing,
 };
 use libmox_types::{AccountId, Address, LocalPart, Timestamp};
 use std::collections::HashMap;
@@ -261,8 +262,7 @@ impl Store {
     }
 
     fn begin_login(&self, context: &LoginContext, login: &str) -> Option<Try<'_>> {
-        let begun =
-            self.logins.begin(context.remote_ip, self.directory().settings.login_failures_per_minute);
+        let begun = self.logins.begin(context.remote_ip, self.directory().settings.login_failures_per_minute);
         if begun.is_none() {
             self.told(context, None, login, LoginResult::Limited);
         }
@@ -424,9 +424,9 @@ impl Store {
             }
             Known::Account { id, name, login, verifiers } => {
                 let now = self.now();
-                let fitting = verifiers.into_iter().filter(|(app, _)| {
-                    app.as_ref().is_none_or(|app| app.fits(context, now))
-                });
+                let fitting = verifiers
+                    .into_iter()
+                    .filter(|(app, _)| app.as_ref().is_none_or(|app| app.fits(context, now)));
                 for (app, verifier) in fitting {
                     if let Some(server_signature) =
                         scram::verify(&verifier, &request.auth_message, &request.proof)
@@ -491,7 +491,9 @@ impl Store {
         let context = &request.context;
         let ended = |outcome, preauth| Ok(KeyLogin { outcome, preauth });
         let asked = request.authorize.as_deref().unwrap_or_default();
-        let Some(begun) = self.begin_login(context, asked) else { return ended(LoginOutcome::Limited, false) };
+        let Some(begun) = self.begin_login(context, asked) else {
+            return ended(LoginOutcome::Limited, false);
+        };
         let owner: Option<AccountId> = self.engine.record(&keys::tls_key_owner(&request.fingerprint))?;
         let record: Option<TlsKeyRecord> = match owner {
             Some(id) => self.engine.record(&keys::tls_key(id, &request.fingerprint))?,
@@ -593,6 +595,17 @@ mod tests {
         assert!(!fail(ip), "too many for a day");
         tokio::time::advance(WINDOWS[1]).await;
         assert!(fail(ip));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_password_is_remembered_for_a_quarter_of_an_hour() {
+        // Row AU-18.
+        let logins = Logins::new(vec![1]);
+        logins.remember(vec![7]);
+        tokio::time::advance(Duration::from_secs(15 * 60 - 1)).await;
+        assert!(logins.remembers(&[7]) && !logins.remembers(&[8]));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!logins.remembers(&[7]));
     }
 
     #[tokio::test]

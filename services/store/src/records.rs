@@ -7,8 +7,8 @@ use crate::engine::{Engine, ReadError, Tx, Value};
 use crate::keys::{self, CHUNK, Hash};
 use crate::older;
 use libmox_store::{
-    Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Scopes, Suppressed, TlsSupport,
-    Verdict,
+    Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Scopes, Suppressed,
+    TlsSupport, Verdict,
 };
 use libmox_types::{
     AccountId, Address, ByteCount, Cid, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, QueueId,

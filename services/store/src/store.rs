@@ -321,7 +321,8 @@ impl Store {
         tx.change().delete(keys::secrets(id));
         let prefix = keys::tls_keys(id);
         for key in tx.keys_below(&prefix)? {
-            let fingerprint = String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned();
+            let fingerprint =
+                String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned();
             tx.change().delete(keys::tls_key_owner(&fingerprint));
         }
         tx.change().put(keys::removal(id), encode(&()));

@@ -13,8 +13,8 @@ use libmox_smtp::command::{Hold, RcptPath};
 use libmox_smtp::session::{Answer, Kind, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
-    AskStanding, CheckRecipient, CheckSender, LoginLocal, LoginOutcome, Needs, QueueAdd, QueueRecipient, RecipientPath,
-    RecipientStatus, SessionId, SignOut, SignedIn, Store,
+    AskStanding, CheckRecipient, CheckSender, LoginLocal, LoginOutcome, Needs, QueueAdd, QueueRecipient,
+    RecipientPath, RecipientStatus, SessionId, SignOut, SignedIn, Store,
 };
 use libmox_types::{Address, Cid, ReversePath, Timestamp};
 use std::net::IpAddr;

@@ -67,9 +67,7 @@ pub(crate) fn login_refusal(outcome: &LoginOutcome) -> (Login, &'static str) {
         LoginOutcome::Disabled(text) => {
             (Login::Uncounted(Reply::new(525, "5.7.13", text.clone())), "login disabled")
         }
-        LoginOutcome::Limited => {
-            (Login::Expelled(too_many_failures()), "too many failures")
-        }
+        LoginOutcome::Limited => (Login::Expelled(too_many_failures()), "too many failures"),
         LoginOutcome::NoSecret => (Login::Uncounted(login_denied()), "no secret for this mechanism"),
         LoginOutcome::Denied | LoginOutcome::SignedIn(_) => {
             (Login::Refused(login_denied()), "wrong name or password")

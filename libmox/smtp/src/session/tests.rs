@@ -402,7 +402,8 @@ fn chunks_in_order() {
     let mut session = exchange();
     talk(&mut session, &[("BDAT 5", "chunk 5 503")]);
     assert!(matches!(session.on_chunk(5, Some(Reply::new(503, "5.5.1", "x"))), Step::Reply(_)));
-    let begin = [("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "?sender 250"), ("RCPT TO:<c@d>", "?rcpt 250")];
+    let begin =
+        [("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "?sender 250"), ("RCPT TO:<c@d>", "?rcpt 250")];
     talk(&mut session, &begin);
     talk(&mut session, &[("BDAT 600", "chunk 600 0")]);
     assert!(session.is_in_chunks());

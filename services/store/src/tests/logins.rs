@@ -5,8 +5,8 @@ use libmox_sasl::scram::Hash;
 use libmox_sasl::{ClientBinding, ScramClient, Secret};
 use libmox_store::{
     AccountList, AccountRemove, AppPasswordAdd, AppPasswordList, AppPasswordRemove, AskStanding, CramFinish,
-    CramStart, Fault, LoginAttempts, LoginKey, LoginLocal, LoginResult, NoteAgent, ScramFinish, ScramHash,
-    ScramStart, Scopes, SignOut, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove, Watch,
+    CramStart, Fault, LoginAttempts, LoginKey, LoginLocal, LoginResult, NoteAgent, Scopes, ScramFinish,
+    ScramHash, ScramStart, SignOut, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove, Watch,
 };
 use libmox_types::MailboxName;
 
@@ -192,8 +192,7 @@ const BOTH: [(Hash, ScramHash); 2] = [(Hash::Sha1, ScramHash::Sha1), (Hash::Sha2
 async fn cram(world: &World, user: &str, password: &str, context: LoginContext) -> LoginOutcome {
     let imap = world.imap();
     let begun = imap.ask(CramStart).await.unwrap();
-    let said =
-        libmox_sasl::cram::answer(user, &Secret(password.into()), begun.challenge.as_bytes());
+    let said = libmox_sasl::cram::answer(user, &Secret(password.into()), begun.challenge.as_bytes());
     let hex = said.rsplit_once(' ').unwrap().1;
     let digest = std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap());
     let finish = CramFinish { context, exchange: begun.exchange, username: user.into(), digest };
@@ -391,10 +390,7 @@ async fn app_passwords_are_good_for_what_they_say() {
     let remove = || AppPasswordRemove { account: "jane".into(), name: "phone".into() };
     assert!(admin.ask(remove()).await.unwrap() && !admin.ask(remove()).await.unwrap());
     assert!(libmox_store::mailboxes(&imap, session).await.is_err(), "what it opened ends with it");
-    assert_eq!(
-        imap.ask(password_login("jane@example.org", &phone)).await.unwrap(),
-        LoginOutcome::Denied
-    );
+    assert_eq!(imap.ask(password_login("jane@example.org", &phone)).await.unwrap(), LoginOutcome::Denied);
     world.end().await;
 }
 
