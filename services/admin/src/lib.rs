@@ -7,6 +7,7 @@
 mod bus;
 mod certificate;
 mod dns;
+mod dnscheck;
 mod edit;
 mod error;
 

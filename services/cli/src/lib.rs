@@ -100,6 +100,8 @@ enum Command {
     Bumpuidvalidity(operate::Repair),
     /// Give all messages new uids in the order they were received
     Reassignuids(operate::Repair),
+    /// Find the threads of all messages anew
+    Reassignthreads(operate::Repair),
     /// Services: reload, stop when idle, log level
     #[command(subcommand)]
     Service(commands::Service),
