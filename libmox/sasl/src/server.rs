@@ -90,7 +90,7 @@ pub enum Answer {
     Cram {
         /// Names the exchange.
         exchange: u64,
-        /// As RFC 822 has Message-IDs.
+        /// In the form of a Message-ID (RFC 2195 §2).
         challenge: String,
     },
     /// Right; with the server's signature for SCRAM, else empty.

@@ -91,7 +91,7 @@ fn exchange(
     mechanism: &str,
     login: &str,
     password: &str,
-    binding: ClientBinding,
+    binding: &ClientBinding,
 ) -> String {
     let secret = Secret(password.to_owned());
     let scram = |hash| ScramClient::new(hash, login, &secret, "client".into(), binding.clone()).unwrap();
@@ -152,7 +152,7 @@ fn everywhere(instance: &Instance, login: &str, password: &str, mut judge: impl 
                     true => server.bindings()[way].clone(),
                     false => ClientBinding::None,
                 };
-                let end = exchange(&mut *server, mechanism, login, password, binding);
+                let end = exchange(&mut *server, mechanism, login, password, &binding);
                 judge(service, mechanism, &end);
             }
         }
@@ -180,18 +180,18 @@ fn every_mechanism_signs_in_on_submission_and_imap() {
             ("SCRAM-SHA-256", ClientBinding::NotOffered),
             ("SCRAM-SHA-1", ClientBinding::NotOffered),
         ] {
-            let end = exchange(&mut *server, mechanism, &login, &password, binding);
+            let end = exchange(&mut *server, mechanism, &login, &password, &binding);
             assert!(end.starts_with("535") || end.starts_with("NO"), "{service} {mechanism}: {end}");
         }
         // TR-09: the connection is as good as before.
-        let end = exchange(&mut *server, "PLAIN", &login, &password, ClientBinding::None);
+        let end = exchange(&mut *server, "PLAIN", &login, &password, &ClientBinding::None);
         assert!(end.starts_with("235") || end.starts_with("OK"), "{service}: {end}");
     }
     // TLS 1.2 has no exporter of RFC 9266; the certificate binds there too.
     let old = Tls::old(instance.authority()).unwrap();
     for (service, mut server) in servers(&instance, &old) {
         let [_, end_point] = server.bindings();
-        let end = exchange(&mut *server, "SCRAM-SHA-256-PLUS", &login, &password, end_point);
+        let end = exchange(&mut *server, "SCRAM-SHA-256-PLUS", &login, &password, &end_point);
         assert!(end.starts_with("235") || end.starts_with("OK"), "{service}: {end}");
     }
 }
@@ -264,18 +264,18 @@ fn certificates_sign_in_without_a_password() {
     assert_eq!(smtp.command("RSET").unwrap().code, 250);
     // AUTH may follow, for the same account only.
     let none = ClientBinding::None;
-    let end = exchange(&mut smtp, "PLAIN", &other, &other_password, none.clone());
+    let end = exchange(&mut smtp, "PLAIN", &other, &other_password, &none);
     assert!(end.starts_with("535"), "{end}");
     assert_eq!(smtp.command(&format!("MAIL FROM:<{login}>")).unwrap().code, 250, "as before");
     assert_eq!(smtp.command("RSET").unwrap().code, 250);
-    let end = exchange(&mut smtp, "SCRAM-SHA-256", &login, &password, none.clone());
+    let end = exchange(&mut smtp, "SCRAM-SHA-256", &login, &password, &none);
     assert!(end.starts_with("235"), "{end}");
     let mut smtp = Smtp::connect_tls(instance.address("submissions"), &laptop_tls).unwrap();
     assert!(smtp.offered.iter().any(|line| line.contains("EXTERNAL")), "{:?}", smtp.offered);
-    let end = exchange(&mut smtp, "EXTERNAL", "", "", none.clone());
+    let end = exchange(&mut smtp, "EXTERNAL", "", "", &none);
     assert!(end.starts_with("235"), "{end}");
     let mut smtp = Smtp::connect_tls(instance.address("submissions"), &laptop_tls).unwrap();
-    let end = exchange(&mut smtp, "EXTERNAL", &other, "", none.clone());
+    let end = exchange(&mut smtp, "EXTERNAL", &other, "", &none);
     assert!(end.starts_with("535"), "{end}");
 
     // IMAP greets with PREAUTH.
@@ -291,7 +291,7 @@ fn certificates_sign_in_without_a_password() {
     for mut imap in [phone(), plain.starttls(&laptop_tls).unwrap()] {
         assert!(imap.greeting.starts_with("* OK"), "{}", imap.greeting);
         assert!(!imap.command("SELECT INBOX").unwrap().end.starts_with("OK"));
-        let end = exchange(&mut imap, "EXTERNAL", "", "", none.clone());
+        let end = exchange(&mut imap, "EXTERNAL", "", "", &none);
         assert!(end.starts_with("OK"), "{end}");
         imap.select("INBOX").unwrap();
     }
@@ -302,7 +302,7 @@ fn certificates_sign_in_without_a_password() {
     let stranger_tls = showing(&stranger);
     let mut smtp = Smtp::connect_tls(instance.address("submissions"), &stranger_tls).unwrap();
     assert_eq!(smtp.command(&format!("MAIL FROM:<{login}>")).unwrap().code, 530);
-    let end = exchange(&mut smtp, "PLAIN", &login, &password, none.clone());
+    let end = exchange(&mut smtp, "PLAIN", &login, &password, &none);
     assert!(end.starts_with("235"), "{end}");
     let mut imap = Imap::connect_tls(instance.address("imaps"), &stranger_tls).unwrap();
     assert!(imap.greeting.starts_with("* OK"), "{}", imap.greeting);

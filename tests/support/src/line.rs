@@ -21,7 +21,7 @@ pub struct Tls(Arc<ClientConfig>);
 impl Tls {
     /// Trusts the certificates of a PEM file.
     pub fn trusting(authority: &Path) -> io::Result<Self> {
-        Self::made(authority, &rustls::ALL_VERSIONS, None)
+        Self::made(authority, rustls::ALL_VERSIONS, None)
     }
 
     /// The same, no newer than TLS 1.2.
@@ -33,7 +33,7 @@ impl Tls {
     pub fn showing(authority: &Path, certificate: &Path, key: &Path) -> io::Result<Self> {
         let certificate = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
         let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
-        Self::made(authority, &rustls::ALL_VERSIONS, Some((certificate, key)))
+        Self::made(authority, rustls::ALL_VERSIONS, Some((certificate, key)))
     }
 
     fn made(
