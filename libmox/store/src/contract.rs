@@ -113,6 +113,17 @@ libmox_ipc::verbs! {
     VanishedSince => Vanished,
     Replace => Placed,
     ReferenceList => (),
+    CramStart => CramChallenge,
+    CramFinish => LoginOutcome,
+    LoginKey => KeyLogin,
+    AskStanding => Standing,
+    NoteAgent => (),
+    TlsKeyList => Vec<TlsKey>,
+    TlsKeyAdd => TlsKey,
+    TlsKeyRemove => bool,
+    AppPasswordAdd => MadePassword,
+    AppPasswordList => Vec<AppPassword>,
+    AppPasswordRemove => bool,
 }
 
 #[cfg(test)]
