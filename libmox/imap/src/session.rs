@@ -127,7 +127,8 @@ impl Session {
         untagged(out, Status::Ok, Some(&Code::Capability(self.capabilities())), text);
     }
 
-    /// The first line to somebody who is signed in already. RFC 9051 §7.1.4.
+    /// The first line to somebody who is signed in already ([`Self::signed_in`] came before): by a TLS certificate (row
+    /// IM-41), or because an administrator brought the connection (row IM-42). RFC 9051 §7.1.4.
     pub fn greeting_signed_in(&self, text: &str, out: &mut Vec<u8>) {
         write_to(out, format_args!("* PREAUTH [CAPABILITY {}] {text}\r\n", self.capabilities()));
     }

@@ -1,7 +1,7 @@
 //! Tokens that let an administrator read an account (rows CL-15, IM-42). In memory: they are older than a restart soon
 //! anyway.
 
-use crate::store::{Peer, Store};
+use crate::store::{Credential, Peer, Store};
 use libmox_store::{
     Fault, GRANT_SECONDS, GrantToken, LoginGrant, LoginOutcome, LoginResult, ReaderGrant, SignedIn,
 };
@@ -60,7 +60,7 @@ impl Store {
             return Ok(LoginOutcome::Denied);
         };
         // Local: a login that is switched off does not end it.
-        let session = self.open_session(peer, id, &name, login.clone(), true)?;
+        let session = self.open_session(peer, id, &name, login.clone(), true, Credential::Account)?;
         self.told(&request.context, Some(id), "(admin)", LoginResult::SignedIn);
         Ok(LoginOutcome::SignedIn(SignedIn {
             session: session.id,

@@ -5,6 +5,7 @@ mod hostile;
 mod kills;
 mod life;
 mod local;
+mod logins;
 mod mail;
 mod operate;
 mod rules;
