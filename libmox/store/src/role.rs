@@ -119,7 +119,9 @@ impl Role {
             | R::AppPasswordAdd(_)
             | R::AppPasswordList(_)
             | R::AppPasswordRemove(_) => self == Self::Admin,
-            R::Acknowledge(_) => self == Self::Imap,
+            R::Acknowledge(_) | R::VanishedSince(_) | R::Replace(_) | R::ReferenceList(_) => {
+                self == Self::Imap
+            }
         }
     }
 }
