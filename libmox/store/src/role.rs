@@ -119,9 +119,11 @@ impl Role {
             | R::AppPasswordAdd(_)
             | R::AppPasswordList(_)
             | R::AppPasswordRemove(_) => self == Self::Admin,
-            R::Acknowledge(_) | R::VanishedSince(_) | R::Replace(_) | R::ReferenceList(_) => {
-                self == Self::Imap
-            }
+            R::Acknowledge(_)
+            | R::VanishedSince(_)
+            | R::Replace(_)
+            | R::ReferenceList(_)
+            | R::ReaderConfig(_) => self == Self::Imap,
         }
     }
 }
