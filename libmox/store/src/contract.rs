@@ -11,7 +11,7 @@ pub struct StoreContract;
 
 impl Contract for StoreContract {
     const NAME: &'static str = "mox-store";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Request = Request;
     type Reply = Reply;
     type Item = Item;

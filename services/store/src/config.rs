@@ -1,6 +1,6 @@
 //! The store's view of `mox.toml` and `domains.toml`.
 
-use crate::directory::{Configured, Directory, DomainRules, Settings};
+use crate::directory::{Configured, Directory, DomainRules, SendingLimits, Settings};
 use crate::store::Store;
 use libmox_service::config::{Domains, Static, load_domains, load_static};
 use libmox_service::paths;
@@ -35,6 +35,11 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             rejects: config.rejects.clone(),
             keep_rejects: config.keep_rejects,
             keep_retired: config.keep_retired,
+            sending: SendingLimits {
+                messages: u32::try_from(config.max_outgoing).unwrap_or(u32::MAX),
+                first_time: u32::try_from(config.max_first_time).unwrap_or(u32::MAX),
+            },
+            fromid_logins: config.fromid_logins.clone(),
             introbox: config.introbox.clone(),
             destinations: config.destinations.clone(),
         };

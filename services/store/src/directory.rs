@@ -44,10 +44,29 @@ pub struct Configured {
     pub keep_rejects: bool,
     /// How long what left the queue is known, in seconds.
     pub keep_retired: i64,
+    /// How much it may send.
+    pub sending: SendingLimits,
+    /// Who signs in with one of these sends each copy from an address of its own (row SU-08).
+    pub fromid_logins: Vec<Address>,
     /// Where the first message of somebody goes.
     pub introbox: Option<MailboxName>,
     /// What is told apart by the address it came to.
     pub destinations: Vec<(Key, DestinationConfig)>,
+}
+
+/// How much an account may send in a day (row SU-04).
+#[derive(Debug, Clone, Copy)]
+pub struct SendingLimits {
+    /// Recipients of all messages.
+    pub messages: u32,
+    /// Of them, those it never wrote to before.
+    pub first_time: u32,
+}
+
+impl Default for SendingLimits {
+    fn default() -> Self {
+        Self { messages: 1_000, first_time: 200 }
+    }
 }
 
 /// One domain of the configuration.

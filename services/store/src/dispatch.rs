@@ -124,7 +124,11 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::SignOut(request) => plain(Reply::SignOut(peer.sign_out(request.0)?)),
         R::CheckSender(request) => {
             let session = peer.session(request.session)?;
-            plain(Reply::CheckSender(store.may_send_as(&session, &request.address)))
+            let answer = match store.check_sender(&session, &request.address) {
+                Err(fault @ Fault::SenderDisabled) => return Err(fault),
+                answer => answer.is_ok(),
+            };
+            plain(Reply::CheckSender(answer))
         }
         R::QueueAdd(request) => {
             // Before the session: after a restart only the reply is there.

@@ -36,6 +36,7 @@
 //! | `A` a `o` domain 0 local | [`crate::records::WroteRecord`]: an address the account wrote to |
 //! | `A` a `u` newest(8) id(8) | address of a recipient: what was sent lately |
 //! | `A` a `U` base address | [`libmox_store::Suppressed`] |
+//! | `A` a `F` address | empty: an envelope sender that was made for one message (row SU-08) |
 //! | `H` fingerprint | account with that TLS key |
 //! | `L` a newest(8) hash(16) | [`libmox_store::LoginAttempt`]; account 0 is nobody |
 //! | `l` a hash(16) | time in the key above |
@@ -164,6 +165,11 @@ pub fn tls_keys(id: AccountId) -> Vec<u8> {
 /// One of them.
 pub fn tls_key(id: AccountId, fingerprint: &str) -> Vec<u8> {
     with(account(id, b'K'), &[fingerprint.as_bytes()])
+}
+
+/// An envelope sender that was made for one message.
+pub fn unique_sender(id: AccountId, sender: &Address) -> Vec<u8> {
+    with(account(id, b'F'), &[sender.to_string().as_bytes()])
 }
 
 /// Whose a key is.

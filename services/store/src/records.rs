@@ -8,7 +8,7 @@ use crate::keys::{self, CHUNK, Hash};
 use crate::older;
 use libmox_store::{
     Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Scopes, Suppressed,
-    TlsSupport, Verdict,
+    TlsSupport, Verdict, Wishes,
 };
 use libmox_types::{
     AccountId, Address, ByteCount, Cid, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, QueueId,
@@ -36,7 +36,6 @@ macro_rules! stored {
 stored! {
     (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
-    QueueRecord, QueueMessage,
 }
 
 impl Stored for Account {
@@ -50,6 +49,20 @@ impl Stored for Secrets {
     const VERSION: u8 = 2;
     fn older(version: u8, body: &[u8]) -> Option<Self> {
         older::secrets(version, body)
+    }
+}
+
+impl Stored for QueueRecord {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::queue_record(version, body)
+    }
+}
+
+impl Stored for QueueMessage {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::queue_message(version, body)
     }
 }
 
@@ -421,6 +434,8 @@ pub struct QueueRecord {
     pub attempts: u32,
     pub held: bool,
     pub last: String,
+    /// An envelope sender of its own (row SU-08), instead of the message's.
+    pub mail_from: Option<Address>,
 }
 
 /// What the entries of one message share. Its id is that of its first entry.
@@ -438,6 +453,14 @@ pub struct QueueMessage {
     pub message_id: String,
     /// Entries left.
     pub entries: u32,
+    pub wishes: Wishes,
+}
+
+impl QueueRecord {
+    /// The envelope sender of this entry.
+    pub fn sender(&self, message: &QueueMessage) -> ReversePath {
+        self.mail_from.clone().map_or_else(|| message.mail_from.clone(), ReversePath::Address)
+    }
 }
 
 /// Adds a message to counters, or takes it away.

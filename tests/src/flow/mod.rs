@@ -9,6 +9,7 @@ mod logins;
 mod mail;
 mod operate;
 mod rules;
+mod submission;
 
 use mox_testkit::{Instance, wait_for};
 use std::time::Duration;

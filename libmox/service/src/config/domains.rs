@@ -56,6 +56,12 @@ pub struct AccountConfig {
     pub introbox: Option<MailboxName>,
     /// How long what left the queue is known, in seconds (row QU-15).
     pub keep_retired: i64,
+    /// Recipients in 24 hours (row SU-04).
+    pub max_outgoing: u64,
+    /// Of them, those never written to before.
+    pub max_first_time: u64,
+    /// Who signs in with one of these sends each copy from an address of its own (row SU-08).
+    pub fromid_logins: Vec<Address>,
     /// What is told apart by the address it came to.
     pub destinations: Vec<(Destination, DestinationConfig)>,
 }
@@ -119,6 +125,9 @@ impl Domains {
                             .as_secs(),
                     )
                     .unwrap_or(0),
+                    max_outgoing: s.number("max-outgoing-messages-per-day", 1_000, 1..=1_000_000),
+                    max_first_time: s.number("max-first-time-recipients-per-day", 200, 1..=1_000_000),
+                    fromid_logins: s.texts("fromid-login-addresses", Address::parse).unwrap_or_default(),
                     introbox: s.text("introbox", MailboxName::parse),
                     ..AccountConfig::default()
                 };
