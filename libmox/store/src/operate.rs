@@ -57,16 +57,19 @@ pub enum RepairKind {
     UidValidity,
     /// New uids in the order messages were received, and a new uidvalidity.
     Uids,
+    /// The junk filter, learnt anew from all messages (row JK-04).
+    Retrain,
 }
 
 impl RepairKind {
     /// All of them with the names people give them.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::UidMeta, "fixuidmeta"),
         (Self::MessageSizes, "fixmsgsize"),
         (Self::Counts, "recalculatemailboxcounts"),
         (Self::UidValidity, "bumpuidvalidity"),
         (Self::Uids, "reassignuids"),
+        (Self::Retrain, "retrain"),
     ];
 
     /// The one with this name.

@@ -123,6 +123,26 @@ pub struct Analyze {
     pub refused: Option<String>,
     /// At most 1000.
     pub recipients: Vec<RecipientPath>,
+    /// What it said in EHLO.
+    pub helo: Option<Host>,
+    /// The connection was encrypted.
+    pub tls: bool,
+    /// A token in the subject that lets a message pass (row JK-11).
+    pub pass: Option<String>,
+    /// What DNS block lists say of the sender's address, once they were asked.
+    pub lists: Lists,
+}
+
+/// What DNS block lists say (row MA-22).
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lists {
+    /// Nobody asked; see [`Analysis::ask_lists`].
+    #[default]
+    NotAsked,
+    /// None lists it.
+    Clear,
+    /// This zone does, with what it says about it.
+    Listed(String),
 }
 
 /// Octets of [`Analyze::headers`].
@@ -133,10 +153,20 @@ pub const HEADER_OCTETS: usize = 256 * 1024;
 pub struct Analysis {
     /// What.
     pub decision: Decision,
-    /// Why, in words for the journal.
+    /// Why, in one word for programs: see `services/store/src/analyze.rs`.
     pub reason: String,
     /// For [`Deliver`], where the decision is to accept or to reject.
     pub destined: Option<Destined>,
+    /// Why, for people.
+    pub text: String,
+    /// It would be accepted, but nothing is known of the sender: the service may ask DNS block lists and then again.
+    pub ask_lists: bool,
+    /// The sender is new here: the service lets it wait (row SR-29).
+    pub first: bool,
+    /// Refused, but not for good: a message with this in its subject would be taken (row JK-11).
+    pub pass: Option<String>,
+    /// What was looked at and what it said, in order, for `mox why`.
+    pub chain: Vec<(String, String)>,
 }
 
 /// What to do.

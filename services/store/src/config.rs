@@ -35,6 +35,9 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             keep_rejects: config.keep_rejects,
             keep_retired: config.keep_retired,
             introbox: config.introbox.clone(),
+            junk_filter: config.junk_filter.clone(),
+            subject_pass: config.subject_pass,
+            automatic_junk_flags: config.automatic_junk_flags.clone(),
             destinations: config.destinations.clone(),
         };
         (name.clone(), account)

@@ -2,7 +2,10 @@
 //!
 //! Row DF-08: an account is named by a word; an address leads to an account. Rows SR-10, SR-11: folding.
 
-use libmox_service::config::{Destination as Key, DestinationConfig, InitialMailboxes};
+use crate::junk::Habits;
+use libmox_service::config::{
+    AutomaticJunkFlags, Destination as Key, DestinationConfig, InitialMailboxes, JunkFilterConfig,
+};
 use libmox_store::RecipientPath;
 use libmox_types::{AccountId, Address, Domain, LocalPart, MailboxName};
 use std::collections::{BTreeMap, HashMap};
@@ -44,6 +47,12 @@ pub struct Configured {
     pub keep_retired: i64,
     /// Where the first message of somebody goes.
     pub introbox: Option<MailboxName>,
+    /// Judges content.
+    pub junk_filter: JunkFilterConfig,
+    /// How long a token in the subject is good, in seconds.
+    pub subject_pass: i64,
+    /// Flags that mailboxes give.
+    pub automatic_junk_flags: Option<AutomaticJunkFlags>,
     /// What is told apart by the address it came to.
     pub destinations: Vec<(Key, DestinationConfig)>,
 }
@@ -223,6 +232,13 @@ impl Directory {
             true => self.address_rules.get(&key).cloned(),
             false => self.catchall_rules.get(&address.domain).cloned(),
         }
+    }
+
+    /// What an account says about junk.
+    pub fn habits(&self, account: &str) -> Habits {
+        self.accounts.get(account).map_or_else(Habits::default, |account| {
+            Habits::new(&account.junk_filter, account.automatic_junk_flags.clone())
+        })
     }
 
     /// Where an account's mail arrives.

@@ -88,7 +88,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::CheckRecipient(request) => {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
-        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
+        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request).await?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request, once).await?)),
         R::DeliverTogether(request) => {
             plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))

@@ -7,6 +7,7 @@
 
 use crate::accounts::publish;
 use crate::engine::{FileName, Target};
+use crate::junk::Filter;
 use crate::keys;
 use crate::limits::REPAIRED;
 use crate::records::{self, Cold, MailboxRecord, Message, Place, Read, encode};
@@ -49,6 +50,17 @@ impl Store {
         }
         let mut lines = Vec::new();
         for (name, id) in accounts {
+            if request.what == RepairKind::Retrain {
+                if !request.dry {
+                    self.retrain(&name).await?;
+                }
+                let filter: Filter = self.engine.record(&keys::junk_filter(id))?.unwrap_or_default();
+                lines.push(format!(
+                    "{name}: {} messages learnt as junk, {} as no junk, {} words",
+                    filter.junk, filter.ham, filter.words
+                ));
+                continue;
+            }
             loop {
                 let found = self.repair_account(&name, id, request).await?;
                 lines.extend(found.lines);
@@ -81,6 +93,8 @@ impl Store {
                     new_validity(name, &mut writer, mailbox, &mut found)?;
                 }
             }
+            // Is none of records.
+            RepairKind::Retrain => {}
             RepairKind::Uids => {
                 for mailbox in &mailboxes {
                     new_uids(name, &mut writer, mailbox, &mut found)?;

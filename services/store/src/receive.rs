@@ -172,7 +172,7 @@ impl Store {
                 Destined { mailbox, forward: false, intro: false, reject: None }
             }
         };
-        let mut writer = Writer::open(tx, account)?;
+        let mut writer = Writer::open(tx, account)?.with_habits(directory.habits(name));
         if let Some(reject) = reject {
             if writer.has_reject(&request.facts.message_id, &reject.content)? {
                 return Ok(None);

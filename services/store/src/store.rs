@@ -298,6 +298,7 @@ impl Store {
         let live = self.accounts.live(id);
         live.hub.end("the account was removed");
         live.hot.clear();
+        live.words.put(None);
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
         tx.change().delete(keys::account_name(name));
@@ -414,7 +415,8 @@ impl Store {
         let live: Arc<Live> = self.accounts.live(session.account);
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
-        let mut writer = Writer::open(&mut tx, session.account)?;
+        let habits = self.directory().habits(&session.name);
+        let mut writer = Writer::open(&mut tx, session.account)?.with_habits(habits);
         let value = compute(&mut writer)?;
         if writer.is_unchanged() {
             return Ok((value, 0));

@@ -1,5 +1,6 @@
 //! `domains.toml`: domains, accounts and their addresses; read by the store, written by `mox-admin`.
 
+use super::junk::{AutomaticJunkFlags, JunkFilterConfig};
 use super::reader::{Mistakes, Section, parse_bytes, read_file};
 use super::rules::DestinationConfig;
 use super::statics::account_name;
@@ -54,6 +55,12 @@ pub struct AccountConfig {
     pub introbox: Option<MailboxName>,
     /// How long what left the queue is known, in seconds (row QU-15).
     pub keep_retired: i64,
+    /// Judges the content of mail from strangers.
+    pub junk_filter: JunkFilterConfig,
+    /// How long a token in the subject lets a message pass, in seconds; 0 for never (row JK-11).
+    pub subject_pass: i64,
+    /// Flags that mailboxes give.
+    pub automatic_junk_flags: Option<AutomaticJunkFlags>,
     /// What is told apart by the address it came to.
     pub destinations: Vec<(Destination, DestinationConfig)>,
 }
@@ -69,6 +76,8 @@ pub enum Destination {
 
 /// The longest that what left the queue is known.
 const RETIRED_MOST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest that a token in the subject is good.
+const PASS_MOST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Characters of [`AccountConfig::login_disabled`]. Row CF-10.
 const DISABLED_TEXT: usize = 255;
 
@@ -102,6 +111,12 @@ impl Domains {
                     )
                     .unwrap_or(0),
                     introbox: s.text("introbox", MailboxName::parse),
+                    subject_pass: i64::try_from(
+                        s.duration("subject-pass", Duration::ZERO, Duration::ZERO..=PASS_MOST).as_secs(),
+                    )
+                    .unwrap_or(0),
+                    junk_filter: s.section("junk-filter", JunkFilterConfig::read),
+                    automatic_junk_flags: s.section("automatic-junk-flags", AutomaticJunkFlags::read),
                     ..AccountConfig::default()
                 };
                 for entry in s.texts("addresses", entry).unwrap_or_default() {

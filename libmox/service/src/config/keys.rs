@@ -386,6 +386,118 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.junk-filter.enabled",
+        "false",
+        "true",
+        "JunkFilter",
+        "Judge the content of mail from senders without a reputation by the words of mail marked as junk and not junk. It says nothing before 50 messages were marked as not junk. New accounts have it.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.threshold",
+        "0.95",
+        "0.9",
+        "JunkFilter.Threshold",
+        "Probability of junk from which a message is refused, 0.5 to 1.0; each message's is up to 0.05 off, so that it cannot be found by trying. 0.25 where the sender is unknown and came without TLS, without matching reverse DNS, or does not name the recipient.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.onegrams",
+        "true",
+        "false",
+        "JunkFilter.Onegrams",
+        "Count single words. Holds for messages that come after a change.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.twograms",
+        "false",
+        "true",
+        "JunkFilter.Twograms",
+        "Count two words in a row.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.threegrams",
+        "false",
+        "true",
+        "JunkFilter.Threegrams",
+        "Count three words in a row.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.max-power",
+        "0.01",
+        "0.02",
+        "JunkFilter.MaxPower",
+        "No word is surer of anything than one less this. 0.0001 to 0.4.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.top-words",
+        "10",
+        "15",
+        "JunkFilter.TopWords",
+        "Words that speak loudest for junk, and as many for no junk, that decide. 1 to 1000.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.ignore-words",
+        "0.1",
+        "0.2",
+        "JunkFilter.IgnoreWords",
+        "Words closer to one half than this say nothing. 0 to 0.49.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.rare-words",
+        "2",
+        "1",
+        "JunkFilter.RareWords",
+        "Words seen in this many messages or fewer say less. 0 to 9.",
+    ),
+    key(
+        D,
+        "accounts.*.subject-pass",
+        "\"0s\"",
+        "\"12h\"",
+        "SubjectPass.Period",
+        "A message that looks a little like junk from a new sender with DMARC pass is refused with a token; with the token in its subject it is taken within this time. 0s for never, to 30d. New accounts have 12h.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.enabled",
+        "false",
+        "true",
+        "AutomaticJunkFlags.Enabled",
+        "Mark messages that are delivered, moved or copied to a mailbox as junk or not junk by its name. Without patterns those of the reference hold: junk and spam are junk; inbox, introbox, neutral, postmaster, dmarc, tlsrpt and rejects are neither; the rest is not junk. A mailbox with the junk role is always junk. New accounts have it.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.junk-mailbox-regexp",
+        "",
+        "\"^(junk|spam)\"",
+        "AutomaticJunkFlags.JunkMailboxRegexp",
+        "Names of mailboxes, in lower case, whose messages are junk. Asked first. Of three patterns the one that is missing takes what the two others leave.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.neutral-mailbox-regexp",
+        "",
+        "\"^(inbox|rejects)\"",
+        "AutomaticJunkFlags.NeutralMailboxRegexp",
+        "Names of mailboxes whose messages are neither. Asked second.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.not-junk-mailbox-regexp",
+        "",
+        "\"^(archive|lists/)\"",
+        "AutomaticJunkFlags.NotJunkMailboxRegexp",
+        "Names of mailboxes whose messages are not junk. Asked last.",
+    ),
+    key(
+        D,
         "accounts.*.destinations.*.mailbox",
         "",
         "\"Post\"",
@@ -539,9 +651,12 @@ mod tests {
     /// Each key the readers take is documented: the names in their sources are compared with the table.
     #[test]
     fn every_key_that_is_read_is_documented() {
-        for (file, source) in
-            [(S, include_str!("statics.rs")), (D, include_str!("domains.rs")), (D, include_str!("rules.rs"))]
-        {
+        for (file, source) in [
+            (S, include_str!("statics.rs")),
+            (D, include_str!("domains.rs")),
+            (D, include_str!("rules.rs")),
+            (D, include_str!("junk.rs")),
+        ] {
             let source = source.split("#[cfg(test)]").next().unwrap();
             for call in [
                 "s.text(",
@@ -552,6 +667,7 @@ mod tests {
                 "s.bytes(",
                 "s.optional_bytes(",
                 "s.pairs(",
+                "s.fraction(",
                 "root.text(",
             ] {
                 for at in source.match_indices(call) {

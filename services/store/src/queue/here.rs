@@ -168,7 +168,7 @@ impl Store {
         if self.over_quota(name, used, body + prefix.len() as u64) {
             return Err(Fault::OverQuota);
         }
-        let mut writer = Writer::open(tx, live.id)?;
+        let mut writer = Writer::open(tx, live.id)?.with_habits(self.directory().habits(name));
         let mailbox = match writer.find(&arrives_in)? {
             Some(mailbox) => mailbox,
             None => writer.create_mailbox(&arrives_in)?,

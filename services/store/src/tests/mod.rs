@@ -3,6 +3,7 @@
 mod cutfs;
 mod faults;
 mod here;
+mod junk;
 mod kills;
 mod life;
 mod load;
