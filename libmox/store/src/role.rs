@@ -1,6 +1,6 @@
 //! Who may ask what: one row a role, decided by the socket the connection came in on.
 
-use crate::Request;
+use crate::{CacheGet, CacheKind, CacheSet, Request};
 use serde::{Deserialize, Serialize};
 
 /// A service, as the store sees it.
@@ -77,6 +77,12 @@ impl Role {
                 matches!(self, Self::Imap | Self::Submission)
             }
             R::TlsSupportSet(_) => self == Self::Queue,
+            R::CacheGet(CacheGet { kind: CacheKind::DnsList, .. })
+            | R::CacheSet(CacheSet { kind: CacheKind::DnsList, .. })
+                if self == Self::Smtp =>
+            {
+                true
+            }
             R::CacheGet(_)
             | R::CacheSet(_)
             | R::CacheList(_)

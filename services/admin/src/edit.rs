@@ -4,7 +4,7 @@
 //! same. Does not know: the store, the bus.
 
 use crate::AdminError;
-use libmox_service::config::{DOMAINS_FILE, Domains};
+use libmox_service::config::{DOMAINS_FILE, Domains, NEW_ACCOUNT};
 use libmox_types::{Address, Domain};
 use std::io::Write;
 use std::path::Path;
@@ -51,6 +51,12 @@ fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
             }
             let mut account = Table::new();
             account.insert("addresses", Item::Value(Value::Array(Array::from_iter([address.to_string()]))));
+            let defaults: DocumentMut = NEW_ACCOUNT
+                .parse()
+                .map_err(|error: toml_edit::TomlError| AdminError::Mistakes(error.to_string()))?;
+            for (key, value) in defaults.as_table() {
+                account.insert(key, value.clone());
+            }
             accounts.insert(name, Item::Table(account));
         }
         Edit::AccountRemove { name } => {
@@ -197,7 +203,13 @@ mod tests {
         let read = Domains::parse(&text).unwrap();
         assert!(read.domains[&domain].disabled);
         assert_eq!(read.accounts["jane"].addresses.len(), 2);
-        assert_eq!(read.accounts["joe"].login_disabled.as_deref(), Some("gone"));
+        let account = &read.accounts["joe"];
+        assert_eq!(account.login_disabled.as_deref(), Some("gone"));
+        // Rows JK-02, JK-11, JK-14.
+        let filter = libmox_service::config::JunkFilterConfig { enabled: true, ..Default::default() };
+        assert_eq!((&account.junk_filter, account.subject_pass), (&filter, 12 * 3600));
+        assert_eq!(account.automatic_junk_flags, Some(Default::default()));
+        assert_eq!(account.rejects.as_ref().map(|name| name.as_str()), Some("Rejects"));
         let text = apply(&text, &Edit::AddressRemove { address: "j@xn--bcher-kva.example".into() }).unwrap();
         let text = apply(&text, &Edit::DomainRemove { domain }).unwrap();
         let text = apply(&text, &Edit::AccountRemove { name: "joe".into() }).unwrap();

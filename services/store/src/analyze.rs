@@ -146,7 +146,8 @@ impl Store {
             found.reason = "first-message";
             found.text = "first message from this address".into();
         }
-        found.first &= !(destined.forward || request.facts.report || list.is_some());
+        found.first &=
+            !(configured.no_first_time_delay || destined.forward || request.facts.report || list.is_some());
         Ok(found.into_analysis(Decision::Accept, destined))
     }
 

@@ -532,8 +532,8 @@ impl Store {
 
     /// The words of an account as the index has them.
     pub(crate) fn read_words(&self, account: AccountId) -> Result<Table, Fault> {
-        let mut table = Table::default();
-        table.filter = self.engine.record(&keys::junk_filter(account))?.unwrap_or_default();
+        let filter = self.engine.record(&keys::junk_filter(account))?.unwrap_or_default();
+        let mut table = Table { filter, ..Table::default() };
         keys::below(&keys::junk_words(account), |range| {
             self.engine.visit(range, |key, value| {
                 if let (Some(word), Some(count)) = (keys::last_word(key), Count::read(value)) {

@@ -33,7 +33,8 @@ impl Checker {
         Self { authenticator: MessageAuthenticator(resolver), hostname }
     }
 
-    fn resolver(&self) -> &TokioResolver {
+    /// The resolver behind all checks.
+    pub fn resolver(&self) -> &TokioResolver {
         &self.authenticator.0
     }
 

@@ -14,5 +14,13 @@ pub const DKIM_WAIT: Duration = Duration::from_secs(60);
 pub const DMARC_WAIT: Duration = Duration::from_secs(30);
 /// Reverse DNS.
 pub const IPREV_WAIT: Duration = Duration::from_secs(20);
+/// One question about a sender's domain.
+pub const SENDER_WAIT: Duration = Duration::from_secs(15);
+/// One question to a DNS block list.
+pub const LIST_WAIT: Duration = Duration::from_secs(10);
+/// DNS block lists asked.
+pub const LISTS: usize = 20;
+/// Characters of what one says.
+pub const LIST_TEXT: usize = 300;
 /// Signatures looked at; further ones are not.
 pub const SIGNATURES: usize = 10;

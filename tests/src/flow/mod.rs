@@ -2,6 +2,7 @@
 
 mod bus;
 mod hostile;
+mod junk;
 mod kills;
 mod life;
 mod local;

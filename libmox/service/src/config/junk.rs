@@ -5,6 +5,10 @@
 use super::reader::Section;
 use super::rules::Pattern;
 
+/// What a new account says about mail from strangers (rows JK-02, JK-11, JK-14), as lines of its table.
+pub const NEW_ACCOUNT: &str = "rejects-mailbox = \"Rejects\"\nsubject-pass = \"12h\"\n\
+                               junk-filter.enabled = true\nautomatic-junk-flags.enabled = true\n";
+
 /// `[accounts.jane.junk-filter]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct JunkFilterConfig {
@@ -71,7 +75,7 @@ impl Default for AutomaticJunkFlags {
 impl JunkFilterConfig {
     pub(super) fn read(s: &mut Section<'_>) -> Self {
         let default = Self::default();
-        let read = Self {
+        Self {
             enabled: s.yes_no("enabled", false),
             threshold: s.fraction("threshold", default.threshold, 0.5..=1.0),
             one_gram: s.yes_no("onegrams", true),
@@ -81,11 +85,7 @@ impl JunkFilterConfig {
             top_words: usize::try_from(s.number("top-words", 10, 1..=1_000)).unwrap_or(10),
             ignore_words: s.fraction("ignore-words", default.ignore_words, 0.0..=0.49),
             rare_words: u32::try_from(s.number("rare-words", 2, 0..=9)).unwrap_or(2),
-        };
-        if !(read.one_gram || read.two_grams || read.three_grams) {
-            s.mistake("one of onegrams, twograms and threegrams must be true");
         }
-        read
     }
 }
 

@@ -150,6 +150,22 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         S,
+        "smtp.dns-lists",
+        "[]",
+        "[\"zen.example.org\"]",
+        "DNSBLs",
+        "Zones of DNS block lists, asked in this order about senders of whom nothing is known and whose message looks good. A list that fails its test addresses (RFC 5782), looked at every 4 hours, is not asked. At most 20.",
+    ),
+    key(
+        S,
+        "smtp.first-time-sender-delay",
+        "\"15s\"",
+        "\"1m\"",
+        "FirstTimeSenderDelay",
+        "A sender of whom nothing is known waits so long for the 250 to its message: those who send in bulk do not. Never on a test instance. 0s to 5m.",
+    ),
+    key(
+        S,
         "submission.max-message-size",
         "\"100MiB\"",
         "\"25MiB\"",
@@ -455,6 +471,14 @@ pub const KEYS: &[KeyDoc] = &[
         "1",
         "JunkFilter.RareWords",
         "Words seen in this many messages or fewer say less. 0 to 9.",
+    ),
+    key(
+        D,
+        "accounts.*.no-first-time-sender-delay",
+        "false",
+        "true",
+        "NoFirstTimeSenderDelay",
+        "Take messages of new senders without letting them wait for smtp.first-time-sender-delay.",
     ),
     key(
         D,

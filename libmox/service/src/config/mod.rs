@@ -14,7 +14,7 @@ mod rules;
 mod statics;
 
 pub use domains::{AccountConfig, Destination, DomainConfig, Domains};
-pub use junk::{AutomaticJunkFlags, JunkFilterConfig};
+pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};
 pub use reader::{Mistake, Mistakes};
 pub use rules::{DestinationConfig, Pattern, RuleConfig};

@@ -313,3 +313,85 @@ async fn known_senders_and_new_accounts_are_not_judged_by_words() {
     assert_eq!((got.decision, got.first), (Decision::Accept, true), "{got:?}");
     world.end().await;
 }
+
+/// Rows TR-11, JK-10, MA-09: whatever the reason, a reject knows where it was destined; moved out and marked as no
+/// junk it is a good word for the next message of the same sender.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_reason_a_reject_moved_out_makes_the_next_one_welcome() {
+    let rules = format!(
+        "rejects-mailbox = \"Rejects\"\n{FILTER}[accounts.jane.destinations.\"jane@example.org\"]\nmailbox = \"Post\"\n"
+    );
+    let world = learnt(&rules).await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let verdict = |spf: &str, iprev: &str| Verdict {
+        spf: spf.into(),
+        iprev: iprev.into(),
+        dmarc: "none".into(),
+        ..Verdict::default()
+    };
+    // Two of this network were junk, narrowly.
+    for number in 0..2 {
+        let bad = Facts { words: "meeting".into(), ..from(&format!("b{number}@bad{number}.example"), "") };
+        comes(&world, &Analyze { recipients: vec![recipient("jane@example.org")], ..analyze(bad, None) })
+            .await;
+    }
+    let post = id(&imap, session, "Post").await;
+    let first = world.list(&imap, session, "Post").await.len();
+    for at in 0..2 {
+        let uid = Uid(u32::try_from(first - at).unwrap());
+        flag(&imap, session, post, uid, Flag::Junk).await;
+    }
+    let good = |who: &str, number: u8| {
+        let mut request = written("meeting minutes");
+        request.facts.from = Some(address(who));
+        request.facts.message_id = format!("{who}-{number}");
+        request.content[0] = number;
+        request.content[1] = who.len().try_into().unwrap_or(0);
+        request.remote_ip = "198.51.100.7".parse().unwrap();
+        request
+    };
+    for (reason, who, change) in [
+        ("dmarc", "a@one.example", Analyze { refused: Some("DMARC".into()), ..good("a@one.example", 1) }),
+        ("spf", "b@two.example", Analyze { verdict: verdict("fail", "pass"), ..good("b@two.example", 2) }),
+        (
+            "iprev",
+            "c@three.example",
+            Analyze {
+                verdict: verdict("none", "fail"),
+                remote_ip: "192.0.2.9".parse().unwrap(),
+                ..good("c@three.example", 3)
+            },
+        ),
+        (
+            "junk-content",
+            "d@four.example",
+            Analyze {
+                facts: Facts { words: "cheap pills".into(), ..good("d@four.example", 4).facts },
+                ..good("d@four.example", 4)
+            },
+        ),
+        (
+            "dns-list",
+            "e@five.example",
+            Analyze { lists: Lists::Listed("x".into()), ..good("e@five.example", 5) },
+        ),
+    ] {
+        let got = asked(&world, &change).await;
+        assert_eq!((got.decision, got.reason.as_str()), (Decision::Reject, reason), "{got:?}");
+        assert!(matches!(comes(&world, &change).await.1, Delivered::Refused { kept: true }), "{reason}");
+        let rejects = id(&imap, session, "Rejects").await;
+        let uid = world.list(&imap, session, "Rejects").await.last().unwrap().uid;
+        let uids = [uid].into_iter().collect();
+        imap.ask(Copy { session, mailbox: rejects, uids, to: name("Inbox"), take: true }).await.unwrap();
+        let moved = world.list(&imap, session, "Inbox").await.last().unwrap().clone();
+        assert!(!moved.flags.has(Flag::Seen), "row TR-13");
+        let inbox = id(&imap, session, "Inbox").await;
+        flag(&imap, session, inbox, moved.uid, Flag::NotJunk).await;
+        // The next one, with the same against it but for the policy of its domain, which is no opinion of ours.
+        let next = Analyze { refused: None, content: [9; 32], ..change };
+        let got = asked(&world, &next).await;
+        assert_eq!((got.decision, got.reason.as_str()), (Decision::Accept, "from-address"), "{who} {reason}");
+    }
+    world.end().await;
+}
