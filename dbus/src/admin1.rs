@@ -29,6 +29,23 @@ pub struct DomainItem {
     pub disabled: bool,
 }
 
+/// One DNS record that should be there.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct DnsCheckItem {
+    /// Absolute name.
+    pub name: String,
+    /// `MX`, `TXT`, ...
+    pub kind: String,
+    /// `ok`, `missing`, `different` or `failed`.
+    pub state: String,
+    /// What it should say.
+    pub wanted: String,
+    /// What is published for that purpose, or why the lookup failed.
+    pub found: Vec<String>,
+    /// DNSSEC proves it.
+    pub secure: bool,
+}
+
 /// How the system is.
 #[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
 pub struct SystemStatus {
@@ -83,6 +100,8 @@ pub trait Admin {
     fn domain_set_disabled(&self, domain: &str, disabled: bool) -> zbus::Result<()>;
     /// See the interface file.
     fn dns_records(&self, domain: &str) -> zbus::Result<Vec<String>>;
+    /// See the interface file.
+    fn dns_check(&self, domain: &str) -> zbus::Result<Vec<DnsCheckItem>>;
     /// See the interface file.
     fn check(&self, account: &str) -> zbus::Result<Vec<String>>;
     /// See the interface file.

@@ -77,6 +77,18 @@ def quickstart_sets_up_a_server(w):
     w.link.serve(records)
 
 
+def the_dns_is_checked(w):
+    items = w.a.json("mox --json config dnscheck h1.test")
+    kinds = {item["kind"] for item in items}
+    assert kinds == {"A/AAAA", "MX", "TXT", "SRV", "TLSA"}, kinds
+    for item in items:
+        assert item["state"] == "ok" and item["secure"], item
+    w.a.run("mox domain add other.test you")
+    out = w.a.run("mox config dnscheck other.test || echo not right")
+    assert "missing" in out and "not right" in out, out
+    w.a.run("mox address rm postmaster@other.test && mox domain rm other.test")
+
+
 def send(host, to, subject, body="hello", more=""):
     return host.run(f"swaks --server {host.address}:587 -tls --auth PLAIN --auth-user {host.login} --auth-password '{host.password}' "
                     f"--from you@{host.domain} --to {to} --header 'Subject: {subject}' --body '{body}' {more} 2>&1")
@@ -358,6 +370,7 @@ def units_are_clean_and_closed(w):
 
 TESTS = [
     units_are_clean_and_closed,
+    the_dns_is_checked,
     a_message_goes_out_and_comes_in_verified,
     one_connection_id_follows_a_message,
     failures_come_back_as_reports,

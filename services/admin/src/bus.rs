@@ -1,8 +1,8 @@
 //! `org.libmox.Admin1`.
 
 use crate::edit::{self, Edit};
-use crate::{Admin, AdminError, dns};
-use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKeys, HostKeys, KeysFault};
+use crate::{Admin, AdminError, dns, dnscheck};
+use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKey, DkimKeys, HostKeys, KeysFault};
 use libmox_service::bus::{actions, authorize};
 use libmox_service::{clock, config, paths};
 use libmox_store::{
@@ -10,7 +10,7 @@ use libmox_store::{
     RepairKind, Status,
 };
 use libmox_types::{Address, Domain};
-use mox_dbus::admin1::{AccountItem, DomainItem, SystemStatus};
+use mox_dbus::admin1::{AccountItem, DnsCheckItem, DomainItem, SystemStatus};
 use std::sync::Arc;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
@@ -78,16 +78,33 @@ impl Admin {
         Ok(())
     }
 
-    async fn dns(&self, domain: &Domain) -> Result<Vec<String>, AdminError> {
+    /// What the records of a domain are made of.
+    async fn published(
+        &self,
+        domain: &Domain,
+    ) -> Result<(Arc<config::Static>, Vec<DkimKey>, Vec<Vec<u8>>), AdminError> {
         if !Self::domains()?.domains.contains_key(domain) {
             return Err(AdminError::NotFound(format!("domain {domain}")));
         }
         let statics =
             config::load_static(&paths::config()).map_err(|m| AdminError::Mistakes(m.to_string()))?;
         let keys = self.keys.ask(DkimKeys { domain: domain.clone() }).await?;
-        let host: Vec<Vec<u8>> =
-            self.keys.ask(HostKeys).await?.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-        Ok(dns::records(domain, &statics.hostname, &keys, &host))
+        let host = self.keys.ask(HostKeys).await?.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+        Ok((statics, keys, host))
+    }
+
+    async fn dns(&self, domain: &Domain) -> Result<Vec<String>, AdminError> {
+        let (statics, keys, host) = self.published(domain).await?;
+        Ok(dns::zone(domain, &statics.hostname, &keys, &host))
+    }
+
+    async fn dns_check(&self, domain: &Domain) -> Result<Vec<DnsCheckItem>, AdminError> {
+        let (statics, keys, host) = self.published(domain).await?;
+        let resolver =
+            libmox_service::dns::resolver(&statics.dns).map_err(|e| AdminError::Invalid(e.to_string()))?;
+        let mut wanted = dns::of_host(&statics.hostname, &host);
+        wanted.extend(dns::of_domain(domain, &statics.hostname, &keys));
+        Ok(dnscheck::look(&resolver, &statics.hostname, wanted).await)
     }
 }
 
@@ -284,6 +301,16 @@ impl AdminInterface {
     ) -> fdo::Result<Vec<String>> {
         authorize(c, &h, actions::READ_STATUS).await?;
         Ok(self.0.dns(&domain(name)?).await?)
+    }
+
+    async fn dns_check(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<DnsCheckItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        Ok(self.0.dns_check(&domain(name)?).await?)
     }
 
     /// Empty `account`: all.

@@ -1,41 +1,136 @@
 //! The DNS records a domain should have.
 //!
-//! Rows CL-19, CL-20. Law: RFC 7208, 6376 §3.6.1, 7489, 7672 §3.1.1 (TLSA 3 1 1), 8460, 6186.
+//! Rows CL-19, CL-20. Law: RFC 7208, 6376 §3.6.1, 7489, 7672 §3.1.1 (TLSA 3 1 1), 6186 §3.4 (services that are absent).
 
 use libmox_keys::{DkimAlgorithm, DkimKey};
 use libmox_types::Domain;
+use std::fmt;
 
 /// Octets of one string of a TXT record. RFC 1035 §3.3.
 const TXT_STRING: usize = 255;
 
-/// Lines for a zone file, without class, with the host's own first.
-pub fn records(domain: &Domain, hostname: &Domain, keys: &[DkimKey], host_keys: &[Vec<u8>]) -> Vec<String> {
-    let (domain, host) = (domain.ascii(), hostname.ascii());
-    let mut lines = vec![format!("; the host {host}: its A and AAAA records are yours to add")];
-    for spki in host_keys {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, spki);
-        let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-        lines.push(format!(
-            "; DANE: only useful while the zone is signed with DNSSEC\n_25._tcp.{host}. TLSA 3 1 1 {hex}"
-        ));
+/// One record, without class: zone files inherit it and web forms have no field for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Absolute, in ASCII, with the last dot.
+    pub name: String,
+    pub data: Data,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    Mx {
+        preference: u16,
+        host: String,
+    },
+    Txt(String),
+    /// The target is `.` for a service that is not there.
+    Srv {
+        priority: u16,
+        weight: u16,
+        port: u16,
+        target: String,
+    },
+    /// Usage 3, selector 1, matching 1: SHA-256 of the public key, in hexadecimal.
+    Tlsa(String),
+}
+
+impl Data {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Mx { .. } => "MX",
+            Self::Txt(_) => "TXT",
+            Self::Srv { .. } => "SRV",
+            Self::Tlsa(_) => "TLSA",
+        }
     }
-    lines.push(format!("{host}. TXT \"v=spf1 a -all\""));
-    lines.push(format!("; the domain {domain}\n{domain}. MX 10 {host}."));
+}
+
+/// As in a zone file, but text is one string without quotes: for people and for comparing.
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mx { preference, host } => write!(f, "{preference} {host}"),
+            Self::Txt(text) => f.write_str(text),
+            Self::Srv { priority, weight, port, target } => {
+                write!(f, "{priority} {weight} {port} {target}")
+            }
+            Self::Tlsa(digest) => write!(f, "3 1 1 {digest}"),
+        }
+    }
+}
+
+/// A line of a zone file.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ", self.name, self.data.kind())?;
+        match &self.data {
+            Data::Txt(text) => f.write_str(&strings(text)),
+            other => other.fmt(f),
+        }
+    }
+}
+
+/// Records of the host that takes the mail of all domains.
+pub fn of_host(hostname: &Domain, host_keys: &[Vec<u8>]) -> Vec<Record> {
+    let host = hostname.ascii();
+    let tlsa = host_keys.iter().map(|spki| {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, spki);
+        let hex = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        Record { name: format!("_25._tcp.{host}."), data: Data::Tlsa(hex) }
+    });
+    let spf = Record { name: format!("{host}."), data: Data::Txt("v=spf1 a -all".into()) };
+    tlsa.chain([spf]).collect()
+}
+
+/// Records of one domain.
+pub fn of_domain(domain: &Domain, hostname: &Domain, keys: &[DkimKey]) -> Vec<Record> {
+    let (domain, host) = (domain.ascii(), format!("{}.", hostname.ascii()));
+    let at = |prefix: &str, data| Record { name: format!("{prefix}{domain}."), data };
+    let mut records = vec![at("", Data::Mx { preference: 10, host: host.clone() })];
     for key in keys.iter().filter(|key| key.signs) {
         let kind = match key.algorithm {
             DkimAlgorithm::Rsa2048 => "",
             DkimAlgorithm::Ed25519 => "k=ed25519;",
         };
-        let text = format!("v=DKIM1;h=sha256;{kind}p={}", key.public);
-        lines.push(format!("{}._domainkey.{}. TXT {}", key.selector, key.domain.ascii(), strings(&text)));
+        records.push(Record {
+            name: format!("{}._domainkey.{}.", key.selector, key.domain.ascii()),
+            data: Data::Txt(format!("v=DKIM1;h=sha256;{kind}p={}", key.public)),
+        });
     }
-    lines.push(format!("{domain}. TXT \"v=spf1 mx ~all\""));
-    lines.push(format!("_dmarc.{domain}. TXT \"v=DMARC1;p=reject;rua=mailto:postmaster@{domain}!10m\""));
-    lines.push(format!("_submissions._tcp.{domain}. SRV 0 1 465 {host}."));
-    lines.push(format!("_imaps._tcp.{domain}. SRV 0 1 993 {host}."));
-    for service in ["_submission", "_imap", "_pop3", "_pop3s"] {
+    records.push(at("", Data::Txt("v=spf1 mx ~all".into())));
+    let reports = format!("v=DMARC1;p=reject;rua=mailto:postmaster@{domain}!10m");
+    records.push(at("_dmarc.", Data::Txt(reports)));
+    for (service, port) in [("_submissions._tcp.", 465), ("_imaps._tcp.", 993)] {
+        records.push(at(service, Data::Srv { priority: 0, weight: 1, port, target: host.clone() }));
+    }
+    for service in ["_submission._tcp.", "_imap._tcp.", "_pop3._tcp.", "_pop3s._tcp."] {
         // RFC 6186 §3.4: said to be absent, so that clients do not look for plain text ports.
-        lines.push(format!("{service}._tcp.{domain}. SRV 0 0 0 ."));
+        records.push(at(service, Data::Srv { priority: 0, weight: 0, port: 0, target: ".".into() }));
+    }
+    records
+}
+
+/// Lines for a zone file, the host's own first, with remarks.
+pub fn zone(domain: &Domain, hostname: &Domain, keys: &[DkimKey], host_keys: &[Vec<u8>]) -> Vec<String> {
+    let mut lines = vec![format!("; the host {}: its A and AAAA records are yours to add", hostname.ascii())];
+    for record in of_host(hostname, host_keys) {
+        if matches!(record.data, Data::Tlsa(_)) {
+            lines.push(format!("; DANE: only useful while the zone is signed with DNSSEC\n{record}"));
+        } else {
+            lines.push(record.to_string());
+        }
+    }
+    lines.push(format!("; the domain {}", domain.ascii()));
+    for record in of_domain(domain, hostname, keys) {
+        let long = matches!(&record.data, Data::Txt(text) if text.len() > TXT_STRING);
+        if long {
+            lines.push(
+                "; one record of several strings, which readers join; web forms may want them as one".into(),
+            );
+        }
+        lines.push(record.to_string());
     }
     lines
 }
@@ -64,9 +159,10 @@ mod tests {
             signs: true,
             public: "A".repeat(400),
         };
-        let text = records(&domain, &host, &[key], &[b"spki".to_vec()]).join("\n");
+        let text = zone(&domain, &host, &[key], &[b"spki".to_vec()]).join("\n");
         assert!(text.contains("\nxn--bcher-kva.example. MX 10 mail.example.org.\n"), "{text}");
         assert!(text.contains("_25._tcp.mail.example.org. TLSA 3 1 1 "));
+        assert!(text.contains("_pop3._tcp.xn--bcher-kva.example. SRV 0 0 0 ."));
         let long = text.lines().find(|l| l.starts_with("2026a._domainkey")).unwrap();
         assert_eq!(long.matches('"').count(), 4);
         // Row CL-19: no class.

@@ -209,7 +209,7 @@ mod tests {
         let filter = libmox_service::config::JunkFilterConfig { enabled: true, ..Default::default() };
         assert_eq!((&account.junk_filter, account.subject_pass), (&filter, 12 * 3600));
         assert_eq!(account.automatic_junk_flags, Some(Default::default()));
-        assert_eq!(account.rejects.as_ref().map(|name| name.as_str()), Some("Rejects"));
+        assert_eq!(account.rejects.as_ref().map(libmox_types::MailboxName::as_str), Some("Rejects"));
         let text = apply(&text, &Edit::AddressRemove { address: "j@xn--bcher-kva.example".into() }).unwrap();
         let text = apply(&text, &Edit::DomainRemove { domain }).unwrap();
         let text = apply(&text, &Edit::AccountRemove { name: "joe".into() }).unwrap();

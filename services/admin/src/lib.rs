@@ -6,6 +6,7 @@
 
 mod bus;
 mod dns;
+mod dnscheck;
 mod edit;
 mod error;
 

@@ -23,6 +23,11 @@ pub enum Config {
         /// Domain
         domain: String,
     },
+    /// Compare the DNS with the records a domain should have; fails if one is not right
+    Dnscheck {
+        /// Domain
+        domain: String,
+    },
 }
 
 /// `mox account`
@@ -226,6 +231,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             let lines = bus.admin().await?.dns_records(&domain).await.map_err(plain)?;
             if to.json { to.text(&json!(lines).to_string()) } else { to.text(&lines.join("\n")) }
         }
+        Command::Config(Config::Dnscheck { domain }) => return dns_check(bus, &domain, to).await,
         Command::Account(command) => account(bus, command, to).await?,
         Command::Address(Address::Add { address, account }) => {
             bus.admin().await?.address_add(&address, &account).await.map_err(plain)?;
@@ -264,6 +270,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         }
         Command::Bumpuidvalidity(asked) => operate::repair(bus, "bumpuidvalidity", &asked, to).await?,
         Command::Reassignuids(asked) => operate::repair(bus, "reassignuids", &asked, to).await?,
+        Command::Reassignthreads(asked) => operate::repair(bus, "reassignthreads", &asked, to).await?,
         Command::Retrain(asked) => operate::repair(bus, "retrain", &asked, to).await?,
         _ => bail!("this command does not use the bus"),
     }
@@ -281,6 +288,26 @@ async fn status(bus: &Bus, to: To) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+async fn dns_check(bus: &Bus, domain: &str, to: To) -> anyhow::Result<ExitCode> {
+    let items = bus.admin().await?.dns_check(domain).await.map_err(plain)?;
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .map(|item| {
+            let said = match &*item.state {
+                "ok" => String::new(),
+                "missing" => format!("wanted {}", item.wanted),
+                "different" => format!("wanted {}, found {}", item.wanted, item.found.join(" and ")),
+                _ => item.found.join(" "),
+            };
+            let dnssec = if item.secure { "yes" } else { "no" };
+            vec![item.state.clone(), dnssec.into(), item.kind.clone(), item.name.clone(), said]
+        })
+        .collect();
+    to.rows(&["STATE", "DNSSEC", "TYPE", "NAME", ""], &rows, &serde_json::to_value(&items)?);
+    let fine = items.iter().all(|item| item.state == "ok");
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn account(bus: &Bus, command: Account, to: To) -> anyhow::Result<()> {

@@ -5,9 +5,9 @@
 use crate::dial::Link;
 use crate::{Shared, here, limits, mx, report};
 use libmox_service::clock;
-use libmox_smtp::client::{Action, Client, Failure, Outcome, TlsWish, Transaction};
+use libmox_smtp::client::{Action, Client, Extensions, Failure, Outcome, TlsWish, Transaction};
 use libmox_smtp::data::Encoder;
-use libmox_store::{AttemptResult, Content, QueueAttempt, QueueEntry, QueueOpen, QueueResult};
+use libmox_store::{AttemptResult, Content, QueueAttempt, QueueEntry, QueueOpen, QueueResult, TlsSupportSet};
 use libmox_types::{Domain, Timestamp};
 use std::io::Read;
 use std::net::SocketAddr;
@@ -234,6 +234,7 @@ async fn converse(
     };
     // The server speaks first.
     let mut action = Action::Exchange(Vec::new());
+    let mut support = None;
     let mut wait = limits::REPLY;
     loop {
         action = match action {
@@ -249,7 +250,10 @@ async fn converse(
                 link = link.start_tls(&shared.tls, host).await?;
                 client.on_tls()
             }
-            Action::Ready => client.begin(&transaction),
+            Action::Ready => {
+                support = Some(support_of(first, link.tls.is_some(), client.extensions()));
+                client.begin(&transaction)
+            }
             Action::Body => {
                 send_body(shared, first, &mut link).await?;
                 wait = limits::END_OF_DATA;
@@ -261,14 +265,36 @@ async fn converse(
                     let _ = link.reply(Duration::from_secs(2)).await;
                 }
                 tracing::debug!(mox_remote_ip = %address.ip(), tls = link.tls, "conversation over");
+                remember(shared, support).await;
                 return Ok(outcomes);
             }
             Action::Failed(failure) => {
                 let bye = client.quit();
                 let _ = link.send(&bye).await;
+                remember(shared, support).await;
                 return Err(failure);
             }
         }
+    }
+}
+
+/// Row ST-38: what the server of the recipient can do. Under TLS nobody offers STARTTLS again (RFC 3207 §4.2).
+fn support_of(entry: &QueueEntry, tls: bool, extensions: &Extensions) -> TlsSupportSet {
+    TlsSupportSet {
+        account: entry.account,
+        domain: entry.recipient.address.domain.clone(),
+        starttls: tls || extensions.starttls,
+        require_tls: extensions.requiretls,
+    }
+}
+
+/// For whoever writes there next; not knowing it costs nobody a delivery.
+async fn remember(shared: &Shared, support: Option<TlsSupportSet>) {
+    let Some(support) = support.filter(|_| shared.context.config().queue.local_target.is_none()) else {
+        return;
+    };
+    if let Err(error) = shared.store.ask(support).await {
+        tracing::debug!(%error, "what the server can do is not recorded");
     }
 }
 
@@ -357,5 +383,20 @@ mod tests {
         assert_eq!(minutes, [7, 15, 30, 60, 120, 240, 480]);
         assert_eq!(wait_after(Duration::from_millis(100), 1), 1);
         assert_eq!(wait_after(Duration::from_secs(86_400), 100), 31_536_000);
+    }
+
+    #[test]
+    fn what_a_server_can_do_is_noted() {
+        // Row ST-38.
+        let entry = crate::schedule::tests::entry(1, 1, "a@far.example", 0);
+        let offers = |starttls, requiretls| Extensions { starttls, requiretls, ..Extensions::default() };
+        let noted = |tls, extensions| {
+            let support = support_of(&entry, tls, &extensions);
+            assert_eq!((support.account, support.domain.ascii()), (entry.account, "far.example"));
+            (support.starttls, support.require_tls)
+        };
+        assert_eq!(noted(true, offers(false, true)), (true, true));
+        assert_eq!(noted(false, offers(true, false)), (true, false));
+        assert_eq!(noted(false, offers(false, false)), (false, false));
     }
 }

@@ -121,12 +121,12 @@ async fn watch(shared: Arc<Shared>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use libmox_store::{Needs, QueueRecipient};
     use libmox_types::{AccountId, ByteCount, Cid, QueueId, ReversePath};
 
-    fn entry(id: u64, message: u64, to: &str, attempts: u32) -> QueueEntry {
+    pub(crate) fn entry(id: u64, message: u64, to: &str, attempts: u32) -> QueueEntry {
         QueueEntry {
             id: QueueId(id),
             message: QueueId(message),

@@ -36,7 +36,7 @@ impl Store {
     }
 
     /// Repairs one account or all.
-    pub async fn repair(&self, request: &Repair) -> Result<Vec<String>, Fault> {
+    pub async fn repair(self: &std::sync::Arc<Self>, request: &Repair) -> Result<Vec<String>, Fault> {
         let mut accounts: Vec<(String, AccountId)> = Vec::new();
         self.engine.records(b"N", |key, id: AccountId| {
             accounts.push((String::from_utf8_lossy(&key[1..]).into_owned(), id));
@@ -50,6 +50,10 @@ impl Store {
         }
         let mut lines = Vec::new();
         for (name, id) in accounts {
+            if request.what == RepairKind::Threads {
+                lines.push(self.find_threads(&name, id, request.dry).await?);
+                continue;
+            }
             if request.what == RepairKind::Retrain {
                 if !request.dry {
                     self.retrain(&name).await?;
@@ -73,6 +77,17 @@ impl Store {
             tracing::info!(what = ?request.what, account = request.account, repaired = lines.len(), "repaired");
         }
         Ok(lines)
+    }
+
+    /// Row CL-13. In steps, which a change of its own each is; mail goes on between them.
+    async fn find_threads(
+        self: &std::sync::Arc<Self>,
+        name: &str,
+        id: AccountId,
+        dry: bool,
+    ) -> Result<String, Fault> {
+        let messages = if dry { self.stored_messages(id)? } else { self.threads_reassign(name).await? };
+        Ok(format!("{name}: threads of {messages} messages"))
     }
 
     async fn repair_account(&self, name: &str, id: AccountId, request: &Repair) -> Result<Found, Fault> {
@@ -100,6 +115,8 @@ impl Store {
                     new_uids(name, &mut writer, mailbox, &mut found)?;
                 }
             }
+            // In steps of its own.
+            RepairKind::Threads => {}
         }
         if request.dry || found.lines.is_empty() {
             return Ok(found);

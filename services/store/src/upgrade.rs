@@ -104,6 +104,11 @@ impl Store {
         let account: AccountId = self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
         self.begin(account, Stage::Clear).await?;
         while self.upgrade_step(account).await? {}
+        self.stored_messages(account)
+    }
+
+    /// Messages of an account, as its mailboxes count them.
+    pub fn stored_messages(&self, account: AccountId) -> Result<u64, Fault> {
         let mut messages = 0;
         self.engine.records(&keys::mailboxes(account), |_, mailbox: crate::records::MailboxRecord| {
             messages += u64::from(mailbox.counts.total) + u64::from(mailbox.counts.deleted);

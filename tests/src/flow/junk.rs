@@ -1,8 +1,7 @@
 //! The junk filter over SMTP and IMAP: what people mark decides what strangers may send.
 
 use super::{arrived, message};
-use mox_testkit::Spec;
-use mox_testkit::imap::Imap;
+use mox_testkit::{Imap, Spec};
 use std::io::Write;
 
 const ACCOUNT: &str = "

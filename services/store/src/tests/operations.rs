@@ -299,6 +299,12 @@ async fn damaged_accounts_are_repaired_and_a_dry_run_changes_nothing() {
     assert_eq!(uids, (1..6).map(Uid).collect::<Vec<_>>());
     assert_eq!(wrong(&world).await, 0);
     assert!(repair(&world, RepairKind::Uids, false).await.is_empty(), "nothing to do a second time");
+
+    // reassignthreads (row CL-13) says how many; how threads are found is in tests/threads.rs.
+    for dry in [true, false] {
+        assert_eq!(repair(&world, RepairKind::Threads, dry).await, ["jane: threads of 5 messages"]);
+    }
+    assert_eq!(wrong(&world).await, 0);
     let nobody = Repair { account: Some("nobody".into()), what: RepairKind::Counts, dry: false };
     assert!(matches!(world.admin().ask(nobody).await.unwrap_err().fault(), Some(Fault::NoAccount)));
     world.end().await;
