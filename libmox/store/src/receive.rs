@@ -1,7 +1,7 @@
 //! Mail from strangers: role `smtp` (and recipient checks for `submission`).
 
 use crate::{Body, Facts};
-use libmox_types::{Address, ByteCount, Cid, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp};
+use libmox_types::{Address, ByteCount, Cid, Domain, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -131,6 +131,8 @@ pub struct Analyze {
     pub pass: Option<String>,
     /// What DNS block lists say of the sender's address, once they were asked.
     pub lists: Lists,
+    /// Who says in a good ARC chain that DMARC passed before the message was forwarded (row MA-24).
+    pub sealed_by: Option<Domain>,
 }
 
 /// What DNS block lists say (row MA-22).

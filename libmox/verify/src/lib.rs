@@ -134,6 +134,11 @@ pub struct Verified {
     pub headers: String,
     /// DMARC asks to refuse it and it did not pass.
     pub dmarc_refuses: bool,
+    /// Whose word there is that DMARC passed before the message was forwarded: the domain that sealed it last, where
+    /// the whole chain is good (RFC 8617). Only looked at where DMARC refuses.
+    pub sealed_by: Option<Domain>,
+    /// Each lookup and verdict in words, for `mox why`.
+    pub chain: Vec<(String, String)>,
 }
 
 /// What a receiver must know of the bytes of a message.

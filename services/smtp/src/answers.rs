@@ -103,6 +103,8 @@ impl Answers {
                 verdict: Verdict::default(),
                 headers: String::new(),
                 dmarc_refuses: false,
+                sealed_by: None,
+                chain: Vec::new(),
             });
         }
         let later = || Reply::new(451, "4.3.0", "cannot check messages now, try again later");
@@ -281,6 +283,7 @@ impl Answers {
             tls: wire.tls().is_some() || !self.checks(),
             pass: header::pass(&front),
             lists: Lists::NotAsked,
+            sealed_by: verified.sealed_by.clone(),
         };
         let analyses = self.store.repeat(question.clone()).await?;
         if !self.checks()

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | is there such a recipient, and room? | else refused with its own code | |
 //! | does a rule match whose list domain is verified? | taken, whatever else is known | `mailing-list` |
-//! | does the service refuse it (DMARC), and no rule says it was forwarded? | rejected | `dmarc` |
+//! | does the service refuse it (DMARC), no rule says it was forwarded, and no trusted ARC seal that DMARC passed? | rejected | `dmarc` |
 //! | is its reputation sure (`reputation.rs`)? | taken or rejected | the step |
 //! | is its sender not known, and did SPF fail? | rejected | `spf` |
 //! | is it perhaps junk, and its reverse DNS not right? | rejected | `iprev` |
@@ -155,7 +155,9 @@ impl Store {
     async fn judge(&self, case: &Case<'_>) -> Result<Found, Fault> {
         let Case { request, account, configured, destined, recipient } = case;
         let verdict = &request.verdict;
-        if let Some(refused) = request.refused.as_ref().filter(|_| !destined.forward) {
+        // Row MA-24: a forwarder of the account's own list says that DMARC passed before it changed the message.
+        let sealed = request.sealed_by.as_ref().filter(|sealer| configured.arc_sealers.contains(sealer));
+        if let Some(refused) = request.refused.as_ref().filter(|_| !destined.forward && sealed.is_none()) {
             return Ok(Found::refuse("dmarc", refused.clone()));
         }
         let original = self.engine.record::<MailboxId>(&keys::mailbox_name(*account, &destined.mailbox))?;
@@ -163,12 +165,16 @@ impl Store {
         let origin =
             Origin { mail_from: &request.mail_from, helo: &helo, remote_ip: request.remote_ip, verdict };
         let from = request.facts.from.as_ref();
-        let proven = from.is_some_and(|from| is_proven(from, verdict, &request.mail_from));
+        let proven =
+            sealed.is_some() || from.is_some_and(|from| is_proven(from, verdict, &request.mail_from));
         let signals = signals_of(from, proven, (!destined.forward).then_some(&origin));
         let (now, account) = (request.received, *account);
         let sender = Sender { account, original, now, from, proven, signals: &signals };
         let known = reputation(&self.engine, &sender)?;
-        let chain = known.found;
+        let mut chain = known.found;
+        if let Some(sealer) = sealed {
+            chain.insert(0, ("ARC".into(), format!("sealed by {sealer}, where DMARC passed")));
+        }
         let unknown = !known.step.knows_sender();
         let found = |take, reason, text: String| Found {
             take,
@@ -186,7 +192,7 @@ impl Store {
             }
             _ => {}
         }
-        let strange = unknown && !destined.forward;
+        let strange = unknown && !destined.forward && sealed.is_none();
         if strange && known.junk != Some(false) && matches!(verdict.spf.as_str(), "fail" | "softfail") {
             return Ok(found(false, "spf", format!("unknown sender, and SPF {}", verdict.spf)));
         }

@@ -37,6 +37,7 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             introbox: config.introbox.clone(),
             junk_filter: config.junk_filter.clone(),
             subject_pass: config.subject_pass,
+            arc_sealers: config.arc_sealers.clone(),
             no_first_time_delay: config.no_first_time_delay,
             automatic_junk_flags: config.automatic_junk_flags.clone(),
             destinations: config.destinations.clone(),

@@ -49,6 +49,8 @@ pub struct Configured {
     pub introbox: Option<MailboxName>,
     /// Judges content.
     pub junk_filter: JunkFilterConfig,
+    /// Whose word in an ARC seal is believed.
+    pub arc_sealers: Vec<Domain>,
     /// New senders need not wait.
     pub no_first_time_delay: bool,
     /// How long a token in the subject is good, in seconds.

@@ -11,6 +11,9 @@ mod limits;
 mod lists;
 mod report;
 
+#[cfg(test)]
+mod golden;
+
 use checks::Checker;
 use libmox_ipc::{Answer, Refusal, Service};
 use libmox_message::Parser;

@@ -14,6 +14,10 @@ pub const DKIM_WAIT: Duration = Duration::from_secs(60);
 pub const DMARC_WAIT: Duration = Duration::from_secs(30);
 /// Reverse DNS.
 pub const IPREV_WAIT: Duration = Duration::from_secs(20);
+/// ARC sets of one message; a longer chain is not looked at. RFC 8617 §5.2.1 allows 50, each with a key to look up.
+pub const ARC_SETS: usize = 10;
+/// All of a chain.
+pub const ARC_WAIT: Duration = Duration::from_secs(30);
 /// One question about a sender's domain.
 pub const SENDER_WAIT: Duration = Duration::from_secs(15);
 /// One question to a DNS block list.

@@ -57,6 +57,8 @@ pub struct AccountConfig {
     pub keep_retired: i64,
     /// Judges the content of mail from strangers.
     pub junk_filter: JunkFilterConfig,
+    /// Whose word in an ARC seal is believed (row MA-24).
+    pub arc_sealers: Vec<Domain>,
     /// New senders need not wait (row SR-29).
     pub no_first_time_delay: bool,
     /// How long a token in the subject lets a message pass, in seconds; 0 for never (row JK-11).
@@ -113,6 +115,7 @@ impl Domains {
                     )
                     .unwrap_or(0),
                     introbox: s.text("introbox", MailboxName::parse),
+                    arc_sealers: s.texts("arc-trusted-sealers", Domain::parse).unwrap_or_default(),
                     no_first_time_delay: s.yes_no("no-first-time-sender-delay", false),
                     subject_pass: i64::try_from(
                         s.duration("subject-pass", Duration::ZERO, Duration::ZERO..=PASS_MOST).as_secs(),

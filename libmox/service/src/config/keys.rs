@@ -474,6 +474,14 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.arc-trusted-sealers",
+        "[]",
+        "[\"lists.example.org\"]",
+        "",
+        "Domains that forward mail to the account, such as mailing lists: where DMARC asks to refuse a message, but one of these sealed it last (RFC 8617), the chain is whole and the seal says that DMARC passed there, the message is judged as if it had.",
+    ),
+    key(
+        D,
         "accounts.*.no-first-time-sender-delay",
         "false",
         "true",

@@ -395,3 +395,28 @@ async fn whatever_the_reason_a_reject_moved_out_makes_the_next_one_welcome() {
     }
     world.end().await;
 }
+
+/// Row MA-24: only a sealer of the account's own list rescues what DMARC refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_seal_rescues_a_forwarded_message() {
+    let config = "arc-trusted-sealers = [\"lists.example\"]\n";
+    let world = World::with(with(config)).await;
+    let domain = |text: &str| libmox_types::Domain::parse(text).unwrap();
+    let refused = || Analyze { refused: Some("DMARC".into()), ..analyze(from("x@far.example", "1@x"), None) };
+    for (sealed_by, decision) in [
+        (None, Decision::Reject),
+        (Some(domain("other.example")), Decision::Reject),
+        (Some(domain("sub.lists.example")), Decision::Reject),
+        (Some(domain("lists.example")), Decision::Accept),
+    ] {
+        let got = asked(&world, &Analyze { sealed_by: sealed_by.clone(), ..refused() }).await;
+        assert_eq!(got.decision, decision, "{sealed_by:?}: {got:?}");
+    }
+    let to_bob = Analyze {
+        sealed_by: Some(domain("lists.example")),
+        recipients: vec![recipient("bob@example.org")],
+        ..refused()
+    };
+    assert_eq!(asked(&world, &to_bob).await.decision, Decision::Reject, "another account's list");
+    world.end().await;
+}

@@ -46,6 +46,7 @@ pub fn analyze(facts: Facts, refused: Option<&str>) -> Analyze {
         tls: true,
         pass: None,
         lists: Lists::NotAsked,
+        sealed_by: None,
     }
 }
 
