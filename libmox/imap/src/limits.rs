@@ -24,12 +24,18 @@ pub const TAG: usize = 1_000;
 pub const SEARCH_DEPTH: u32 = 50;
 /// Search keys in one command.
 pub const SEARCH_KEYS: u32 = 1_000;
+/// Keys in one SORT; there are fewer kinds.
+pub const SORT_KEYS: usize = 20;
 /// Levels in a body part number; no message has more (RFC 9051 sets none, the message parser does).
 pub const PART_DEPTH: usize = 100;
 /// Octets of a list pattern once decoded.
 pub const PATTERN: usize = 1_000;
 /// Patterns in one LIST.
 pub const PATTERNS: usize = 100;
+/// Pairs of numbers and uids in QRESYNC. RFC 7162 §3.2.5.2 has clients send few.
+pub const MATCHED: u64 = 10_000;
+/// Entries of METADATA in one command.
+pub const ENTRIES: usize = 1_000;
 /// Messages in one APPEND. RFC 3502 names no limit; each holds a staged file until the last arrived.
 pub const APPEND_MESSAGES: u32 = 100;
 /// Octets of one appended message unless the service says otherwise.
@@ -47,6 +53,8 @@ pub const FAULTS: u32 = 100;
 /// Failed logins before the connection is closed.
 pub const LOGIN_FAILURES: u32 = 10;
 
+/// How long a command runs before its client is told that it still does. RFC 9585.
+pub const PROGRESS: Duration = Duration::from_secs(10);
 /// Silence allowed before login. Row IM-02.
 pub const WAIT_BEFORE_LOGIN: Duration = Duration::from_secs(30);
 /// Silence allowed after login. RFC 9051 §5.4: at least 30 minutes.

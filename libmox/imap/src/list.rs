@@ -97,6 +97,27 @@ pub fn list<'a>(list: &List, entries: &[Entry<'a>]) -> Vec<Line<'a>> {
     in_order(lines)
 }
 
+/// What is told of a mailbox that has another name now. RFC 9051 §6.3.9.7, row IM-06.
+pub fn write_renamed(out: &mut Vec<u8>, entries: &[Entry<'_>], old: &str, new: &str, dialect: Dialect) {
+    let parents = parents(entries.iter().filter(|entry| entry.exists));
+    for entry in entries.iter().filter(|entry| entry.exists) {
+        let Some(rest) = entry.name.strip_prefix(new) else { continue };
+        if !rest.is_empty() && !rest.starts_with('/') {
+            continue;
+        }
+        let mut attributes =
+            vec![if parents.contains(entry.name) { "\\HasChildren" } else { "\\HasNoChildren" }];
+        attributes.extend(entry.uses.names());
+        let line = Line { name: entry.name, exists: true, attributes, child_info: Vec::new() };
+        write_line(out, "LIST", &line, dialect);
+        // The line is open again for what belongs to it.
+        out.truncate(out.len() - 2);
+        put(out, " (\"OLDNAME\" (");
+        mailbox(out, &format!("{old}{rest}"), dialect);
+        put(out, "))\r\n");
+    }
+}
+
 /// Answers LSUB.
 #[must_use]
 pub fn lsub<'a>(reference: &str, pattern: &str, entries: &[Entry<'a>]) -> Vec<Line<'a>> {

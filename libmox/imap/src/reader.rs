@@ -14,10 +14,9 @@
 //! | `Skip` | octets of a literal nobody wants, then `SkipLine` |
 //! | `SkipLine` | the rest of a refused command; a non-synchronising literal goes back to `Skip` |
 
-use crate::command::{AppendMessage, Command, Sync, Tag};
+use crate::command::{AppendMessage, AppendTo, Command, Sync, Tag};
 use crate::limits;
 use crate::parse::{AppendHead, Dialect, Fault, append_continues, append_head, literal_header, parse};
-use libmox_types::MailboxName;
 
 /// What the octets given so far amount to.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,9 +29,9 @@ pub enum Event<'a> {
     Command(Tag, Command),
     /// No command. Answer it and read on.
     Fault(Option<Tag>, Fault),
-    /// A message of an APPEND is about to come: [`Reader::accept`] or [`Reader::refuse`] it. The mailbox
+    /// A message of an APPEND or REPLACE is about to come: [`Reader::accept`] or [`Reader::refuse`] it. Where it goes
     /// comes with the first one only.
-    Message(Tag, Option<MailboxName>, AppendMessage),
+    Message(Tag, Option<AppendTo>, AppendMessage),
     /// Octets of the accepted message.
     Octets(&'a [u8]),
     /// The accepted message has all its octets.
@@ -61,6 +60,7 @@ enum State {
 struct Append {
     tag: Tag,
     messages: u32,
+    most: u32,
     utf8: bool,
 }
 
@@ -113,6 +113,13 @@ impl Reader {
     pub fn signed_in(&mut self) {
         self.literal_limit = limits::LITERAL;
         self.literals_total = limits::LITERALS_TOTAL;
+    }
+
+    /// As before the login: RFC 8437.
+    pub fn signed_out(&mut self) {
+        self.literal_limit = limits::LITERAL_BEFORE_LOGIN;
+        self.literals_total = limits::LITERALS_TOTAL_BEFORE_LOGIN;
+        self.dialect = Dialect::Utf7;
     }
 
     /// Octets of one appended message.
@@ -274,7 +281,7 @@ impl Reader {
         if let Some(append) = &mut self.append {
             append.messages += 1;
             let tag = append.tag.clone();
-            if append.messages > limits::APPEND_MESSAGES {
+            if append.messages > append.most {
                 return Some(self.fail(tag.into(), Fault::TooBig("too many messages"), size, sync));
             }
             return Some(match append_continues(&self.held, append.utf8, self.dialect) {
@@ -285,9 +292,10 @@ impl Reader {
             });
         }
         match append_head(&self.held, self.dialect) {
-            (Some(tag), AppendHead::Message(mailbox, message)) => {
-                self.append = Some(Append { tag: tag.clone(), messages: 1, utf8: false });
-                return Some(self.on_message(tag, Some(mailbox), message));
+            (Some(tag), AppendHead::Message(to, message)) => {
+                let most = if to.replaces.is_some() { 1 } else { limits::APPEND_MESSAGES };
+                self.append = Some(Append { tag: tag.clone(), messages: 1, most, utf8: false });
+                return Some(self.on_message(tag, Some(to), message));
             }
             (tag, AppendHead::Fault(fault)) => return Some(self.fail(tag, fault, size, sync)),
             // Nothing that could be a command: do not collect literals for it.
@@ -317,12 +325,7 @@ impl Reader {
         (sync == Sync::Synchronising).then_some(Event::Continue)
     }
 
-    fn on_message(
-        &mut self,
-        tag: Tag,
-        mailbox: Option<MailboxName>,
-        message: AppendMessage,
-    ) -> Event<'static> {
+    fn on_message(&mut self, tag: Tag, to: Option<AppendTo>, message: AppendMessage) -> Event<'static> {
         let (size, sync) = (message.size, message.sync);
         if size > self.append_limit {
             return self.fail(Some(tag), Fault::TooBig("message too large"), size, sync);
@@ -335,7 +338,7 @@ impl Reader {
         self.literals = 0;
         self.literal_octets = 0;
         self.state = State::Decide { size, sync };
-        Event::Message(tag, mailbox, message)
+        Event::Message(tag, to, message)
     }
 
     /// A command is refused at the head of a literal.

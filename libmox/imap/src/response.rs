@@ -8,7 +8,7 @@ use crate::command::{StatusItem, StatusItems, Tag};
 use crate::date::encode_date_time;
 use crate::parse::{Dialect, Fault};
 use crate::utf7;
-use libmox_types::{Flags, Keyword, MailboxName, ModSeq, Timestamp, Uid, UidSet, UidValidity};
+use libmox_types::{Flags, Keyword, MailboxId, MailboxName, ModSeq, Timestamp, Uid, UidSet, UidValidity};
 use std::io::Write;
 
 /// How a command ended.
@@ -53,6 +53,8 @@ pub enum Code {
     Capability(String),
     /// The selected mailbox was let go of.
     Closed,
+    /// RFC 4978: octets are compressed already.
+    CompressionActive,
     /// Where copied messages are: from and to, pairwise.
     CopyUid(UidValidity, UidSet, UidSet),
     /// Messages named are gone; the client has yet to be told.
@@ -63,6 +65,14 @@ pub enum Code {
     HighestModSeq(ModSeq),
     /// A limit was reached.
     Limit,
+    /// RFC 8474: names the mailbox whatever it is called.
+    MailboxId(MailboxId),
+    /// RFC 5464: a value of so many octets was left out.
+    MetadataLongEntries(u64),
+    /// RFC 5464: no value can have more octets.
+    MetadataMaxSize(u64),
+    /// RFC 5464: there are too many.
+    MetadataTooMany,
     /// Messages that changed meanwhile: uids or sequence numbers.
     Modified(UidSet),
     /// There is none of that name.
@@ -89,6 +99,10 @@ pub enum Code {
     UidValidity(UidValidity),
     /// Cannot be done now.
     Unavailable,
+    /// RFC 9586: only commands by uid.
+    UidRequired,
+    /// RFC 9585: a command still runs; how far it is, and of how much.
+    InProgress(String, u64, u64),
     /// The transfer encoding cannot be undone.
     UnknownCte,
     /// RFC 3501: the first message not seen, by number.
@@ -110,6 +124,7 @@ impl Code {
             Self::Cannot => put(out, "CANNOT"),
             Self::Capability(list) => write_to(out, format_args!("CAPABILITY {list}")),
             Self::Closed => put(out, "CLOSED"),
+            Self::CompressionActive => put(out, "COMPRESSIONACTIVE"),
             Self::CopyUid(validity, from, to) => {
                 write_to(out, format_args!("COPYUID {validity} {from} {to}"));
             }
@@ -117,6 +132,10 @@ impl Code {
             Self::HasChildren => put(out, "HASCHILDREN"),
             Self::HighestModSeq(mod_seq) => write_to(out, format_args!("HIGHESTMODSEQ {}", mod_seq.0.max(1))),
             Self::Limit => put(out, "LIMIT"),
+            Self::MailboxId(id) => write_to(out, format_args!("MAILBOXID (B{id})")),
+            Self::MetadataLongEntries(octets) => write_to(out, format_args!("METADATA LONGENTRIES {octets}")),
+            Self::MetadataMaxSize(octets) => write_to(out, format_args!("METADATA MAXSIZE {octets}")),
+            Self::MetadataTooMany => put(out, "METADATA TOOMANY"),
             Self::Modified(set) => write_to(out, format_args!("MODIFIED {set}")),
             Self::NonExistent => put(out, "NONEXISTENT"),
             Self::NotSaved => put(out, "NOTSAVED"),
@@ -127,6 +146,12 @@ impl Code {
             Self::ServerBug => put(out, "SERVERBUG"),
             Self::TooBig => put(out, "TOOBIG"),
             Self::TryCreate => put(out, "TRYCREATE"),
+            Self::UidRequired => put(out, "UIDREQUIRED"),
+            Self::InProgress(tag, done, all) => {
+                put(out, "INPROGRESS (");
+                string(out, tag.as_bytes(), Dialect::Utf7);
+                write_to(out, format_args!(" {done} {all})"));
+            }
             Self::UidNext(uid) => write_to(out, format_args!("UIDNEXT {uid}")),
             Self::UidValidity(validity) => write_to(out, format_args!("UIDVALIDITY {validity}")),
             Self::Unavailable => put(out, "UNAVAILABLE"),
@@ -293,25 +318,83 @@ pub fn expunge(out: &mut Vec<u8>, number: u32) {
     write_to(out, format_args!("* {number} EXPUNGE\r\n"));
 }
 
-/// `* VANISHED uids`. RFC 7162 §3.2.10.
-pub fn vanished(out: &mut Vec<u8>, uids: &UidSet) {
-    if !uids.is_empty() {
-        write_to(out, format_args!("* VANISHED {uids}\r\n"));
+/// Whether a removal is told to a client that counts the message, or to one that remembers it. RFC 7162 §3.2.10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// It remembers it: numbers stay as they are.
+    Yes,
+    /// It counts it.
+    No,
+}
+
+/// `* VANISHED uids`, in lines of at most [`LINE`] octets. RFC 7162 §3.2.10.
+pub fn vanished(out: &mut Vec<u8>, earlier: Earlier, uids: &UidSet) {
+    let head = match earlier {
+        Earlier::Yes => "* VANISHED (EARLIER) ",
+        Earlier::No => "* VANISHED ",
+    };
+    let mut start = None;
+    for (low, high) in uids.ranges() {
+        match start {
+            // Two numbers of ten digits, and what is around them.
+            Some(start) if out.len() - start + 24 <= LINE => put(out, ","),
+            before => {
+                if before.is_some() {
+                    put(out, "\r\n");
+                }
+                start = Some(out.len());
+                put(out, head);
+            }
+        }
+        if low == high {
+            write_to(out, format_args!("{low}"));
+        } else {
+            write_to(out, format_args!("{low}:{high}"));
+        }
+    }
+    if start.is_some() {
+        put(out, "\r\n");
+    }
+}
+
+/// Octets of a line that grows with what it tells. Row IM-25.
+const LINE: usize = 4 * 1024;
+
+/// What the client switched on that changes how messages are told of.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// With modseqs. RFC 7162.
+    pub mod_seq: bool,
+    /// Without numbers. RFC 9586.
+    pub uid_only: bool,
+}
+
+/// `* n FETCH (`, or what stands for it without numbers. RFC 9586.
+pub fn fetch_head(out: &mut Vec<u8>, style: Style, number: u32, uid: Uid) {
+    if style.uid_only {
+        write_to(out, format_args!("* {uid} UIDFETCH ("));
+    } else {
+        write_to(out, format_args!("* {number} FETCH ("));
     }
 }
 
 /// `* n FETCH (UID u FLAGS (...))`, unasked for. RFC 9051 §7.5.2: the uid is always in.
 pub fn fetch_flags(
     out: &mut Vec<u8>,
+    style: Style,
     number: u32,
     uid: Uid,
     flags: Flags,
     keywords: &[Keyword],
-    mod_seq: Option<ModSeq>,
+    mod_seq: ModSeq,
 ) {
-    write_to(out, format_args!("* {number} FETCH (UID {uid} FLAGS "));
+    fetch_head(out, style, number, uid);
+    if !style.uid_only {
+        write_to(out, format_args!("UID {uid} "));
+    }
+    put(out, "FLAGS ");
     flag_list(out, flags, keywords);
-    if let Some(mod_seq) = mod_seq {
+    if style.mod_seq {
         write_to(out, format_args!(" MODSEQ ({})", mod_seq.0.max(1)));
     }
     out.extend_from_slice(b")\r\n");
@@ -327,6 +410,8 @@ pub fn date_time(out: &mut Vec<u8>, time: Timestamp) {
 /// What STATUS can be told from.
 #[derive(Debug, Clone, Copy)]
 pub struct MailboxState {
+    /// Which.
+    pub id: MailboxId,
     /// All messages, marked `\Deleted` or not.
     pub messages: u32,
     /// Without `\Seen`.
@@ -376,6 +461,12 @@ pub fn status(
             StatusItem::Recent => 0,
             StatusItem::HighestModSeq => state.mod_seq.0.max(1),
             StatusItem::AppendLimit => state.append_limit,
+            // Row IM-29, DF-09.
+            StatusItem::DeletedStorage => 0,
+            StatusItem::MailboxId => {
+                write_to(out, format_args!("{word} (B{})", state.id));
+                continue;
+            }
         };
         write_to(out, format_args!("{word} {value}"));
     }
@@ -446,11 +537,25 @@ mod tests {
         });
         writes("* 23 FETCH (UID 4827313 FLAGS (\\Seen \\Flagged a) MODSEQ (1))\r\n", |out| {
             let flags = Flags::NONE.with(Flag::Seen).with(Flag::Flagged);
-            fetch_flags(out, 23, Uid(4_827_313), flags, &[Keyword::parse("A").unwrap()], Some(ModSeq(0)));
+            let style = Style { mod_seq: true, uid_only: false };
+            fetch_flags(out, style, 23, Uid(4_827_313), flags, &[Keyword::parse("A").unwrap()], ModSeq(0));
         });
-        writes("* VANISHED 3:4\r\n", |out| vanished(out, &uids));
-        writes("", |out| vanished(out, &UidSet::new()));
+        writes("* VANISHED 3:4\r\n", |out| vanished(out, Earlier::No, &uids));
+        writes("", |out| vanished(out, Earlier::Yes, &UidSet::new()));
+        // Row IM-25: many removals make several lines, none of them long.
+        let odd: UidSet = (0..3_000).map(|n| Uid(4_000_000_001 + 2 * n)).collect();
+        let mut out = Vec::new();
+        vanished(&mut out, Earlier::Yes, &odd);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().count() > 1 && text.lines().all(|line| line.len() < LINE));
+        let told: UidSet = text
+            .lines()
+            .flat_map(|line| line.strip_prefix("* VANISHED (EARLIER) ").unwrap().split(','))
+            .map(|uid| uid.parse().unwrap())
+            .collect();
+        assert_eq!(told, odd);
         let state = MailboxState {
+            id: MailboxId(3),
             messages: 231,
             unseen: 1,
             deleted: 2,

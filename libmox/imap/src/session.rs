@@ -13,18 +13,27 @@
 //! | `Selected` | CLOSE, UNSELECT, SELECT, EXAMINE, [`Session::mailbox_gone`] |
 //! | `Logout` | nothing |
 
-use crate::command::{
-    Access, By, Command, FetchItem, FlagChange, List, SearchKey, SearchReturn, Secret, SelectParams,
-    StatusItem, StatusItems, Tag,
-};
+mod ask;
+mod capability;
+mod results;
+mod resync;
+mod selected;
+
+pub use ask::{Ask, Offers, Opened};
+pub use capability::Enabled;
+pub use results::FoundModSeqs;
+pub use resync::Removed;
+pub use selected::Selected;
+
+use crate::command::{Access, AppendTo, By, Command, FetchItem, SearchKey, SearchReturn, StatusItem, Tag};
 use crate::limits;
+use crate::metadata;
 use crate::parse::{Dialect, Fault};
 use crate::response::{self, Code, Status, put, tagged, untagged, write_to};
 use crate::seqset::SeqSet;
-use crate::view::{Expunges, Told, View};
-use libmox_types::{
-    Cid, Flags, Keyword, MailboxId, MailboxName, ModSeq, SpecialUses, Uid, UidSet, UidValidity,
-};
+use crate::view::{Expunges, Told};
+use libmox_types::Uid;
+use std::collections::BTreeSet;
 
 /// What the driver must do next. Replies are already in the output.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,165 +44,10 @@ pub enum Step {
     Close,
     /// Send the output, then start TLS and call [`Session::tls_started`].
     StartTls,
+    /// Send the output, then compress with DEFLATE both ways.
+    StartDeflate,
     /// Find out, then [`Session::complete`].
     Ask(Ask),
-}
-
-/// What the session cannot do or know itself. Sets of messages are resolved: always uids the client knows.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Run a SASL exchange, then [`Session::signed_in`] or [`Session::login_failed`].
-    Authenticate {
-        /// In upper case, and offered.
-        mechanism: String,
-        /// The initial response.
-        initial: Option<Secret>,
-    },
-    /// The same with name and password.
-    Login {
-        /// Who.
-        user: String,
-        /// Proof.
-        password: Secret,
-    },
-    /// Take note of what the client says it is.
-    Id(Vec<(String, Option<String>)>),
-    /// Open a mailbox, then [`Session::selected`]; the old one is closed already.
-    Select {
-        /// Which.
-        mailbox: MailboxName,
-        /// How.
-        access: Access,
-        /// What stood in brackets.
-        params: SelectParams,
-    },
-    /// Make one.
-    Create(MailboxName, SpecialUses),
-    /// Remove one.
-    Delete(MailboxName),
-    /// Give one another name.
-    Rename(MailboxName, MailboxName),
-    /// Subscribe a name, or no longer.
-    Subscribe(MailboxName, bool),
-    /// Answer LIST.
-    List(List),
-    /// Answer LSUB.
-    Lsub(String, String),
-    /// Answer STATUS.
-    Status(MailboxName, StatusItems),
-    /// Tell what happens until DONE.
-    Idle,
-    /// Take in what happened (NOOP, CHECK).
-    Poll,
-    /// Remove what is marked, these only or all.
-    Expunge(Option<UidSet>),
-    /// Remove what is marked and say nothing of it; the mailbox is closed already.
-    CloseExpunge(MailboxId),
-    /// Find messages, then [`Session::found`].
-    Search {
-        /// How results are named.
-        by: By,
-        /// In which form.
-        returns: Option<SearchReturn>,
-        /// Without `$`, `*` and sequence numbers.
-        key: SearchKey,
-    },
-    /// Tell of messages.
-    Fetch {
-        /// Which.
-        uids: UidSet,
-        /// What.
-        items: Vec<FetchItem>,
-        /// Only those changed after.
-        changed_since: Option<ModSeq>,
-        /// Whether `\Seen` is to be set.
-        sets_seen: bool,
-        /// How the client names messages.
-        by: By,
-        /// Some named by number are gone.
-        missing: bool,
-    },
-    /// Change flags.
-    Store {
-        /// Which.
-        uids: UidSet,
-        /// How.
-        change: FlagChange,
-        /// Whether the client knows the outcome.
-        silent: bool,
-        /// Leave those changed after.
-        unchanged_since: Option<ModSeq>,
-        /// How the client names messages.
-        by: By,
-        /// Some named by number are gone.
-        missing: bool,
-    },
-    /// Copy or move.
-    Copy {
-        /// Which.
-        uids: UidSet,
-        /// Where to.
-        to: MailboxName,
-        /// Whether they leave the old place.
-        take: bool,
-        /// Some named by number are gone.
-        missing: bool,
-    },
-}
-
-/// What this connection can do.
-#[derive(Debug, Clone)]
-pub struct Offers {
-    /// Names the connection in the journal; the answer to STARTTLS says it (row IM-04).
-    pub cid: Cid,
-    /// STARTTLS is possible: there is a certificate and TLS is not yet on.
-    pub starttls: bool,
-    /// Passwords may be sent: TLS is on, or not asked for.
-    pub passwords: bool,
-    /// SASL mechanisms, strongest first.
-    pub mechanisms: Vec<&'static str>,
-    /// Capabilities this account's clients cannot cope with. Row IM-47.
-    pub disabled: Vec<String>,
-    /// Octets of one appended message.
-    pub append_limit: u64,
-}
-
-/// What works, beside the revisions and how to sign in.
-const CAPABILITIES: [&str; 23] = [
-    "LITERAL+",
-    "ENABLE",
-    "ID",
-    "IDLE",
-    "NAMESPACE",
-    "UNSELECT",
-    "CHILDREN",
-    "UIDPLUS",
-    "MOVE",
-    "ESEARCH",
-    "SEARCHRES",
-    "WITHIN",
-    "LIST-EXTENDED",
-    "LIST-STATUS",
-    "STATUS=SIZE",
-    "SPECIAL-USE",
-    "CREATE-SPECIAL-USE",
-    "BINARY",
-    "CONDSTORE",
-    "SAVEDATE",
-    "PREVIEW",
-    "MULTIAPPEND",
-    "UTF8=ACCEPT",
-];
-
-/// What the client switched on. RFC 5161.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Enabled {
-    /// `IMAP4rev2`
-    pub rev2: bool,
-    /// `UTF8=ACCEPT`
-    pub utf8: bool,
-    /// `CONDSTORE`, or implied by a command that speaks of modseqs.
-    pub condstore: bool,
 }
 
 #[derive(Debug)]
@@ -202,44 +56,6 @@ enum State {
     Authenticated,
     Selected(Box<Selected>),
     Logout,
-}
-
-/// The open mailbox.
-#[derive(Debug)]
-pub struct Selected {
-    /// Which.
-    pub id: MailboxId,
-    /// Its name when it was opened.
-    pub name: MailboxName,
-    /// How it was opened.
-    pub access: Access,
-    /// What the client knows of it.
-    pub view: View,
-    /// `$`
-    saved: UidSet,
-}
-
-/// What SELECT tells of a mailbox.
-#[derive(Debug)]
-pub struct Opened {
-    /// Which.
-    pub id: MailboxId,
-    /// Its name.
-    pub name: MailboxName,
-    /// How.
-    pub access: Access,
-    /// Its messages.
-    pub view: View,
-    /// Of this life of the name.
-    pub uid_validity: UidValidity,
-    /// The next message gets this or more.
-    pub uid_next: Uid,
-    /// Of all changes the highest.
-    pub mod_seq: ModSeq,
-    /// In use in it.
-    pub keywords: Vec<Keyword>,
-    /// The first message not seen.
-    pub first_unseen: Option<Uid>,
 }
 
 /// The command being carried out.
@@ -260,6 +76,11 @@ pub struct Session {
     spoke: bool,
     faults: u32,
     failures: u32,
+    compressed: bool,
+    /// Capabilities that the clients of this account cannot cope with. Row IM-47.
+    disabled: Vec<String>,
+    /// Annotations that changed and were not told yet: of the open mailbox, or of the server.
+    annotations: BTreeSet<(bool, String)>,
 }
 
 impl Session {
@@ -274,38 +95,15 @@ impl Session {
             spoke: false,
             faults: 0,
             failures: 0,
+            compressed: false,
+            disabled: Vec::new(),
+            annotations: BTreeSet::new(),
         }
     }
 
     /// The first line. RFC 9051 §7.1.
     pub fn greeting(&self, text: &str, out: &mut Vec<u8>) {
         untagged(out, Status::Ok, Some(&Code::Capability(self.capabilities())), text);
-    }
-
-    /// What this connection can do now.
-    #[must_use]
-    pub fn capabilities(&self) -> String {
-        let mut list = String::from("IMAP4rev2 IMAP4rev1");
-        let mut add = |name: &str| {
-            if !self.offers.disabled.iter().any(|off| off.eq_ignore_ascii_case(name)) {
-                list.push(' ');
-                list.push_str(name);
-            }
-        };
-        if matches!(self.state, State::NotAuthenticated) {
-            if self.offers.starttls {
-                add("STARTTLS");
-            }
-            if self.offers.passwords {
-                add("SASL-IR");
-                self.offers.mechanisms.iter().for_each(|name| add(&format!("AUTH={name}")));
-            } else {
-                add("LOGINDISABLED");
-            }
-        }
-        CAPABILITIES.iter().for_each(|name| add(name));
-        add(&format!("APPENDLIMIT={}", self.offers.append_limit));
-        list
     }
 
     /// How mailbox names are spelled now.
@@ -318,6 +116,12 @@ impl Session {
     #[must_use]
     pub fn enabled(&self) -> Enabled {
         self.enabled
+    }
+
+    /// How messages are told of.
+    #[must_use]
+    pub fn style(&self) -> response::Style {
+        self.enabled.style()
     }
 
     /// Whether somebody signed in.
@@ -397,15 +201,42 @@ impl Session {
         }
     }
 
-    /// Whether a message may be appended; if so the command is running, else it is answered.
-    pub fn on_append(&mut self, tag: Tag, out: &mut Vec<u8>) -> bool {
+    /// Whether a message may be appended, and which one of the open mailbox goes in return (RFC 8508); if so the
+    /// command is running, else it is answered.
+    pub fn on_append(&mut self, tag: Tag, to: &AppendTo, out: &mut Vec<u8>) -> Option<Option<Uid>> {
         self.spoke = true;
-        if self.is_signed_in() {
-            self.run(tag, Expunges::Told);
-            return true;
+        let granted = match (&self.state, to.replaces) {
+            (State::Authenticated | State::Selected(_), None) => Ok(None),
+            (State::Selected(_), Some((By::Seq, _))) if self.enabled.uid_only => {
+                Err((Status::Bad, Some(Code::UidRequired), "numbers are switched off"))
+            }
+            (State::Selected(selected), Some((by, number))) => {
+                let set = SeqSet::Ranges(vec![(number, number)]);
+                match selected.resolve_set(by, &set) {
+                    _ if selected.access == Access::ReadOnly => {
+                        Err((Status::No, Some(Code::ReadOnly), "mailbox is open for reading only"))
+                    }
+                    Err(text) => Err((Status::Bad, None, text)),
+                    Ok((uids, missing)) => match uids.last() {
+                        Some(uid) => Ok(Some(uid)),
+                        None if missing => Err((Status::No, Some(Code::ExpungeIssued), "message is gone")),
+                        None => Err((Status::No, Some(Code::NonExistent), "no such message")),
+                    },
+                }
+            }
+            (State::Authenticated, Some(_)) => Err((Status::Bad, None, "select a mailbox first")),
+            _ => Err((Status::Bad, None, "log in first")),
+        };
+        match granted {
+            Ok(replaces) => {
+                self.run(tag, Expunges::Told);
+                Some(replaces)
+            }
+            Err((status, code, text)) => {
+                tagged(out, Some(&tag), status, code.as_ref(), text);
+                None
+            }
         }
-        tagged(out, Some(&tag), Status::Bad, None, "log in first");
-        false
     }
 
     fn run(&mut self, tag: Tag, expunges: Expunges) {
@@ -497,7 +328,15 @@ impl Session {
                 tagged(out, Some(&tag), Status::Ok, None, "done");
                 return Ok(Step::Done);
             }
-            Command::Select { params, .. } if params.qresync.is_some() => {
+            // RFC 9586: no numbers to match.
+            Command::Select { params, .. }
+                if self.enabled.uid_only && params.qresync.as_ref().is_some_and(|q| q.matched.is_some()) =>
+            {
+                tagged(out, Some(&tag), Status::Bad, Some(&Code::UidRequired), "numbers are switched off");
+                return Ok(Step::Done);
+            }
+            // RFC 7162 §3.2.5.
+            Command::Select { params, .. } if params.qresync.is_some() && !self.enabled.qresync => {
                 return Err((tag, "QRESYNC is not enabled"));
             }
             Command::Select { mailbox, access, params } => {
@@ -524,18 +363,29 @@ impl Session {
                 return Ok(Step::Done);
             }
             Command::Status { mailbox, items } => {
-                self.enabled.condstore |= items.has(StatusItem::HighestModSeq);
+                if items.has(StatusItem::HighestModSeq) {
+                    self.speak_of_mod_seqs(out);
+                }
                 Ask::Status(mailbox, items)
             }
+            Command::Compress(mechanism) => return Ok(self.compress(&tag, &mechanism, out)),
+            Command::GetMetadata(get) => Ask::GetMetadata(get),
+            Command::SetMetadata { mailbox, entries } => Ask::SetMetadata(mailbox, entries),
+            Command::GetQuota(root) => Ask::Quota(root),
+            Command::GetQuotaRoot(mailbox) => Ask::QuotaRoot(mailbox),
             Command::Idle => {
                 response::continuation(out, "idling");
                 self.running = Some(Running { tag, expunges: Expunges::Told, idle: true });
                 return Ok(Step::Ask(Ask::Idle));
             }
+            Command::Unauthenticate => Ask::Unauthenticate,
+            Command::Esearch { sources, returns, key } => return self.esearch(tag, sources, returns, key),
             Command::Close
             | Command::Unselect
             | Command::Expunge(_)
             | Command::Search { .. }
+            | Command::Sort { .. }
+            | Command::Thread { .. }
             | Command::Fetch { .. }
             | Command::Store { .. }
             | Command::Copy { .. }
@@ -543,31 +393,6 @@ impl Session {
             command => return self.anywhere(tag, command, out),
         };
         self.ask(tag, ask)
-    }
-
-    fn enable(&mut self, names: &[String], out: &mut Vec<u8>) {
-        put(out, "* ENABLED");
-        for name in names {
-            let name = match name.as_str() {
-                "IMAP4REV2" => {
-                    self.enabled.rev2 = true;
-                    "IMAP4rev2"
-                }
-                "UTF8=ACCEPT" => {
-                    self.enabled.utf8 = true;
-                    "UTF8=ACCEPT"
-                }
-                "CONDSTORE" => {
-                    self.enabled.condstore = true;
-                    "CONDSTORE"
-                }
-                // RFC 5161 §3.1: what we do not know we leave out.
-                _ => continue,
-            };
-            put(out, " ");
-            put(out, name);
-        }
-        put(out, "\r\n");
     }
 
     fn in_mailbox(
@@ -578,6 +403,10 @@ impl Session {
     ) -> Result<Step, (Tag, &'static str)> {
         let rev2 = self.enabled.rev2;
         let State::Selected(selected) = &self.state else { return Err((tag, "select a mailbox first")) };
+        if self.enabled.uid_only && names_numbers(&command) {
+            tagged(out, Some(&tag), Status::Bad, Some(&Code::UidRequired), "numbers are switched off");
+            return Ok(Step::Done);
+        }
         let read_only = selected.access == Access::ReadOnly;
         let changes = matches!(command, Command::Expunge(_) | Command::Store { .. } | Command::Move { .. });
         if read_only && changes {
@@ -604,27 +433,53 @@ impl Session {
                     expunges = Expunges::Held;
                 }
                 let condstore = key.any(&mut |key| matches!(key, SearchKey::ModSeq(_)));
+                if returns.is_some_and(|returns| returns.partial.is_some() && returns.save && returns.all) {
+                    return Err((tag, "PARTIAL and ALL do not go together"));
+                }
                 let key = selected.resolve(key);
                 // RFC 9051 §6.4.4: the answer of a revision 2 server is ESEARCH.
                 let returns =
                     returns.or_else(|| rev2.then(|| SearchReturn { all: true, ..SearchReturn::default() }));
-                self.enabled.condstore |= condstore;
+                if condstore {
+                    self.speak_of_mod_seqs(out);
+                }
                 Ask::Search { by, returns, key }
             }
-            Command::Fetch { by, set, items, changed_since, vanished } => {
-                if vanished {
+            Command::Sort { by, returns, order, key } => {
+                if by == By::Seq {
+                    expunges = Expunges::Held;
+                }
+                Ask::Sort { by, returns, order, key: selected.resolve(key) }
+            }
+            Command::Thread { by, how, key } => {
+                if by == By::Seq {
+                    expunges = Expunges::Held;
+                }
+                Ask::Thread { by, how, key: selected.resolve(key) }
+            }
+            Command::Fetch { by, set, items, changed_since, vanished, window } => {
+                // RFC 7162 §3.2.6.
+                if vanished && !self.enabled.qresync {
                     return Err((tag, "QRESYNC is not enabled"));
                 }
-                let (uids, missing) = match selected.resolve_set(by, &set) {
+                let vanished = vanished.then(|| selected.uids_named(&set));
+                let (mut uids, missing) = match selected.resolve_set(by, &set) {
                     Ok(resolved) => resolved,
                     Err(text) => return Err((tag, text)),
                 };
                 if by == By::Seq {
                     expunges = Expunges::Held;
                 }
+                // RFC 9394 §3.4: first these, of them those that changed.
+                if let Some(window) = window {
+                    let places = window.places(usize::try_from(uids.count()).unwrap_or(usize::MAX));
+                    uids = uids.iter().skip(places.start).take(places.len()).collect();
+                }
                 let sets_seen = !read_only && items.iter().any(FetchItem::sets_seen);
-                self.enabled.condstore |= items.contains(&FetchItem::ModSeq);
-                Ask::Fetch { uids, items, changed_since, sets_seen, by, missing }
+                if items.contains(&FetchItem::ModSeq) {
+                    self.speak_of_mod_seqs(out);
+                }
+                Ask::Fetch { uids, items, changed_since, vanished, sets_seen, by, missing }
             }
             Command::Store { by, set, change, silent, unchanged_since } => {
                 let (uids, missing) = match selected.resolve_set(by, &set) {
@@ -634,7 +489,9 @@ impl Session {
                 if by == By::Seq {
                     expunges = Expunges::Held;
                 }
-                self.enabled.condstore |= unchanged_since.is_some();
+                if unchanged_since.is_some() {
+                    self.speak_of_mod_seqs(out);
+                }
                 Ask::Store { uids, change, silent, unchanged_since, by, missing }
             }
             Command::Copy { by, set, to } => match selected.resolve_set(by, &set) {
@@ -651,6 +508,20 @@ impl Session {
         Ok(Step::Ask(ask))
     }
 
+    /// RFC 4978 §3. Only those who signed in may have us keep a window for them.
+    fn compress(&mut self, tag: &Tag, mechanism: &str, out: &mut Vec<u8>) -> Step {
+        if self.compressed {
+            tagged(out, Some(tag), Status::No, Some(&Code::CompressionActive), "DEFLATE is active already");
+        } else if mechanism != "DEFLATE" {
+            tagged(out, Some(tag), Status::No, None, "unknown mechanism");
+        } else {
+            self.compressed = true;
+            tagged(out, Some(tag), Status::Ok, None, "DEFLATE active");
+            return Step::StartDeflate;
+        }
+        Step::Done
+    }
+
     fn let_go(&mut self, out: &mut Vec<u8>) {
         if matches!(self.state, State::Selected(_)) {
             self.state = State::Authenticated;
@@ -662,7 +533,17 @@ impl Session {
     /// The login succeeded; say so with [`Self::complete`].
     pub fn signed_in(&mut self, disabled: Vec<String>) {
         self.state = State::Authenticated;
-        self.offers.disabled.extend(disabled);
+        self.disabled = disabled;
+    }
+
+    /// RFC 8437 §2: as before the login, but TLS stays. The command is still to be answered.
+    pub fn signed_out(&mut self) {
+        self.state = State::NotAuthenticated;
+        self.enabled = Enabled::default();
+        self.annotations.clear();
+        self.compressed = false;
+        self.disabled.clear();
+        self.faults = 0;
     }
 
     /// The login failed and was answered. Too many end the connection.
@@ -674,47 +555,6 @@ impl Session {
         response::bye(out, None, "too many failed logins");
         self.state = State::Logout;
         Step::Close
-    }
-
-    /// The mailbox is open: tells of it. The tagged answer is [`Self::complete`]'s, with [`Code::ReadWrite`]
-    /// or [`Code::ReadOnly`].
-    pub fn selected(&mut self, opened: Opened, out: &mut Vec<u8>) {
-        let dialect = self.dialect();
-        put(out, "* FLAGS ");
-        let all: Flags = libmox_types::Flag::ALL.iter().map(|(flag, _)| *flag).collect();
-        response::flag_list(out, all, &opened.keywords);
-        put(out, "\r\n");
-        response::exists(out, opened.view.exists());
-        if !self.enabled.rev2 {
-            put(out, "* 0 RECENT\r\n");
-            if let Some(number) = opened.first_unseen.and_then(|uid| opened.view.number(uid)) {
-                untagged(out, Status::Ok, Some(&Code::Unseen(number)), "first unseen");
-            }
-        }
-        untagged(out, Status::Ok, Some(&Code::UidValidity(opened.uid_validity)), "uids valid");
-        untagged(out, Status::Ok, Some(&Code::UidNext(opened.uid_next)), "predicted next uid");
-        put(out, "* OK [PERMANENTFLAGS ");
-        if opened.access == Access::ReadOnly {
-            put(out, "()");
-        } else {
-            response::flag_list(out, all, &opened.keywords);
-            out.pop();
-            put(out, " \\*)");
-        }
-        put(out, "] flags\r\n");
-        untagged(out, Status::Ok, Some(&Code::HighestModSeq(opened.mod_seq)), "highest");
-        if self.enabled.rev2 {
-            put(out, "* LIST () \"/\" ");
-            response::mailbox(out, opened.name.as_str(), dialect);
-            put(out, "\r\n");
-        }
-        self.state = State::Selected(Box::new(Selected {
-            id: opened.id,
-            name: opened.name,
-            access: opened.access,
-            view: opened.view,
-            saved: UidSet::new(),
-        }));
     }
 
     /// The open mailbox was removed: nothing can be said of it any more.
@@ -730,10 +570,39 @@ impl Session {
             Some(running) => running.expunges,
             None => return Told::All,
         };
-        let with_mod_seq = self.enabled.condstore;
+        self.tell_annotations(out);
+        let expunges = match expunges {
+            Expunges::Told if self.enabled.qresync || self.enabled.uid_only => Expunges::Vanished,
+            other => other,
+        };
+        let style = self.enabled.style();
         match &mut self.state {
-            State::Selected(selected) => selected.view.tell(expunges, with_mod_seq, out),
+            State::Selected(selected) => selected.tell(expunges, style, out),
             _ => Told::All,
+        }
+    }
+
+    /// An annotation changed, and not by the client: of the open mailbox, or of the server.
+    pub fn on_annotation(&mut self, of_mailbox: bool, entry: String) {
+        if self.enabled.metadata {
+            self.annotations.insert((of_mailbox, entry));
+            // Rather none than without end; the store keeps fewer than that.
+            if self.annotations.len() > limits::ENTRIES {
+                self.annotations.clear();
+            }
+        }
+    }
+
+    fn tell_annotations(&mut self, out: &mut Vec<u8>) {
+        let changed = std::mem::take(&mut self.annotations);
+        let dialect = self.dialect();
+        for of_mailbox in [false, true] {
+            let mut entries =
+                changed.iter().filter(|(of, _)| *of == of_mailbox).map(|(_, name)| &**name).peekable();
+            let name = if of_mailbox { self.mailbox().map(|selected| selected.name.as_str()) } else { None };
+            if entries.peek().is_some() && (name.is_some() || !of_mailbox) {
+                metadata::write_changed(out, name, entries, dialect);
+            }
         }
     }
 
@@ -756,110 +625,20 @@ impl Session {
         self.complete(Status::Bad, None, "DONE expected", out);
         self.count_fault(out)
     }
-
-    /// The result of a search, in uids: writes it in the form asked for, and keeps it where that was asked for.
-    pub fn found(
-        &mut self,
-        by: By,
-        returns: Option<SearchReturn>,
-        uids: &UidSet,
-        mod_seq: Option<ModSeq>,
-        out: &mut Vec<u8>,
-    ) {
-        let State::Selected(selected) = &mut self.state else { return };
-        let named = match by {
-            By::Uid => uids.clone(),
-            By::Seq => selected.view.numbers_of(uids),
-        };
-        let Some(returns) = returns else {
-            put(out, "* SEARCH");
-            named.iter().for_each(|number| write_to(out, format_args!(" {number}")));
-            if let Some(mod_seq) = mod_seq.filter(|_| !named.is_empty()) {
-                write_to(out, format_args!(" (MODSEQ {mod_seq})"));
-            }
-            put(out, "\r\n");
-            return;
-        };
-        if returns.save {
-            // RFC 5182 §2.1: with MIN or MAX alone, only those are kept.
-            selected.saved = if returns.all || returns.count || !(returns.min || returns.max) {
-                uids.clone()
-            } else {
-                let first = uids.ranges().next().map(|(low, _)| low).filter(|_| returns.min);
-                first.into_iter().chain(uids.last().filter(|_| returns.max)).collect()
-            };
-            if !returns.says_something() {
-                return;
-            }
-        }
-        put(out, "* ESEARCH (TAG ");
-        let tag = self.running.as_ref().map_or("", |running| running.tag.as_str());
-        response::string(out, tag.as_bytes(), Dialect::Utf7);
-        put(out, ")");
-        if by == By::Uid {
-            put(out, " UID");
-        }
-        if let (Some((low, _)), Some(high)) = (named.ranges().next(), named.last()) {
-            if returns.min {
-                write_to(out, format_args!(" MIN {low}"));
-            }
-            if returns.max {
-                write_to(out, format_args!(" MAX {high}"));
-            }
-            if returns.all {
-                write_to(out, format_args!(" ALL {named}"));
-            }
-        }
-        if returns.count {
-            write_to(out, format_args!(" COUNT {}", named.count()));
-        }
-        if let Some(mod_seq) = mod_seq.filter(|_| !named.is_empty()) {
-            write_to(out, format_args!(" MODSEQ {mod_seq}"));
-        }
-        put(out, "\r\n");
-    }
-
-    /// A search that was to be kept failed. RFC 5182 §2.1: the kept result is empty then.
-    pub fn search_failed(&mut self) {
-        if let State::Selected(selected) = &mut self.state {
-            selected.saved = UidSet::new();
-        }
-    }
 }
 
-impl Selected {
-    fn uids_by_uid(&self, set: &SeqSet) -> UidSet {
-        match set.uids(self.view.last_uid()) {
-            Some(uids) => self.view.known(&uids),
-            None => self.view.known(&self.saved),
+/// Whether a command speaks of messages by number. RFC 9586.
+fn names_numbers(command: &Command) -> bool {
+    let key_does = |key: &SearchKey| key.any(&mut |key| matches!(key, SearchKey::Seq(SeqSet::Ranges(_))));
+    match command {
+        Command::Search { by, key, .. } | Command::Sort { by, key, .. } | Command::Thread { by, key, .. } => {
+            *by == By::Seq || key_does(key)
         }
-    }
-
-    /// The uids a set names, and whether some named by number are gone already.
-    fn resolve_set(&self, by: By, set: &SeqSet) -> Result<(UidSet, bool), &'static str> {
-        let mut uids = match (by, set.numbers(self.view.exists())) {
-            (By::Seq, Some(Err(_))) => return Err("no message has that number"),
-            (By::Seq, Some(Ok(numbers))) => self.view.uids_of(&numbers),
-            _ => self.uids_by_uid(set),
-        };
-        let gone = self.view.gone(&uids);
-        let missing = by == By::Seq && !gone.is_empty();
-        uids.subtract(&gone);
-        Ok((uids, missing))
-    }
-
-    fn resolve(&self, key: SearchKey) -> SearchKey {
-        match key {
-            SearchKey::Seq(set) => SearchKey::Among(match set.numbers_within(self.view.exists()) {
-                Some(numbers) => self.view.uids_of(&numbers),
-                None => self.saved.clone(),
-            }),
-            SearchKey::Uid(set) => SearchKey::Among(self.uids_by_uid(&set)),
-            SearchKey::Not(key) => SearchKey::Not(Box::new(self.resolve(*key))),
-            SearchKey::Or(a, b) => SearchKey::Or(Box::new(self.resolve(*a)), Box::new(self.resolve(*b))),
-            SearchKey::And(keys) => SearchKey::And(keys.into_iter().map(|key| self.resolve(key)).collect()),
-            key => key,
-        }
+        Command::Fetch { by, .. }
+        | Command::Store { by, .. }
+        | Command::Copy { by, .. }
+        | Command::Move { by, .. } => *by == By::Seq,
+        _ => false,
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `known` | has a number for it | removed in the store: also in `gone` |
 //! | `known` and `gone` | still has a number for it | told by EXPUNGE or VANISHED: nowhere |
 
-use crate::response;
+use crate::response::{self, Style};
 use libmox_types::{Flags, Keyword, ModSeq, Uid, UidSet};
 use std::collections::BTreeMap;
 
@@ -259,6 +259,16 @@ impl View {
         self.dirty.subtract(uids);
     }
 
+    /// The keywords of what is to be told.
+    #[must_use]
+    pub fn pending_keywords(&self) -> Vec<Keyword> {
+        let mut all: Vec<Keyword> =
+            self.flags.values().flat_map(|new| new.keywords.iter().cloned()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Whether there is anything to tell, given what may be told.
     #[must_use]
     pub fn has_news(&self, expunges: Expunges) -> bool {
@@ -269,12 +279,12 @@ impl View {
     }
 
     /// Writes what the client may be told now: removals, then arrivals, then flags.
-    pub fn tell(&mut self, expunges: Expunges, with_mod_seq: bool, out: &mut Vec<u8>) -> Told {
+    pub fn tell(&mut self, expunges: Expunges, style: Style, out: &mut Vec<u8>) -> Told {
         match expunges {
             Expunges::Held => {}
             Expunges::Vanished => {
                 let gone = std::mem::take(&mut self.gone);
-                response::vanished(out, &gone);
+                response::vanished(out, response::Earlier::No, &gone);
                 self.remove(&gone);
             }
             Expunges::Told => {
@@ -293,8 +303,7 @@ impl View {
         }
         for (uid, new) in std::mem::take(&mut self.flags) {
             if let Some(number) = self.number(uid) {
-                let mod_seq = with_mod_seq.then_some(new.mod_seq);
-                response::fetch_flags(out, number, uid, new.flags, &new.keywords, mod_seq);
+                response::fetch_flags(out, style, number, uid, new.flags, &new.keywords, new.mod_seq);
             }
         }
         if self.dirty.is_empty() { Told::All } else { Told::AskFlags(std::mem::take(&mut self.dirty)) }
@@ -345,7 +354,7 @@ mod tests {
 
     fn said(view: &mut View, expunges: Expunges) -> (String, Told) {
         let mut out = Vec::new();
-        let told = view.tell(expunges, false, &mut out);
+        let told = view.tell(expunges, Style::default(), &mut out);
         (String::from_utf8(out).unwrap(), told)
     }
 
@@ -424,7 +433,7 @@ mod tests {
         view.on_removed(&set(&[1, 1000]));
         let mut seen = UidSet::new();
         let mut out = Vec::new();
-        if let Told::AskFlags(uids) = view.tell(Expunges::Held, false, &mut out) {
+        if let Told::AskFlags(uids) = view.tell(Expunges::Held, Style::default(), &mut out) {
             seen.extend(&uids);
         }
         assert_eq!(seen.count() + String::from_utf8(out).unwrap().lines().count() as u64, 998);
@@ -471,7 +480,7 @@ mod tests {
                     how => {
                         let expunges = if how > 6 { Expunges::Held } else { Expunges::Told };
                         let mut out = Vec::new();
-                        while view.tell(expunges, false, &mut out) == Told::More {}
+                        while view.tell(expunges, Style::default(), &mut out) == Told::More {}
                         for line in String::from_utf8(out).unwrap().lines() {
                             let words: Vec<&str> = line.split(' ').collect();
                             let number: usize = words[1].parse().unwrap();

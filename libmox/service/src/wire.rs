@@ -13,6 +13,8 @@ use tokio_rustls::server::TlsStream;
 
 /// Octets read at once.
 const READ: usize = 16 * 1024;
+/// Octets decoded at once, however well they were compressed.
+const DECODED: usize = 64 * 1024;
 /// Octets kept allocated for an idle connection in either direction.
 const KEEP: usize = 1024;
 /// A handshake takes no longer.
@@ -46,6 +48,38 @@ enum Io {
     Gone,
 }
 
+/// How octets travel where a protocol compresses them.
+pub trait Coding: Send + Sync {
+    /// Undoes it for some octets from the peer, writing at most about `room` octets. Says how many it took; an error is
+    /// the end of the connection.
+    fn decode(&mut self, octets: &[u8], out: &mut Vec<u8>, room: usize) -> io::Result<usize>;
+    /// Does it for octets that the peer is to read at once.
+    fn encode(&mut self, octets: &[u8], out: &mut Vec<u8>) -> io::Result<()>;
+}
+
+struct Coded {
+    coding: Box<dyn Coding>,
+    /// As it came, not decoded yet.
+    raw: Vec<u8>,
+    /// The coding may hold more than it could write.
+    full: bool,
+}
+
+impl Coded {
+    /// Decodes some of what is there. Says how much came out.
+    fn decode(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        if self.raw.is_empty() && !self.full {
+            return Ok(0);
+        }
+        let before = into.len();
+        let took = self.coding.decode(&self.raw, into, DECODED)?;
+        self.raw.drain(..took.min(self.raw.len()));
+        let came = into.len() - before;
+        self.full = came >= DECODED;
+        Ok(came)
+    }
+}
+
 /// A connection.
 pub struct Wire {
     io: Io,
@@ -53,6 +87,7 @@ pub struct Wire {
     used: usize,
     output: Vec<u8>,
     tls: Option<TlsFacts>,
+    coded: Option<Box<Coded>>,
 }
 
 impl std::fmt::Debug for Wire {
@@ -81,7 +116,7 @@ impl From<UnixStream> for Wire {
 
 impl Wire {
     fn new(io: Io) -> Self {
-        Self { io, input: Vec::new(), used: 0, output: Vec::new(), tls: None }
+        Self { io, input: Vec::new(), used: 0, output: Vec::new(), tls: None, coded: None }
     }
 
     /// What came in and was not used yet.
@@ -105,7 +140,19 @@ impl Wire {
             self.input.drain(..self.used);
             self.used = 0;
         }
-        let reading = self.io.read_some(&mut self.input);
+        let reading = async {
+            let Some(coded) = &mut self.coded else { return self.io.read_some(&mut self.input).await };
+            loop {
+                match coded.decode(&mut self.input)? {
+                    // What came gave nothing yet.
+                    0 => {}
+                    came => return Ok(came),
+                }
+                if self.io.read_some(&mut coded.raw).await? == 0 {
+                    return Ok(0);
+                }
+            }
+        };
         match tokio::time::timeout(wait, reading).await {
             Ok(Ok(0)) => Err(WireFault::Closed),
             Ok(Ok(n)) => Ok(n),
@@ -126,7 +173,14 @@ impl Wire {
             return Ok(());
         }
         let sending = async {
-            self.io.write_all(&self.output).await?;
+            match &mut self.coded {
+                None => self.io.write_all(&self.output).await?,
+                Some(coded) => {
+                    let mut octets = Vec::new();
+                    coded.coding.encode(&self.output, &mut octets)?;
+                    self.io.write_all(&octets).await?;
+                }
+            }
             self.io.flush().await
         };
         let outcome = tokio::time::timeout(wait, sending).await;
@@ -147,6 +201,28 @@ impl Wire {
         if self.output.capacity() > KEEP {
             self.output = Vec::new();
         }
+    }
+
+    /// From here on octets are coded both ways: what came in and was not used yet is coded already. What waits to go
+    /// out is not, and must be sent before.
+    pub fn start_coding(&mut self, coding: Box<dyn Coding>) {
+        let raw = self.input.split_off(self.used.min(self.input.len()));
+        self.input = Vec::new();
+        self.used = 0;
+        self.coded = Some(Box::new(Coded { coding, raw, full: false }));
+    }
+
+    /// Octets are as they are again: what came in and was not decoded is not coded.
+    pub fn stop_coding(&mut self) {
+        if let Some(coded) = self.coded.take() {
+            self.input.extend_from_slice(&coded.raw);
+        }
+    }
+
+    /// Whether octets are coded.
+    #[must_use]
+    pub fn is_coded(&self) -> bool {
+        self.coded.is_some()
     }
 
     /// What is known of the TLS layer, if there is one.

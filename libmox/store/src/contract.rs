@@ -38,6 +38,8 @@ pub enum Item {
     Annotations(Vec<Annotation>),
     /// Of [`MailboxList`].
     Mailboxes(Mailboxes),
+    /// Of [`ReferenceList`].
+    References(Vec<MessageReferences>),
 }
 
 libmox_ipc::verbs! {
@@ -108,6 +110,9 @@ libmox_ipc::verbs! {
     BackupProgress => Progress,
     Repair => Vec<String>,
     Acknowledge => (),
+    VanishedSince => Vanished,
+    Replace => Placed,
+    ReferenceList => (),
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Mail from strangers: role `smtp` (and recipient checks for `submission`).
 
 use crate::{Body, Facts};
-use libmox_types::{Address, ByteCount, Cid, Domain, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp};
+use libmox_types::{
+    Address, ByteCount, Cid, Domain, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 

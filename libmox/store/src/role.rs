@@ -111,7 +111,9 @@ impl Role {
             | R::Backup(_)
             | R::BackupProgress(_)
             | R::Repair(_) => self == Self::Admin,
-            R::Acknowledge(_) => self == Self::Imap,
+            R::Acknowledge(_) | R::VanishedSince(_) | R::Replace(_) | R::ReferenceList(_) => {
+                self == Self::Imap
+            }
         }
     }
 }

@@ -157,16 +157,19 @@ pub enum SpecialUse {
     Sent = 1 << 3,
     /// `\Trash`
     Trash = 1 << 4,
+    /// `\Important`, RFC 8457
+    Important = 1 << 5,
 }
 
 impl SpecialUse {
     /// All of them with their spelling on the wire.
-    pub const ALL: [(SpecialUse, &'static str); 5] = [
+    pub const ALL: [(SpecialUse, &'static str); 6] = [
         (SpecialUse::Archive, "\\Archive"),
         (SpecialUse::Drafts, "\\Drafts"),
         (SpecialUse::Junk, "\\Junk"),
         (SpecialUse::Sent, "\\Sent"),
         (SpecialUse::Trash, "\\Trash"),
+        (SpecialUse::Important, "\\Important"),
     ];
 
     /// The use spelled so, in any case.

@@ -51,4 +51,32 @@ mod tests {
         }
         assert!(!dir.path().join("mox-start-service.8").exists());
     }
+
+    /// Debian's build fails over a page that nobody installs, hours after the change that added it.
+    #[test]
+    fn both_packages_have_every_page() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let dir = tempfile::tempdir().unwrap();
+        man(dir.path()).unwrap();
+        // The page of a service stands for the command of that name.
+        let install = |name: &str| {
+            let path = root.join(format!("packaging-deb/debian/{name}.install"));
+            std::fs::read_to_string(path).unwrap()
+        };
+        let debian = install("mox-cli") + &install("mox-queue");
+        let fedora = std::fs::read_to_string(root.join("packaging-rpm/mox.spec")).unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let page = entry.unwrap().file_name().into_string().unwrap();
+            // Pages of subcommands come by a pattern.
+            if page.matches('-').count() > 1 {
+                continue;
+            }
+            let lists = |text: &str, line: &str| text.lines().any(|known| known == line);
+            assert!(
+                lists(&debian, &format!("usr/share/man/man8/{page}")),
+                "{page} is not in mox-cli.install"
+            );
+            assert!(lists(&fedora, &format!("%{{_mandir}}/man8/{page}*")), "{page} is not in mox.spec");
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! APPEND: messages stream into the store's staging place, all of them or none become mail.
+//! APPEND and REPLACE: messages stream into the store's staging place, all of them or none become mail.
 //!
-//! Law: RFC 9051 §6.3.12, RFC 3502, RFC 4315; rows TR-05 (line ends), TR-06 (no header), IM-26.
+//! Law: RFC 9051 §6.3.12, RFC 3502, RFC 4315, RFC 8508; rows TR-05 (line ends), TR-06 (no header), IM-26.
 //!
 //! | while | held | lost by |
 //! |---|---|---|
@@ -12,14 +12,15 @@ use crate::error::Failure;
 use crate::events;
 use crate::watch::OwnFlags;
 use libmox_imap::Tag;
-use libmox_imap::command::{AppendMessage, Sync};
-use libmox_imap::response::{Code, continuation};
+use libmox_imap::command::{AppendMessage, AppendTo, Sync};
+use libmox_imap::response::{self, Code, Status, continuation};
 use libmox_message::Parser;
 use libmox_service::clock;
 use libmox_store::{
-    Append, Body, BodyId, Facts, INLINE_OCTETS, MailboxStatus, Quota, SessionId, Stage, Store, Unstage,
+    Append, Body, BodyId, Facts, INLINE_OCTETS, Item, MailboxStatus, MessageList, Quota, Replace, Request,
+    SessionId, Stage, Store, Unstage, Want,
 };
-use libmox_types::{ByteCount, MailboxName, Timestamp, UidSet};
+use libmox_types::{ByteCount, MailboxName, Timestamp, Uid, UidSet};
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ const CHUNK: usize = 256 * 1024;
 /// An APPEND under way.
 pub struct Appending {
     mailbox: MailboxName,
+    /// The message of the open mailbox that goes, and its octets.
+    replaces: Option<(Uid, u64)>,
     done: Vec<libmox_store::AppendMessage>,
     current: Option<Current>,
 }
@@ -146,15 +149,26 @@ impl Connection {
     pub(crate) async fn append_message(
         &mut self,
         tag: Tag,
-        mailbox: Option<MailboxName>,
+        to: Option<AppendTo>,
         message: AppendMessage,
     ) -> Result<(), Failure> {
-        if let Some(mailbox) = mailbox {
-            if !self.session.on_append(tag, self.wire.output()) {
+        if let Some(to) = to {
+            let Some(replaces) = self.session.on_append(tag, &to, self.wire.output()) else {
                 self.reader.refuse();
                 return Ok(());
-            }
-            self.appending = Some(Box::new(Appending { mailbox, done: Vec::new(), current: None }));
+            };
+            let replaces = match replaces {
+                None => None,
+                Some(uid) => match self.size_of_message(uid).await {
+                    Ok(size) => Some((uid, size)),
+                    Err(failure) => {
+                        self.reader.refuse();
+                        return self.finish(Err(failure)).await;
+                    }
+                },
+            };
+            let mailbox = to.mailbox;
+            self.appending = Some(Box::new(Appending { mailbox, replaces, done: Vec::new(), current: None }));
         }
         let checked = match &self.appending {
             Some(appending) => check(&self.shared.store, self.session_id()?, appending, message.size).await,
@@ -206,9 +220,18 @@ impl Connection {
     /// All messages are here: they become mail.
     pub(crate) async fn append_end(&mut self) -> Result<(), Failure> {
         let Some(appending) = self.appending.take() else { return Ok(()) };
-        let Appending { mailbox, done, .. } = *appending;
+        let Appending { mailbox, replaces, mut done, .. } = *appending;
         let session = self.session_id()?;
-        let outcome = self.shared.store.ask(Append { session, mailbox, messages: done }).await;
+        let outcome = match (replaces, done.pop()) {
+            (Some((uid, _)), Some(message)) => {
+                return self.replace(uid, mailbox, message).await;
+            }
+            (_, Some(message)) => {
+                done.push(message);
+                self.shared.store.ask(Append { session, mailbox, messages: done }).await
+            }
+            (_, None) => return self.finish(Err(Failure::Bad("no message came"))).await,
+        };
         let outcome = match outcome.map_err(|error| Failure::from(error).try_create()) {
             Ok(placed) => {
                 self.see_change(placed.change, OwnFlags::Tell).await?;
@@ -221,6 +244,53 @@ impl Connection {
     }
 }
 
+impl Connection {
+    async fn replace(
+        &mut self,
+        uid: Uid,
+        to: MailboxName,
+        message: libmox_store::AppendMessage,
+    ) -> Result<(), Failure> {
+        let verb = Replace { session: self.session_id()?, mailbox: self.mailbox_id()?, uid, to, message };
+        let outcome =
+            match self.shared.store.ask(verb).await.map_err(|error| Failure::from(error).try_create()) {
+                Ok(placed) => {
+                    self.see_change(placed.change, OwnFlags::Tell).await?;
+                    // RFC 8508 §3.3: before the EXPUNGE that comes with it.
+                    let code = Code::AppendUid(placed.uid_validity, placed.to.into_iter().collect());
+                    response::untagged(self.wire.output(), Status::Ok, Some(&code), "replacement kept");
+                    Ok(match self.session.mailbox() {
+                        Some(selected) if self.session.enabled().qresync => {
+                            Done::with(Code::HighestModSeq(selected.mod_seq))
+                        }
+                        _ => Done::OK,
+                    })
+                }
+                Err(failure) => Err(failure),
+            };
+        self.finish(outcome).await
+    }
+
+    /// Octets of a message of the open mailbox.
+    async fn size_of_message(&self, uid: Uid) -> Result<u64, Failure> {
+        let list = MessageList {
+            session: self.session_id()?,
+            mailbox: self.mailbox_id()?,
+            uids: [uid].into_iter().collect(),
+            changed_since: None,
+            want: Want::default(),
+        };
+        let mut items = self.shared.store.stream(Request::MessageList(list)).await?;
+        let mut size = None;
+        while let Some(item) = items.next().await {
+            if let Item::Messages(records) = item? {
+                size = size.or(records.first().map(|record| record.size.0));
+            }
+        }
+        size.ok_or(Failure::no(Code::ExpungeIssued, "message is gone"))
+    }
+}
+
 /// What can be known before the octets come. The store checks all of it again with the change itself.
 async fn check(store: &Store, session: SessionId, appending: &Appending, size: u64) -> Result<(), Failure> {
     if appending.done.is_empty() {
@@ -230,7 +300,8 @@ async fn check(store: &Store, session: SessionId, appending: &Appending, size: u
     }
     let quota = store.ask(Quota { session }).await?;
     let waiting: u64 = appending.done.iter().map(|message| size_of(&message.body)).sum();
-    if quota.limit.is_some_and(|limit| quota.used.0.saturating_add(waiting).saturating_add(size) > limit.0) {
+    let used = quota.used.0.saturating_sub(appending.replaces.map_or(0, |(_, octets)| octets));
+    if quota.limit.is_some_and(|limit| used.saturating_add(waiting).saturating_add(size) > limit.0) {
         return Err(Failure::no(Code::OverQuota, "quota exceeded"));
     }
     Ok(())

@@ -2,22 +2,23 @@
 //!
 //! Between commands nothing is said (RFC 9051 §5.2), but changes are taken in, so that the store never waits for a
 //! silent client. What is written waits in one bounded buffer; a client that does not take it within
-//! [`limits::WRITE_WAIT`] is dropped.
+//! [`crate::Waits::write`] is dropped.
 
 use crate::append::Appending;
+use crate::deflate::Deflate;
 use crate::error::Failure;
 use crate::events;
 use crate::messages::GONE;
 use crate::watch::{OwnFlags, Taken, Watching, uids};
 use crate::{Shared, Start};
-use libmox_imap::command::By;
+use libmox_imap::command::{AppendTo, By};
 use libmox_imap::response::{self, Code, Status, continuation};
-use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told, limits};
+use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told};
 use libmox_sasl::{Bindings, Mechanism};
 use libmox_service::clock::new_cid;
 use libmox_service::net::Full;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_store::{MailboxStatus, MessageList, Request, SessionId, SignOut, Want};
+use libmox_store::{MailboxStatus, MessageList, MessageRecord, Request, SessionId, SignOut, Want};
 use libmox_types::{Cid, UidSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,7 +73,6 @@ impl Connection {
             starttls: shared.tls.is_some() && start == Start::Plain,
             passwords: config.imap.allow_plaintext_login,
             mechanisms: mechanisms(&Bindings::default()),
-            disabled: Vec::new(),
             append_limit: config.imap.max_message_size,
         });
         Self {
@@ -149,7 +149,7 @@ impl Connection {
     }
 
     pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
-        Ok(self.wire.flush(limits::WRITE_WAIT).await?)
+        Ok(self.wire.flush(self.shared.waits.write).await?)
     }
 
     /// Sends once enough waits.
@@ -213,6 +213,7 @@ impl Connection {
                             Box::pin(self.watch_anew()).await?;
                         }
                         let step = self.session.on_command(tag, command, self.wire.output());
+                        self.reader.set_dialect(self.session.dialect());
                         if self.session.mailbox().is_none() {
                             self.watching = None;
                         }
@@ -260,6 +261,11 @@ impl Connection {
                 Box::pin(self.start_tls()).await?;
                 Ok(false)
             }
+            Step::StartDeflate => {
+                self.flush().await?;
+                self.wire.start_coding(Box::new(Deflate::new()));
+                Ok(false)
+            }
             Step::Ask(ask) => {
                 let closing = Box::pin(self.carry_out(ask)).await?;
                 if self.wire.buffered().is_empty() {
@@ -276,7 +282,8 @@ impl Connection {
     async fn wait(&mut self) -> Result<(), Failure> {
         self.flush().await?;
         self.wire.rest();
-        let wait = if self.session.is_signed_in() { limits::WAIT } else { limits::WAIT_BEFORE_LOGIN };
+        let waits = self.shared.waits;
+        let wait = if self.session.is_signed_in() { waits.signed_in } else { waits.before_login };
         let deadline = Instant::now() + wait;
         loop {
             let Self { wire, watching, session, shared, .. } = self;
@@ -301,7 +308,13 @@ impl Connection {
 
     /// Does what the session asks for, and answers. True if the connection is to be closed.
     async fn carry_out(&mut self, ask: Ask) -> Result<bool, Failure> {
-        let kept = matches!(&ask, Ask::Search { returns: Some(returns), .. } if returns.save);
+        let kept = match &ask {
+            Ask::Search { returns, .. } | Ask::Sort { returns, .. } => {
+                returns.is_some_and(|returns| returns.save)
+            }
+            Ask::Esearch { returns, .. } => returns.save,
+            _ => false,
+        };
         let outcome = match ask {
             Ask::Id(pairs) => {
                 self.on_id(&pairs);
@@ -310,7 +323,7 @@ impl Connection {
             Ask::Login { user, password } => return self.login(&user, &password).await,
             Ask::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
             Ask::Idle => return self.idle().await,
-            Ask::Select { mailbox, access, params: _ } => self.select(mailbox, access).await,
+            Ask::Select { mailbox, access, params } => Box::pin(self.select(mailbox, access, &params)).await,
             Ask::Create(mailbox, uses) => self.create(mailbox, uses).await,
             Ask::Delete(mailbox) => self.delete(mailbox).await,
             Ask::Rename(from, to) => self.rename(from, to).await,
@@ -318,11 +331,24 @@ impl Connection {
             Ask::List(list) => self.list(&list).await,
             Ask::Lsub(reference, pattern) => self.lsub(&reference, &pattern).await,
             Ask::Status(mailbox, items) => self.status(mailbox, items).await,
+            Ask::GetMetadata(get) => self.get_metadata(&get).await,
+            Ask::SetMetadata(mailbox, entries) => self.set_metadata(mailbox, entries).await,
+            Ask::Quota(root) => self.quota(&root).await,
+            Ask::QuotaRoot(mailbox) => self.quota_root(mailbox).await,
             Ask::Poll => self.poll().await,
             Ask::Expunge(uids) => self.expunge(uids).await,
             Ask::CloseExpunge(mailbox) => self.close_expunge(mailbox).await,
             Ask::Search { by, returns, key } => Box::pin(self.search(by, returns, key)).await,
-            Ask::Fetch { uids, items, changed_since, sets_seen, by, missing } => {
+            Ask::Sort { by, returns, order, key } => Box::pin(self.sort(by, returns, &order, &key)).await,
+            Ask::Thread { by, how, key } => Box::pin(self.thread(by, how, &key)).await,
+            Ask::Esearch { sources, returns, key, elsewhere } => {
+                Box::pin(self.esearch(&sources, returns, &key, &elsewhere)).await
+            }
+            Ask::Unauthenticate => return self.unauthenticate().await.map(|()| false),
+            Ask::Fetch { uids, items, changed_since, vanished, sets_seen, by, missing } => {
+                if let (Some(named), Some(since)) = (&vanished, changed_since) {
+                    Box::pin(self.write_vanished(named, since)).await?;
+                }
                 // By uid, and where only what changed is wanted, it is no surprise to get fewer.
                 let strict = by == By::Seq && changed_since.is_none();
                 Box::pin(self.fetch(uids, &items, changed_since, sets_seen, strict)).await.and_then(|done| {
@@ -385,20 +411,25 @@ impl Connection {
             want: Want::default(),
         };
         let mut items = self.shared.store.stream(Request::MessageList(list)).await?;
-        let condstore = self.session.enabled().condstore;
         while let Some(item) = items.next().await {
             let libmox_store::Item::Messages(records) = item? else { continue };
             for record in records {
-                let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
-                if let Some(number) = number {
-                    let mod_seq = condstore.then_some(record.mod_seq);
-                    let out = self.wire.output();
-                    response::fetch_flags(out, number, record.uid, record.flags, &record.keywords, mod_seq);
-                }
+                self.write_flags_of(&record);
             }
             self.pump().await?;
         }
         Ok(())
+    }
+
+    /// One line with the flags of a message, if the client counts it.
+    pub(crate) fn write_flags_of(&mut self, record: &MessageRecord) {
+        let Self { wire, session, .. } = self;
+        let style = session.style();
+        let Some(selected) = session.mailbox_mut() else { return };
+        let Some(number) = selected.view.number(record.uid) else { return };
+        let out = wire.output();
+        selected.announce(&record.keywords, out);
+        response::fetch_flags(out, style, number, record.uid, record.flags, &record.keywords, record.mod_seq);
     }
 
     /// The account's session at the store.
@@ -431,6 +462,23 @@ impl Connection {
         Ok(())
     }
 
+    /// UNAUTHENTICATE: back to before the login, on the same connection. RFC 8437.
+    async fn unauthenticate(&mut self) -> Result<(), Failure> {
+        self.watching = None;
+        if let Some(session) = self.account.take() {
+            self.shared.store.ask(SignOut(session)).await?;
+        }
+        self.session.signed_out();
+        self.reader.signed_out();
+        self.session.complete(Status::Ok, None, "done", self.wire.output());
+        if self.wire.is_coded() {
+            // RFC 8437 §2: compression ends with this answer.
+            self.flush().await?;
+            self.wire.stop_coding();
+        }
+        Ok(())
+    }
+
     /// NOOP and CHECK: what was committed before they came is told.
     async fn poll(&mut self) -> Result<Done, Failure> {
         let session = self.session_id()?;
@@ -455,7 +503,7 @@ impl Connection {
     /// RFC 2177.
     async fn idle(&mut self) -> Result<bool, Failure> {
         self.reader.expect_line();
-        let deadline = Instant::now() + limits::WAIT;
+        let deadline = Instant::now() + self.shared.waits.signed_in;
         loop {
             self.tell().await?;
             self.flush().await?;
@@ -521,7 +569,7 @@ impl Connection {
     pub(crate) async fn line(&mut self) -> Result<Vec<u8>, Failure> {
         self.reader.expect_line();
         self.flush().await?;
-        let deadline = Instant::now() + limits::WAIT_BEFORE_LOGIN;
+        let deadline = Instant::now() + self.shared.waits.before_login;
         loop {
             let mut input = self.wire.buffered();
             let before = input.len();
@@ -547,7 +595,7 @@ enum Owned {
     Continue,
     Command(libmox_imap::Tag, libmox_imap::Command),
     Fault(Option<libmox_imap::Tag>, libmox_imap::Fault),
-    Message(libmox_imap::Tag, Option<libmox_types::MailboxName>, libmox_imap::command::AppendMessage),
+    Message(libmox_imap::Tag, Option<AppendTo>, libmox_imap::command::AppendMessage),
     MessageEnd,
     AppendEnd,
     LineOf(Vec<u8>),

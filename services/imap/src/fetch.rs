@@ -95,7 +95,13 @@ impl Connection {
         {
             return Err(Failure::no(Code::UnknownCte, "unknown transfer encoding"));
         }
-        write_to(self.wire.output(), format_args!("* {number} FETCH ("));
+        if items.contains(&FetchItem::Flags)
+            && let Some(selected) = self.session.mailbox_mut()
+        {
+            selected.announce(&record.keywords, self.wire.output());
+        }
+        let style = self.session.style();
+        response::fetch_head(self.wire.output(), style, number, record.uid);
         for (at, item) in items.iter().enumerate() {
             let out = self.wire.output();
             if at > 0 {
@@ -114,6 +120,9 @@ impl Connection {
                 },
                 (FetchItem::Preview, ..) => response::string(out, record.preview.as_bytes(), dialect),
                 (FetchItem::EmailId, ..) => write_to(out, format_args!("(M{})", record.id)),
+                (FetchItem::ThreadId, ..) if record.thread.0 > 0 => {
+                    write_to(out, format_args!("(T{})", record.thread));
+                }
                 (FetchItem::Envelope, Some(structure), _) => {
                     structure::envelope(out, structure.envelope(), dialect);
                 }

@@ -9,18 +9,23 @@
 mod append;
 mod connection;
 mod content;
+mod deflate;
 mod error;
 mod events;
 mod fetch;
 mod login;
 mod mailboxes;
 mod messages;
+mod metadata;
+mod order;
+mod resync;
 mod search;
 mod text;
 mod watch;
 
 use anyhow::Context as _;
 use connection::Connection;
+use libmox_imap::limits;
 use libmox_keys::{Keys, KeysRole, RemoteKeys};
 use libmox_service::net::{Accepted, Gate, accept_tcp};
 use libmox_service::sockets::Listener;
@@ -28,6 +33,7 @@ use libmox_service::tls::Tls;
 use libmox_service::{Context, paths};
 use libmox_store::{Role, Store};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// What all connections share.
@@ -39,6 +45,32 @@ pub struct Shared {
     pub store: Store,
     /// None where there are no keys to show: then neither STARTTLS nor port 993.
     pub tls: Option<Tls>,
+    /// How long things may take.
+    pub waits: Waits,
+}
+
+/// How long things may take; tests are less patient. Row IM-02.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// Silence before login.
+    pub before_login: Duration,
+    /// Silence after login.
+    pub signed_in: Duration,
+    /// For a client to take what it is told.
+    pub write: Duration,
+    /// Between two words of a long command.
+    pub progress: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            before_login: limits::WAIT_BEFORE_LOGIN,
+            signed_in: limits::WAIT,
+            write: limits::WRITE_WAIT,
+            progress: limits::PROGRESS,
+        }
+    }
 }
 
 /// Whether TLS comes before the first line.
@@ -54,7 +86,7 @@ enum Start {
 pub async fn serve(context: Context) -> anyhow::Result<()> {
     let store = Store::new(&paths::socket(Role::Imap.socket()), "mox-imap");
     let keys = RemoteKeys::new(Keys::new(&paths::socket(KeysRole::Imap.socket()), "mox-imap"));
-    serve_with(Shared { context, store, tls: Some(Tls::new(keys)) }).await
+    serve_with(Shared { context, store, tls: Some(Tls::new(keys)), waits: Waits::default() }).await
 }
 
 /// The same with clients made elsewhere.
@@ -109,7 +141,7 @@ mod tests {
         let config = libmox_service::config::Static::parse("").unwrap();
         let context = Context::new("mox-imap", Arc::new(config), libmox_service::sockets::Sockets::default());
         let store = Store::new(std::path::Path::new("/nowhere"), "test");
-        let shared = Arc::new(Shared { context, store, tls: None });
+        let shared = Arc::new(Shared { context, store, tls: None, waits: Waits::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let connection = Connection::new(shared, stream.into(), "127.0.0.1".parse().unwrap(), Start::Plain);

@@ -4,7 +4,7 @@ use crate::connection::{Connection, Done};
 use crate::error::Failure;
 use crate::watch::{OwnFlags, Watching};
 use libmox_imap::Opened;
-use libmox_imap::command::{Access, List, StatusItems};
+use libmox_imap::command::{Access, List, SelectParams, StatusItems};
 use libmox_imap::list::{self, Entry};
 use libmox_imap::response::{self, Code, MailboxState, Status};
 use libmox_store::{
@@ -13,23 +13,31 @@ use libmox_store::{
 use libmox_types::{MailboxName, SpecialUse, SpecialUses};
 
 impl Connection {
-    pub(crate) async fn select(&mut self, name: MailboxName, access: Access) -> Result<Done, Failure> {
+    pub(crate) async fn select(
+        &mut self,
+        name: MailboxName,
+        access: Access,
+        params: &SelectParams,
+    ) -> Result<Done, Failure> {
         self.watching = None;
         let (watching, snapshot) = Watching::start(&self.shared.store, self.session_id()?, name).await?;
         let mailbox = snapshot.mailbox;
         self.watching = Some(watching);
         let opened = Opened {
             id: mailbox.id,
-            name: mailbox.name,
+            name: mailbox.name.clone(),
             access,
             view: snapshot.view,
             uid_validity: mailbox.uid_validity,
             uid_next: mailbox.uid_next,
             mod_seq: mailbox.mod_seq,
-            keywords: mailbox.keywords,
+            keywords: mailbox.keywords.clone(),
             first_unseen: snapshot.first_unseen,
         };
         self.session.selected(opened, self.wire.output());
+        if let Some(client) = &params.qresync {
+            self.resync(client, &mailbox).await?;
+        }
         Ok(match access {
             Access::ReadWrite => Done::with(Code::ReadWrite),
             Access::ReadOnly => Done::with(Code::ReadOnly),
@@ -39,9 +47,12 @@ impl Connection {
     pub(crate) async fn create(&mut self, name: MailboxName, uses: SpecialUses) -> Result<Done, Failure> {
         let special_use = SpecialUse::ALL.iter().map(|(one, _)| *one).filter(|one| uses.has(*one)).collect();
         let session = self.session_id()?;
-        let changed = self.shared.store.ask(MailboxCreate { session, name, special_use }).await?;
+        let verb = MailboxCreate { session, name: name.clone(), special_use };
+        let changed = self.shared.store.ask(verb).await?;
         self.see_change(changed.change, OwnFlags::Tell).await?;
-        Ok(Done::OK)
+        // RFC 8474 §4.1. Where it is gone again there is no id to tell.
+        let made = self.shared.store.ask(MailboxStatus { session, name }).await;
+        Ok(made.map_or(Done::OK, |mailbox| Done::with(Code::MailboxId(mailbox.id))))
     }
 
     pub(crate) async fn delete(&mut self, name: MailboxName) -> Result<Done, Failure> {
@@ -61,8 +72,15 @@ impl Connection {
 
     pub(crate) async fn rename(&mut self, from: MailboxName, to: MailboxName) -> Result<Done, Failure> {
         let session = self.session_id()?;
-        let changed = self.shared.store.ask(MailboxRename { session, from, to }).await?;
+        let verb = MailboxRename { session, from: from.clone(), to: to.clone() };
+        let changed = self.shared.store.ask(verb).await?;
         self.see_change(changed.change, OwnFlags::Tell).await?;
+        // TR-23: clients of old do not expect it. Inbox stays what it is.
+        if self.session.enabled().rev2 && from != MailboxName::inbox() {
+            let all = self.mailboxes().await?;
+            let dialect = self.session.dialect();
+            list::write_renamed(self.wire.output(), &entries(&all), from.as_str(), to.as_str(), dialect);
+        }
         Ok(Done::OK)
     }
 
@@ -90,6 +108,11 @@ impl Connection {
                 && let Some(mailbox) = all.mailboxes.iter().find(|mailbox| mailbox.name.as_str() == line.name)
             {
                 response::status(out, &mailbox.name, items, &state(mailbox, limit), dialect);
+            }
+            if let (Some(wanted), true, Ok(name)) =
+                (&asked.return_metadata, line.exists, MailboxName::parse(line.name))
+            {
+                self.list_metadata(name, wanted).await?;
             }
             self.pump().await?;
         }
@@ -119,6 +142,7 @@ impl Connection {
 
 fn state(mailbox: &Mailbox, append_limit: u64) -> MailboxState {
     MailboxState {
+        id: mailbox.id,
         messages: mailbox.counts.total + mailbox.counts.deleted,
         unseen: mailbox.counts.unseen,
         deleted: mailbox.counts.deleted,

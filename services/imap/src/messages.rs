@@ -91,8 +91,9 @@ impl Connection {
                 let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
                 if let Some(number) = number {
                     let (uid, mod_seq) = (record.uid, record.mod_seq.0.max(1));
-                    let line = format_args!("* {number} FETCH (UID {uid} MODSEQ ({mod_seq}))\r\n");
-                    write_to(self.wire.output(), line);
+                    let style = self.session.style();
+                    response::fetch_head(self.wire.output(), style, number, uid);
+                    write_to(self.wire.output(), format_args!("UID {uid} MODSEQ ({mod_seq}))\r\n"));
                 }
             }
             self.pump().await?;
@@ -128,6 +129,12 @@ impl Connection {
         if take {
             // RFC 6851 §4.3: before the first EXPUNGE.
             response::untagged(self.wire.output(), Status::Ok, Some(&code), "moved");
+            // RFC 6851 §4.4: as after EXPUNGE.
+            if self.session.enabled().qresync
+                && let Some(selected) = self.session.mailbox()
+            {
+                return Ok(Done::with(Code::HighestModSeq(selected.mod_seq)));
+            }
             return Ok(Done::OK);
         }
         Ok(Done::with(code))

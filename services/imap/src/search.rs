@@ -8,15 +8,17 @@ use crate::content::{Content, known_structure};
 use crate::error::Failure;
 use crate::fetch::Decoding;
 use crate::text::{Scan, Term};
-use libmox_imap::Date;
 use libmox_imap::command::{By, EnvelopeField, SearchKey, SearchReturn};
-use libmox_imap::response::Code;
+use libmox_imap::response::{self, Code, Status};
+use libmox_imap::{Date, FoundModSeqs, Session};
 use libmox_message::transfer::Decoder;
 use libmox_message::words::{charset_named, decode_words};
 use libmox_message::{Envelope, Part, Structure, params};
 use libmox_service::clock;
 use libmox_store::{Item, MessageList, MessageRecord, Request, Want};
-use libmox_types::{ModSeq, Timestamp, UidSet};
+use libmox_types::{MailboxId, Timestamp, UidSet};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Octets of a header that are searched.
 const HEADER: u64 = 1024 * 1024;
@@ -41,18 +43,32 @@ impl Connection {
         returns: Option<SearchReturn>,
         key: SearchKey,
     ) -> Result<Done, Failure> {
-        let (session, mailbox) = (self.session_id()?, self.mailbox_id()?);
+        let mailbox = self.mailbox_id()?;
         let Some(selected) = self.session.mailbox() else { return Ok(Done::OK) };
-        let mut uids = selected.view.present();
-        narrow(&key, &mut uids);
+        let uids = selected.view.present();
+        let (found, mod_seqs) = self.find(mailbox, uids, &key).await?;
+        self.session.found(by, returns, &found, mod_seqs, self.wire.output());
+        Ok(Done::OK)
+    }
+
+    /// The messages among these that satisfy the key, and their modseqs where the key speaks of them.
+    pub(crate) async fn find(
+        &mut self,
+        mailbox: MailboxId,
+        mut uids: UidSet,
+        key: &SearchKey,
+    ) -> Result<(UidSet, Option<FoundModSeqs>), Failure> {
+        let session = self.session_id()?;
+        narrow(key, &mut uids);
         let mut found = UidSet::new();
-        let mut highest = ModSeq(0);
+        let mut mod_seqs = FoundModSeqs::default();
         let tells_mod_seq = key.any(&mut |key| matches!(key, SearchKey::ModSeq(_)));
-        if is_sets_only(&key) {
+        let mut progress = Progress::new(uids.count(), self.shared.waits.progress);
+        if is_sets_only(key) {
             found = uids;
         } else if !uids.is_empty() {
-            let terms = wanted(&key);
-            let want = Want { structure: needs_structure(&key), preview: false };
+            let terms = wanted(key);
+            let want = Want { structure: needs_structure(key), preview: false };
             let list = MessageList { session, mailbox, uids, changed_since: None, want };
             let mut stream = self.shared.store.stream(Request::MessageList(list)).await?;
             let now = clock::now();
@@ -61,7 +77,7 @@ impl Connection {
                 for record in &records {
                     let known = if want.structure { known_structure(record) } else { None };
                     let mut facts = Facts { record, structure: known, now, hits: None };
-                    let verdict = match facts.judge(&key, &mut 0) {
+                    let verdict = match facts.judge(key, &mut 0) {
                         Some(verdict) => verdict,
                         None => match Content::open(&self.shared.store, session, record).await {
                             Ok(content) => {
@@ -69,7 +85,7 @@ impl Connection {
                                     facts.structure = Some(content.structure(record).await?);
                                 }
                                 facts.hits = Some(look(&content, facts.structure.as_ref(), &terms).await?);
-                                facts.judge(&key, &mut 0).unwrap_or(false)
+                                facts.judge(key, &mut 0).unwrap_or(false)
                             }
                             // Gone this moment: it is not found.
                             Err(Failure::No(Some(Code::ExpungeIssued), _)) => false,
@@ -78,14 +94,40 @@ impl Connection {
                     };
                     if verdict {
                         found.insert(record.uid);
-                        highest = highest.max(record.mod_seq);
+                        mod_seqs.note(record.mod_seq);
+                    }
+                    if let Some(code) = progress.step(&self.session) {
+                        response::untagged(self.wire.output(), Status::Ok, Some(&code), "still searching");
+                        self.flush().await?;
                     }
                 }
             }
         }
-        let mod_seq = tells_mod_seq.then_some(highest);
-        self.session.found(by, returns, &found, mod_seq, self.wire.output());
-        Ok(Done::OK)
+        Ok((found, tells_mod_seq.then_some(mod_seqs)))
+    }
+}
+
+/// Tells from time to time how far a long command is. RFC 9585, row IM-35.
+pub(crate) struct Progress {
+    done: u64,
+    all: u64,
+    every: Duration,
+    last: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new(all: u64, every: Duration) -> Self {
+        Self { done: 0, all, every, last: Instant::now() }
+    }
+
+    /// One more; what is to be said now, if something is. The goal is never said to be reached.
+    pub(crate) fn step(&mut self, session: &Session) -> Option<Code> {
+        self.done += 1;
+        if self.done >= self.all || self.last.elapsed() < self.every {
+            return None;
+        }
+        self.last = Instant::now();
+        Some(Code::InProgress(session.tag(), self.done, self.all))
     }
 }
 
@@ -192,6 +234,8 @@ impl Facts<'_> {
             SearchKey::Larger(size) => record.size.0 > *size,
             SearchKey::Smaller(size) => record.size.0 < *size,
             SearchKey::Among(uids) => uids.contains(record.uid),
+            SearchKey::EmailId(id) => *id == format!("M{}", record.id),
+            SearchKey::ThreadId(id) => record.thread.0 > 0 && *id == format!("T{}", record.thread),
             SearchKey::ModSeq(mod_seq) => record.mod_seq >= *mod_seq,
             SearchKey::SentBefore(day) => self.sent()?.is_some_and(|sent| sent < *day),
             SearchKey::SentOn(day) => self.sent()?.is_some_and(|sent| sent == *day),

@@ -159,6 +159,12 @@ impl Watching {
                 match event {
                     Event::Overflow => return Ok(Taken::Overflow),
                     Event::Ended { why } => return Err(Failure::Bye(None, why)),
+                    Event::Annotation { mailbox, name, .. } => {
+                        let of_mailbox = mailbox.is_some();
+                        if !own_change && mailbox.is_none_or(|mailbox| mailbox == self.mailbox) {
+                            session.on_annotation(of_mailbox, name);
+                        }
+                    }
                     event => self.apply(event, session, own_change && own == OwnFlags::Known)?,
                 }
             }
@@ -172,10 +178,12 @@ impl Watching {
             Event::MessageAdded { mailbox, uid, mod_seq, .. } if mailbox == self.mailbox => {
                 selected.view.on_added(uid);
                 self.mod_seq = self.mod_seq.max(mod_seq);
+                selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::MessagesRemoved { mailbox, uids, mod_seq } if mailbox == self.mailbox => {
                 selected.view.on_removed(&uids);
                 self.mod_seq = self.mod_seq.max(mod_seq);
+                selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords } if mailbox == self.mailbox => {
                 if known {
@@ -184,9 +192,11 @@ impl Watching {
                     selected.view.on_flags(uid, flags, keywords, mod_seq);
                 }
                 self.mod_seq = self.mod_seq.max(mod_seq);
+                selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::Counts { mailbox, mod_seq, .. } if mailbox == self.mailbox => {
                 self.mod_seq = self.mod_seq.max(mod_seq);
+                selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::MailboxRenamed { mailbox, to, .. } if mailbox == self.mailbox => selected.name = to,
             Event::MailboxRemoved { mailbox, .. } if mailbox == self.mailbox => {

@@ -101,13 +101,24 @@ macro_rules! dialogs {
 }
 
 dialogs! {
+    imap_dialog_binary: "binary.txt",
     imap_dialog_fetch: "fetch.txt",
     imap_dialog_limits: "limits.txt",
     imap_dialog_login: "login.txt",
     imap_dialog_mailboxes: "mailboxes.txt",
+    imap_dialog_metadata: "metadata.txt",
+    imap_dialog_multisearch: "multisearch.txt",
+    imap_dialog_objectid: "objectid.txt",
+    imap_dialog_qresync: "qresync.txt",
+    imap_dialog_quota: "quota.txt",
+    imap_dialog_replace: "replace.txt",
     imap_dialog_search: "search.txt",
     imap_dialog_sessions: "sessions.txt",
+    imap_dialog_sort: "sort.txt",
     imap_dialog_store: "store.txt",
+    imap_dialog_uidonly: "uidonly.txt",
+    imap_dialog_unauthenticate: "unauthenticate.txt",
+    imap_dialog_utf8: "utf8.txt",
 }
 
 #[test]

@@ -49,8 +49,11 @@ impl Writer<'_> {
         if let Some(value) = value {
             *entries += 1;
             *octets += (name.len() + value.len()) as u64;
-            if *entries > ANNOTATIONS || *octets > ANNOTATION_OCTETS {
+            if *entries > ANNOTATIONS {
                 return Err(Fault::Limit("annotations".into()));
+            }
+            if *octets > ANNOTATION_OCTETS {
+                return Err(Fault::Limit("octets of annotations".into()));
             }
         }
         records::delete_blob(self.tx, &value_key)?;
@@ -69,6 +72,15 @@ impl Writer<'_> {
             self.change_mailbox(mailbox)?;
         }
         self.event(Event::Annotation { mailbox, name, there: value.is_some(), mod_seq });
+        Ok(())
+    }
+
+    /// RFC 5464 §4.1: what Inbox gives its messages to gets its annotations too (row IM-46).
+    pub fn copy_annotations(&mut self, from: MailboxId, to: MailboxId) -> Result<(), Fault> {
+        for (name, record) in annotations(&*self.tx, self.id, from)? {
+            let value = self.tx.blob(&keys::annotation_value(self.id, from, &name))?.unwrap_or_default();
+            self.annotate(Some(to), name, Some(&value), record.text)?;
+        }
         Ok(())
     }
 

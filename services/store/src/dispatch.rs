@@ -35,6 +35,10 @@ pub async fn dispatch(
             Ok(session) => store.annotation_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::ReferenceList(request) => match peer.session(request.session) {
+            Ok(session) => store.reference_list(session.account, request, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::QueueWatch(_) => store.queue_watch(answer).await,
         // Not at hand: it can take long, and a store that is told to stop ends it.
         Request::Backup(_) => answer.reply(store.backup(given).await.map(Reply::Backup)).await,
@@ -183,10 +187,19 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             store.accounts.live(session.account).hub.acknowledge(session.id, request.change);
             plain(Reply::Acknowledge(()))
         }
+        R::Replace(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::Replace(store.replace(peer, &session, request).await?))
+        }
+        R::VanishedSince(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::VanishedSince(store.vanished_since(&session, &request)?))
+        }
         // These are answered by the caller of this function.
         R::Backup(_)
         | R::Watch(_)
         | R::MessageList(_)
+        | R::ReferenceList(_)
         | R::QueueWatch(_)
         | R::AnnotationList(_)
         | R::MailboxList(_) => Err(Fault::Internal),

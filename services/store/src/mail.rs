@@ -14,12 +14,13 @@ use crate::store::{Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
 use libmox_ipc::Answer;
 use libmox_store::{
-    Append, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow, INLINE_OCTETS, Item,
-    Mailbox, Mailboxes, Marks, MessageList, MessageRecord, Placed, QuotaState, SnapshotMessage,
-    StoreContract, Want, Watch,
+    Append, AppendMessage, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow,
+    INLINE_OCTETS, Item, Mailbox, Mailboxes, Marks, MessageList, MessageRecord, Placed, QuotaState,
+    SnapshotMessage, StoreContract, Want, Watch,
 };
 use libmox_types::{
-    AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Uid, UidSet,
+    AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp, Uid,
+    UidSet,
 };
 use std::io::Read as _;
 use std::ops::{Bound, ControlFlow};
@@ -179,6 +180,7 @@ impl Store {
                     return Err(Fault::Limit("messages moved at once".into()));
                 }
                 writer.take(id, messages, new, now)?;
+                writer.copy_annotations(id, new)?;
                 return Ok(());
             }
             if to.is_below(from) {
@@ -277,20 +279,7 @@ impl Store {
             }
             let mut to = Vec::with_capacity(given.len());
             for (message, body) in messages {
-                let cold =
-                    Cold { prefix: message.prefix.clone(), facts: message.facts.clone(), origin: None };
-                let new = NewMessage {
-                    flags: message.flags,
-                    keywords: message.keywords.clone(),
-                    received: message.received,
-                    saved: now,
-                    file: body.size,
-                    cold,
-                    arrival: Arrival::Placed,
-                    marks: Marks::NONE,
-                    destined: MailboxId(0),
-                };
-                let (id, uid) = writer.add(mailbox, new)?;
+                let (id, uid) = writer.add(mailbox, arrived(message, body.size, now))?;
                 let file = writer.file(id);
                 let source = writer.tx.change().source(body.source());
                 writer.tx.change().create(file, source);
@@ -697,6 +686,21 @@ impl Store {
                 None => return stream.end(Ok(())).await,
             }
         }
+    }
+}
+
+/// A message that its owner puts there.
+pub(crate) fn arrived(message: &AppendMessage, file: u64, now: Timestamp) -> NewMessage {
+    NewMessage {
+        flags: message.flags,
+        keywords: message.keywords.clone(),
+        received: message.received,
+        saved: now,
+        file,
+        cold: Cold { prefix: message.prefix.clone(), facts: message.facts.clone(), origin: None },
+        arrival: Arrival::Placed,
+        marks: Marks::NONE,
+        destined: MailboxId(0),
     }
 }
 

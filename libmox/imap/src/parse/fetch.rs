@@ -27,7 +27,7 @@ pub(super) fn fetch(c: &mut Cursor<'_>, by: By) -> Parsed<Command> {
     } else {
         item(c, &mut items)?;
     }
-    let (mut changed_since, mut vanished) = (None, false);
+    let (mut changed_since, mut vanished, mut window) = (None, false, None);
     if !c.at_end() {
         c.space()?;
         c.list(|c| {
@@ -37,6 +37,10 @@ pub(super) fn fetch(c: &mut Cursor<'_>, by: By) -> Parsed<Command> {
                     changed_since = Some(c.mod_seq()?);
                 }
                 "VANISHED" if by == By::Uid => vanished = true,
+                "PARTIAL" if by == By::Uid && window.is_none() => {
+                    c.space()?;
+                    window = Some(super::order::window(c)?);
+                }
                 _ => return syntax("unknown parameter"),
             }
             Ok(())
@@ -54,7 +58,7 @@ pub(super) fn fetch(c: &mut Cursor<'_>, by: By) -> Parsed<Command> {
     if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
         items.push(FetchItem::ModSeq);
     }
-    Ok(Command::Fetch { by, set, items, changed_since, vanished })
+    Ok(Command::Fetch { by, set, items, changed_since, vanished, window })
 }
 
 fn item(c: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {

@@ -278,7 +278,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn seq_number(&mut self) -> Parsed<SeqNumber> {
+    pub(crate) fn seq_number(&mut self) -> Parsed<SeqNumber> {
         if self.take(b'*') { Ok(SeqNumber::Last) } else { self.nz_number().map(SeqNumber::Number) }
     }
 

@@ -3,7 +3,7 @@
 //! Law: RFC 9051 §6.3.9, RFC 5258 §6, RFC 5819, RFC 6154; RFC 3501 §6.3.9.
 
 use super::lex::Cursor;
-use super::{Fault, Parsed, status_items, syntax};
+use super::{Fault, Parsed, metadata, status_items, syntax};
 use crate::command::{Command, List};
 use crate::limits;
 
@@ -55,6 +55,11 @@ pub(super) fn list(c: &mut Cursor<'_>) -> Parsed<Command> {
                 "STATUS" => {
                     c.space()?;
                     list.return_status = Some(status_items(c)?);
+                }
+                // RFC 9590 §4.
+                "METADATA" => {
+                    c.space()?;
+                    list.return_metadata = Some(metadata::entries(c)?);
                 }
                 _ => return syntax("unknown return option"),
             }

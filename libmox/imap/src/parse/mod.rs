@@ -8,6 +8,8 @@ mod append;
 mod fetch;
 mod lex;
 mod list;
+mod metadata;
+mod order;
 mod search;
 
 pub(crate) use append::{AppendHead, append_continues, append_head};
@@ -126,6 +128,17 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
             c.space()?;
             Command::Status { mailbox, items: status_items(c)? }
         }
+        "GETMETADATA" => metadata::get(c)?,
+        "SETMETADATA" => metadata::set(c)?,
+        "COMPRESS" => {
+            c.space()?;
+            Command::Compress(c.keyword()?)
+        }
+        "GETQUOTA" => {
+            c.space()?;
+            Command::GetQuota(c.astring()?)
+        }
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(c)?),
         "IDLE" => Command::Idle,
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,
@@ -139,6 +152,8 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
                     Command::Expunge(Some(c.seq_set()?))
                 }
                 "SEARCH" => search::search(c, By::Uid)?,
+                "SORT" => order::sort(c, By::Uid)?,
+                "THREAD" => order::thread(c, By::Uid)?,
                 "FETCH" => fetch::fetch(c, By::Uid)?,
                 "STORE" => store(c, By::Uid)?,
                 "COPY" => copy(c, By::Uid)?,
@@ -147,6 +162,10 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
             }
         }
         "SEARCH" => search::search(c, By::Seq)?,
+        "SORT" => order::sort(c, By::Seq)?,
+        "THREAD" => order::thread(c, By::Seq)?,
+        "ESEARCH" => order::esearch(c)?,
+        "UNAUTHENTICATE" => Command::Unauthenticate,
         "FETCH" => fetch::fetch(c, By::Seq)?,
         "STORE" => store(c, By::Seq)?,
         "COPY" => copy(c, By::Seq)?,
@@ -250,8 +269,16 @@ fn resync(c: &mut Cursor<'_>) -> Parsed<Resync> {
             c.open()?;
             let numbers = plain_set(c)?;
             c.space()?;
-            resync.matched = Some((numbers, plain_set(c)?));
+            let uids = plain_set(c)?;
             c.close()?;
+            // RFC 7162 §3.2.5.2.
+            if numbers.count() != uids.count() {
+                return syntax("as many uids as numbers expected");
+            }
+            if numbers.count() > limits::MATCHED {
+                return Err(Fault::TooBig("too many numbers to match"));
+            }
+            resync.matched = Some((numbers, uids));
         }
         c.close()?;
     }

@@ -3,6 +3,7 @@
 //! Law: RFC 9051 §6.4.4, RFC 3501 §6.4.4 (NEW, OLD, RECENT), RFC 5032, 5182, 7162, 8514.
 
 use super::lex::Cursor;
+use super::order::window;
 use super::{Fault, Parsed, syntax};
 use crate::command::{By, Command, EnvelopeField, SearchKey, SearchReturn};
 use crate::date::Date;
@@ -17,20 +18,31 @@ pub(super) fn search(c: &mut Cursor<'_>, by: By) -> Parsed<Command> {
         c.space()?;
     }
     if c.word("CHARSET ") {
-        // RFC 9051 §6.4.4: US-ASCII and UTF-8 are enough; the strings themselves are checked to be UTF-8.
-        let charset = c.astring()?;
-        if !charset.eq_ignore_ascii_case("UTF-8") && !charset.eq_ignore_ascii_case("US-ASCII") {
-            return Err(Fault::BadCharset);
-        }
+        charset(c)?;
         c.space()?;
     }
+    Ok(Command::Search { by, returns, key: program(c)? })
+}
+
+/// RFC 9051 §6.4.4: US-ASCII and UTF-8 are enough; the strings themselves are checked to be UTF-8.
+pub(super) fn charset(c: &mut Cursor<'_>) -> Parsed<()> {
+    let charset = c.astring()?;
+    if charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("US-ASCII") {
+        Ok(())
+    } else {
+        Err(Fault::BadCharset)
+    }
+}
+
+/// Keys up to the end of the command.
+pub(super) fn program(c: &mut Cursor<'_>) -> Parsed<SearchKey> {
     let mut count = 0;
     let mut keys = vec![key(c, 0, &mut count)?];
     while !c.at_end() {
         c.space()?;
         keys.push(key(c, 0, &mut count)?);
     }
-    Ok(Command::Search { by, returns, key: all_of(keys) })
+    Ok(all_of(keys))
 }
 
 fn all_of(mut keys: Vec<SearchKey>) -> SearchKey {
@@ -41,7 +53,7 @@ fn all_of(mut keys: Vec<SearchKey>) -> SearchKey {
 }
 
 /// The opening bracket is already taken.
-fn return_options(c: &mut Cursor<'_>) -> Parsed<SearchReturn> {
+pub(super) fn return_options(c: &mut Cursor<'_>) -> Parsed<SearchReturn> {
     let mut returns = SearchReturn::default();
     if c.take(b')') {
         // RFC 4731 §3.1: nothing named means ALL.
@@ -54,9 +66,19 @@ fn return_options(c: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             "ALL" => returns.all = true,
             "COUNT" => returns.count = true,
             "SAVE" => returns.save = true,
+            "PARTIAL" => {
+                c.space()?;
+                if returns.partial.replace(window(c)?).is_some() {
+                    return syntax("one PARTIAL only");
+                }
+            }
             _ => return syntax("unknown return option"),
         }
         if c.take(b')') {
+            // RFC 9394 §3.1.
+            if returns.all && returns.partial.is_some() {
+                return syntax("PARTIAL and ALL do not go together");
+            }
             return Ok(returns);
         }
         c.space()?;
@@ -128,6 +150,8 @@ fn key(c: &mut Cursor<'_>, depth: u32, count: &mut u32) -> Parsed<SearchKey> {
             c.space()?;
             SearchKey::Uid(c.seq_set()?)
         }
+        "EMAILID" => SearchKey::EmailId(object_id(c)?),
+        "THREADID" => SearchKey::ThreadId(object_id(c)?),
         "MODSEQ" => {
             c.space()?;
             if c.peek() == Some(b'"') {
@@ -159,6 +183,16 @@ fn key(c: &mut Cursor<'_>, depth: u32, count: &mut u32) -> Parsed<SearchKey> {
 fn text(c: &mut Cursor<'_>) -> Parsed<String> {
     c.space()?;
     c.astring()
+}
+
+/// RFC 8474 §7 `objectid`.
+fn object_id(c: &mut Cursor<'_>) -> Parsed<String> {
+    c.space()?;
+    let id = c.run(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    match String::from_utf8_lossy(id) {
+        id if id.is_empty() || id.len() > 255 => syntax("object id expected"),
+        id => Ok(id.into_owned()),
+    }
 }
 
 fn interval(c: &mut Cursor<'_>) -> Parsed<u32> {

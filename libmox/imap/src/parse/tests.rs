@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::{
-    AppendMessage, EnvelopeField, FetchItem, List, Partial, Peek, SearchKey, SearchReturn, Section,
+    AppendMessage, AppendTo, EnvelopeField, FetchItem, List, Partial, Peek, SearchKey, SearchReturn, Section,
     SectionName, SectionText, Sync,
 };
 use crate::date::Date;
@@ -233,6 +233,7 @@ fn fetches(text: &str, items: &[FetchItem]) {
             items: items.to_vec(),
             changed_since: None,
             vanished: false,
+            window: None,
         }),
     );
 }
@@ -340,6 +341,7 @@ fn fetch_items() {
             items: vec![I::Uid, I::Flags, I::ModSeq],
             changed_since: Some(ModSeq(12345)),
             vanished: true,
+            window: None,
         }),
     );
     refuses(&["UID FETCH 1 FLAGS (VANISHED)"]);
@@ -476,7 +478,11 @@ fn append_heads() {
             AppendHead::Message(mailbox, message) => Some((mailbox, message)),
             _ => None,
         };
-        assert_eq!(got, want.map(|(mailbox, message)| (name(mailbox), message)), "{text:?}");
+        assert_eq!(
+            got,
+            want.map(|(mailbox, message)| (AppendTo { mailbox: name(mailbox), replaces: None }, message)),
+            "{text:?}"
+        );
     }
     let plain = AppendMessage {
         flags: FlagList::default(),

@@ -1,6 +1,7 @@
 //! Octets cut anywhere, and what the reader says of them.
 
 use super::*;
+use crate::command::AppendTo;
 use crate::command::{FlagList, Secret};
 
 /// Everything a reader says, with octets of messages joined, so that it does not depend on the cuts.
@@ -25,7 +26,7 @@ fn script(reader: &mut Reader, wire: &[u8], cut: usize) -> Vec<String> {
                     said.push(format!(
                         "message {} {:?} {}",
                         tag.as_str(),
-                        mailbox.map(|m| m.to_string()),
+                        mailbox.map(|to| to.mailbox.to_string()),
                         message.size
                     ));
                     reader.accept();
@@ -267,7 +268,10 @@ fn types_are_what_they_say() {
     let mut reader = Reader::new();
     let mut input: &[u8] = b"t APPEND INBOX {1}\r\n";
     let Event::Message(tag, mailbox, message) = reader.read(&mut input) else { panic!("a message") };
-    assert_eq!((tag.as_str(), mailbox), ("t", Some(MailboxName::inbox())));
+    assert_eq!(
+        (tag.as_str(), mailbox),
+        ("t", Some(AppendTo { mailbox: libmox_types::MailboxName::inbox(), replaces: None }))
+    );
     assert_eq!((message.flags, message.sync), (FlagList::default(), Sync::Synchronising));
     assert_eq!(format!("{:?}", Secret("hidden".into())), "Secret");
 }

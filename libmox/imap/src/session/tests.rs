@@ -1,7 +1,10 @@
 //! Commands and answers in, steps out.
 
 use super::*;
+use crate::command::Secret;
 use crate::parse::parse;
+use crate::view::View;
+use libmox_types::{Cid, Keyword, MailboxId, MailboxName, ModSeq, Uid, UidSet, UidValidity};
 
 fn offers() -> Offers {
     Offers {
@@ -9,7 +12,6 @@ fn offers() -> Offers {
         starttls: false,
         passwords: true,
         mechanisms: vec!["SCRAM-SHA-256", "PLAIN"],
-        disabled: vec![],
         append_limit: 1000,
     }
 }
@@ -214,7 +216,8 @@ fn select_tells_what_old_and_new_clients_expect() {
         format!(
             "* FLAGS ({flags})\r\n* 2 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] first unseen\r\n\
              * OK [UIDVALIDITY 9] uids valid\r\n* OK [UIDNEXT 8] predicted next uid\r\n\
-             * OK [PERMANENTFLAGS ({flags} \\*)] flags\r\n* OK [HIGHESTMODSEQ 1] highest\r\n"
+             * OK [PERMANENTFLAGS ({flags} \\*)] flags\r\n* OK [HIGHESTMODSEQ 1] highest\r\n\
+             * OK [MAILBOXID (B1)] id\r\n"
         )
     );
     let mut talk = Talk::signed_in();
@@ -234,6 +237,7 @@ fn sets_become_uids() {
     let fetch = |uids: &[u32], items: Vec<FetchItem>, missing| Ask::Fetch {
         uids: set(uids),
         changed_since: None,
+        vanished: None,
         sets_seen: false,
         by: if items.contains(&FetchItem::Uid) { By::Uid } else { By::Seq },
         items,

@@ -8,7 +8,7 @@ use libmox_store::{
     AccountSetPassword, Body, Deliver, DeliverTo, Facts, RecipientPath, Role, Store as Client, Verdict,
 };
 use libmox_types::{Address, Cid, ReversePath, Timestamp};
-use mox_imap::Shared;
+use mox_imap::{Shared, Waits};
 use mox_store::directory::{Configured, Directory, DomainRules, Settings};
 use mox_store::engine::Options;
 use mox_store::{Store, serve_peer};
@@ -37,9 +37,10 @@ impl Drop for World {
 
 fn directory() -> Directory {
     let domain: libmox_types::Domain = "example.org".parse().unwrap();
-    let accounts = ["jane", "bob"].map(|name| {
+    // The last one may keep two KiB.
+    let accounts = [("jane", None), ("bob", None), ("tiny", Some(2048))].map(|(name, quota)| {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
-        (name.to_string(), Configured { addresses: vec![address], ..Configured::default() })
+        (name.to_string(), Configured { addresses: vec![address], quota, ..Configured::default() })
     });
     Directory::new(
         1,
@@ -61,6 +62,10 @@ impl World {
     }
 
     pub async fn with(settings: &str) -> Self {
+        Self::patient(settings, Waits::default()).await
+    }
+
+    pub async fn patient(settings: &str, waits: Waits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             segment_bytes: 1 << 20,
@@ -90,10 +95,11 @@ impl World {
             context: context.clone(),
             store: Client::new(&dir.path().join(Role::Imap.socket()), "mox-imap"),
             tls: None,
+            waits,
         };
         tasks.push(tokio::spawn(async move { mox_imap::serve_with(shared).await.unwrap() }));
         let world = Self { address, dir, context, tasks };
-        for account in ["jane", "bob"] {
+        for account in ["jane", "bob", "tiny"] {
             let verb = AccountSetPassword { account: account.into(), password: PASSWORD.into() };
             world.client(Role::Admin).ask(verb).await.unwrap();
         }
@@ -145,7 +151,7 @@ impl World {
 
 /// The client's side of a connection.
 pub struct Peer {
-    stream: TcpStream,
+    pub stream: TcpStream,
     pub input: Vec<u8>,
 }
 
