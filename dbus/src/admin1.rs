@@ -46,6 +46,25 @@ pub struct DnsCheckItem {
     pub secure: bool,
 }
 
+/// What was decided about a message from another server.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct DecisionItem {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Connection id.
+    pub cid: String,
+    /// Address of the sender.
+    pub remote_ip: String,
+    /// MAIL FROM; empty for null.
+    pub mail_from: String,
+    /// Without brackets; may be empty.
+    pub message_id: String,
+    /// What the sender was told.
+    pub reply: String,
+    /// Topic and text of each thing looked at, in order.
+    pub chain: Vec<(String, String)>,
+}
+
 /// How the system is.
 #[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
 pub struct SystemStatus {
@@ -110,6 +129,8 @@ pub trait Admin {
     fn backup_progress(&self) -> zbus::Result<(u64, u64)>;
     /// See the interface file.
     fn repair(&self, account: &str, what: &str, dry: bool) -> zbus::Result<Vec<String>>;
+    /// See the interface file.
+    fn why(&self, wanted: &str) -> zbus::Result<Vec<DecisionItem>>;
     /// See the interface file.
     fn config_test(&self) -> zbus::Result<Vec<String>>;
 }

@@ -113,6 +113,8 @@ libmox_ipc::verbs! {
     VanishedSince => Vanished,
     Replace => Placed,
     ReferenceList => (),
+    Decided => (),
+    DecisionsOf => Vec<Decided>,
 }
 
 #[cfg(test)]

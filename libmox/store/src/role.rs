@@ -50,7 +50,7 @@ impl Role {
                 matches!(self, Self::Smtp | Self::Submission | Self::Imap | Self::Queue)
             }
             R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
-            R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) => self == Self::Smtp,
+            R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) | R::Decided(_) => self == Self::Smtp,
             R::LoginPassword(_) | R::ScramStart(_) | R::ScramFinish(_) | R::SignOut(_) => {
                 matches!(self, Self::Submission | Self::Imap)
             }
@@ -110,7 +110,8 @@ impl Role {
             | R::LoginAttempts(_)
             | R::Backup(_)
             | R::BackupProgress(_)
-            | R::Repair(_) => self == Self::Admin,
+            | R::Repair(_)
+            | R::DecisionsOf(_) => self == Self::Admin,
             R::Acknowledge(_) | R::VanishedSince(_) | R::Replace(_) | R::ReferenceList(_) => {
                 self == Self::Imap
             }

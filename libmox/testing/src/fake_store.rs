@@ -183,6 +183,7 @@ impl State {
                 let analyses = ask.recipients.iter().map(|_| accept.clone()).collect();
                 Reply::Analyze(analyses)
             }
+            Request::Decided(_) => Reply::Decided(()),
             Request::Deliver(deliver) => {
                 self.refusal()?;
                 let bytes = self.body(&deliver.body)?;

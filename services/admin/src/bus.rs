@@ -6,11 +6,11 @@ use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKey, DkimKeys, HostKeys, Keys
 use libmox_service::bus::{actions, authorize};
 use libmox_service::{clock, config, paths};
 use libmox_store::{
-    AccountList, AccountRemove, AccountSetPassword, Backup, BackupProgress, Check, Reload, Repair,
-    RepairKind, Status,
+    AccountList, AccountRemove, AccountSetPassword, Backup, BackupProgress, Check, Decided, DecisionsOf,
+    Reload, Repair, RepairKind, Status,
 };
 use libmox_types::{Address, Domain};
-use mox_dbus::admin1::{AccountItem, DnsCheckItem, DomainItem, SystemStatus};
+use mox_dbus::admin1::{AccountItem, DecisionItem, DnsCheckItem, DomainItem, SystemStatus};
 use std::sync::Arc;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
@@ -364,6 +364,27 @@ impl AdminInterface {
         let account = (!account.is_empty()).then(|| account.to_owned());
         let repair = Repair { account, what: kind, dry };
         Ok(self.0.store.ask(repair).await.map_err(AdminError::from)?)
+    }
+
+    /// A connection id or a Message-ID.
+    async fn why(
+        &self,
+        wanted: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<DecisionItem>> {
+        authorize(c, &h, actions::MANAGE_DATA).await?;
+        let decisions = self.0.store.ask(DecisionsOf { wanted: wanted.to_owned() }).await;
+        let item = |decided: Decided| DecisionItem {
+            at: decided.at.0,
+            cid: decided.cid.to_string(),
+            remote_ip: decided.remote_ip.to_string(),
+            mail_from: decided.mail_from.to_string(),
+            message_id: decided.message_id,
+            reply: decided.reply,
+            chain: decided.chain,
+        };
+        Ok(decisions.map_err(AdminError::from)?.into_iter().map(item).collect())
     }
 
     async fn config_test(

@@ -248,6 +248,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             to.done(&format!("password of {account} set"));
         }
         Command::Queue(command) => queue(bus, command, to).await?,
+        Command::Why { wanted } => return why(bus, &wanted, to).await,
         Command::Check { account } => {
             let lines = bus.admin().await?.check(&account.unwrap_or_default()).await.map_err(plain)?;
             if to.json {
@@ -288,6 +289,43 @@ async fn status(bus: &Bus, to: To) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The whole chain of each decision.
+async fn why(bus: &Bus, wanted: &str, to: To) -> anyhow::Result<ExitCode> {
+    let decisions = bus.admin().await?.why(wanted).await.map_err(plain)?;
+    if to.json {
+        let one = |d: &mox_dbus::admin1::DecisionItem| {
+            let chain: Vec<_> = d
+                .chain
+                .iter()
+                .map(|(topic, text)| serde_json::json!({ "topic": topic, "text": text }))
+                .collect();
+            serde_json::json!({
+                "at": d.at, "cid": d.cid, "remote_ip": d.remote_ip, "mail_from": d.mail_from,
+                "message_id": d.message_id, "reply": d.reply, "chain": chain,
+            })
+        };
+        to.text(&serde_json::json!(decisions.iter().map(one).collect::<Vec<_>>()).to_string());
+    } else if decisions.is_empty() {
+        to.text("nothing is known of it");
+    }
+    if decisions.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !to.json {
+        for d in &decisions {
+            let head = format!("connection {} from {}, MAIL FROM <{}>", d.cid, d.remote_ip, d.mail_from);
+            let mut lines = vec![head];
+            if !d.message_id.is_empty() {
+                lines.push(format!("message <{}>", d.message_id));
+            }
+            lines.extend(d.chain.iter().map(|(topic, text)| format!("  {topic}: {text}")));
+            lines.push(format!("  told: {}", d.reply));
+            to.text(&lines.join("\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn dns_check(bus: &Bus, domain: &str, to: To) -> anyhow::Result<ExitCode> {

@@ -54,6 +54,11 @@ enum Command {
     /// Messages waiting for other servers
     #[command(subcommand)]
     Queue(commands::Queue),
+    /// What was decided about a message from another server, and why
+    Why {
+        /// Message-ID, or id of the connection as the sender was told
+        wanted: String,
+    },
     /// Check the stored mail of one account, or of all
     Check {
         /// Name of the account

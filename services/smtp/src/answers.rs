@@ -15,9 +15,9 @@ use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
-    Analysis, Analyze, Body, CacheGet, CacheKind, CacheSet, CheckRecipient, Decision, Deliver, DeliverTo,
-    DeliverTogether, Delivered, Facts, Fault, HEADER_OCTETS, Lists, RecipientPath, Store, StoreContract,
-    StoreError, Together, Verdict,
+    Analysis, Analyze, Body, CacheGet, CacheKind, CacheSet, CheckRecipient, Decided, Decision, Deliver,
+    DeliverTo, DeliverTogether, Delivered, Facts, Fault, HEADER_OCTETS, Lists, RecipientPath, Store,
+    StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Cid, Domain, LocalPart, ReversePath, Timestamp};
 use libmox_verify::{AskLists, ListHealth, Shape, Spf, Takes, TakesMail, Verified, Verifier, Verify};
@@ -128,6 +128,38 @@ impl Answers {
         })
     }
 
+    /// For `mox why`: everything that was looked at.
+    fn decided(&self, asked: &Asked<'_>, known: &[&RcptPath], analyses: &[Analysis]) -> Decided {
+        let Asked { wire, session, transaction, verified, now } = *asked;
+        let tls = wire.tls().map_or("no TLS".to_owned(), |tls| format!("{} {}", tls.version, tls.cipher));
+        let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
+        let mut chain = vec![("connection".to_owned(), format!("{}, EHLO {hello}, {tls}", self.ip))];
+        chain.extend(verified.chain.iter().cloned());
+        for (to, analysis) in known.iter().zip(analyses) {
+            let to = address_of(to, &self.config).map(|address| address.to_string()).unwrap_or_default();
+            chain.push(("recipient".into(), to));
+            chain.extend(analysis.chain.iter().cloned());
+            let mailbox = analysis.destined.as_ref().map(|destined| format!(", for {}", destined.mailbox));
+            let text = format!(
+                "{:?}, {}: {}{}",
+                analysis.decision,
+                analysis.reason,
+                analysis.text,
+                mailbox.unwrap_or_default()
+            );
+            chain.push(("result".into(), text));
+        }
+        Decided {
+            cid: self.cid,
+            at: now,
+            remote_ip: self.ip,
+            mail_from: transaction.from.clone(),
+            message_id: verified.facts.message_id.clone(),
+            reply: String::new(),
+            chain,
+        }
+    }
+
     /// Row SR-24: the fields made at delivery, one set for each recipient.
     fn prefix(&self, asked: &Asked<'_>, recipient: &RcptPath, analysis: &Analysis) -> Vec<u8> {
         let Asked { wire, session, transaction, verified, now } = *asked;
@@ -213,6 +245,7 @@ impl Answers {
             })
             .collect();
         let size = taken.size.0;
+        let decided = self.decided(&asked, &known, &analyses);
         let body = taken.lend();
         let request = Deliver {
             cid: self.cid,
@@ -234,8 +267,15 @@ impl Answers {
             _ => self.deliver_together(request, known, failed, &analyses, &mut taken, now).await,
         };
         match outcome {
-            Ok((reply, reason)) if reply.is_error() => self.refuse(transaction, reply, &reason),
-            Ok((reply, _)) => {
+            Ok((reply, reason)) => {
+                let decided = Decided { reply: reply.to_string(), ..decided };
+                // Nobody's message depends on it.
+                if let Err(error) = self.store.ask(decided).await {
+                    events::unavailable(self.cid, "mox-store", &error);
+                }
+                if reply.is_error() {
+                    return self.refuse(transaction, reply, &reason);
+                }
                 taken.used();
                 events::stored(self.cid, transaction, size);
                 reply

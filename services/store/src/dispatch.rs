@@ -181,6 +181,11 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let (done, total) = store.engine.backup_progress().read();
             plain(Reply::BackupProgress(libmox_store::Progress { done, total }))
         }
+        R::Decided(decided) => {
+            store.note_decision(decided);
+            plain(Reply::Decided(()))
+        }
+        R::DecisionsOf(request) => plain(Reply::DecisionsOf(store.decisions_of(&request).await?)),
         R::Repair(request) => plain(Reply::Repair(store.repair(&request).await?)),
         R::Acknowledge(request) => {
             let session = peer.session(request.session)?;

@@ -7,7 +7,7 @@
 //! | key | value |
 //! |---|---|
 //! | `V` | format version, `u32` |
-//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached` |
+//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached`, `decisions` |
 //! | `N` account name | account id |
 //! | `A` a `a` | [`crate::records::Account`] |
 //! | `A` a `p` | [`crate::records::Secrets`] |
@@ -32,6 +32,8 @@
 //! | `A` a `q` block(2) | generation(1) and bits of the bloom filter of words seen once |
 //! | `A` a `W` m chunk(2) | blob: the words of a message, 4 bytes each |
 //! | `A` a `c` m | which of them were counted, a bit each |
+//! | `E` number(8) | [`libmox_store::Decided`]: what was decided about a message, see `decisions.rs` |
+//! | `F` hash(16) number(8) | empty: decisions by connection and by Message-ID |
 //! | `R` a | empty: the account is being removed |
 //! | `A` a `k` b name | [`crate::records::AnnotationRecord`]; mailbox 0 is the account |
 //! | `A` a `v` b name 0 chunk(2) | blob: value of the annotation |
@@ -107,6 +109,24 @@ pub const QUEUE: &[u8] = b"Squeue";
 pub const SALT: &[u8] = b"Ssalt";
 /// Number of cached values.
 pub const CACHED: &[u8] = b"Scached";
+
+/// [`crate::decisions::DecisionState`].
+pub const DECISIONS: &[u8] = b"Sdecisions";
+
+/// A decision.
+pub fn decision(number: u64) -> Vec<u8> {
+    with(vec![b'E'], &[&number.to_be_bytes()])
+}
+
+/// Decisions by name.
+pub fn decision_names(name: &Hash) -> Vec<u8> {
+    with(vec![b'F'], &[name])
+}
+
+/// One of them.
+pub fn decision_name(name: &Hash, number: u64) -> Vec<u8> {
+    with(vec![b'F'], &[name, &number.to_be_bytes()])
+}
 
 /// Removals of accounts that are not finished.
 pub const REMOVALS: &[u8] = b"R";

@@ -15,6 +15,7 @@ mod check;
 mod check_ties;
 mod check_words;
 mod config;
+mod decisions;
 pub mod directory;
 mod dispatch;
 pub mod engine;

@@ -103,6 +103,14 @@ pub const SENT_LOOKED_AT: u32 = 100_000;
 pub const RETIRED_SWEEP: usize = 100;
 /// Suppressed addresses of one account.
 pub const SUPPRESSED: usize = 10_000;
+/// Decisions waiting to be recorded; more are not.
+pub const DECISIONS_WAITING: usize = 1_000;
+/// Decisions shown for one connection or Message-ID.
+pub const DECISIONS_FOUND: usize = 100;
+/// Characters of one text of a decision.
+pub const DECISION_TEXT: usize = 500;
+/// Octets of all of them: a record stays below 8 KiB.
+pub const DECISION_CHAIN: usize = 5_000;
 /// Messages whose list rows are in memory, over all accounts: some 60 octets each.
 pub const HOT_ROWS: usize = 500_000;
 /// A list of fewer messages is not worth loading a mailbox for. Tests load all of them, to see that they stay right.

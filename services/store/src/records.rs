@@ -36,7 +36,7 @@ macro_rules! stored {
 stored! {
     (), u32, Vec<u8>, AccountId, MailboxId, MsgId, Secrets, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
-    QueueRecord, QueueMessage, crate::junk::Filter,
+    QueueRecord, QueueMessage, crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
 }
 
 impl Stored for Account {

@@ -30,6 +30,7 @@ pub struct Store {
     pub(crate) accounts: Accounts,
     pub(crate) logins: Logins,
     pub(crate) attempts: crate::attempts::Attempts,
+    pub(crate) decisions: crate::decisions::Decisions,
     pub(crate) hot: crate::hot::HotUse,
     pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
@@ -122,11 +123,13 @@ impl Store {
         events::opened(engine.report());
         let salt = Self::prepare(&engine).await?;
         let (attempts, inbox) = crate::attempts::Attempts::new();
+        let (decisions, to_write) = crate::decisions::Decisions::new();
         let store = Arc::new(Self {
             engine,
             accounts: Accounts::default(),
             logins: Logins::new(salt),
             attempts,
+            decisions,
             hot: crate::hot::HotUse::default(),
             cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
@@ -146,6 +149,7 @@ impl Store {
         store.resume().await?;
         tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
         tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
+        tokio::spawn(crate::decisions::write(Arc::downgrade(&store), to_write));
         Ok(store)
     }
 

@@ -50,6 +50,19 @@ fn what_people_mark_decides_about_strangers() {
     let raw = raw.replace("\r\n\t", " ");
     assert!(raw.contains("X-Mox-Reason: junk-content; probability 0.99"), "{raw}");
     assert!(raw.contains("words for junk: ") && raw.contains("prescription"), "{raw}");
+    // The whole chain, also by its connection.
+    let why = instance.json(&["why", "hello@client.test"]);
+    let text = why.to_string();
+    for part in
+        ["stranger@new.test", "junk-content", "words for junk", "prescription 0.99", "451", "nothing-known"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let cid = why[0]["cid"].as_str().unwrap().to_owned();
+    let shown = instance.mox(&["why", &cid]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("  result: Reject, junk-content: probability 0.99"), "{shown}");
+    assert!(!instance.mox(&["why", "nobody@nowhere.test"]).unwrap().status.success());
     // Moved out it is unseen, and the next one is welcome.
     imap.ok("UID MOVE 1 INBOX").unwrap();
     let count = imap.select("INBOX").unwrap();

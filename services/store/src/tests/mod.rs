@@ -1,6 +1,7 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
 mod cutfs;
+mod decisions;
 mod faults;
 mod here;
 mod junk;
