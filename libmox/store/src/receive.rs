@@ -86,6 +86,17 @@ pub struct Destined {
     pub intro: bool,
     /// Refused: it goes to the mailbox for rejects, if it goes anywhere.
     pub reject: Option<Reject>,
+    /// For a list of addresses: where it goes for each that was asked about (row SR-12).
+    pub members: Vec<Member>,
+}
+
+/// One member of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub address: Address,
+    /// Where it goes there.
+    pub destined: Destined,
 }
 
 /// A message that the sender is told was refused.
@@ -186,6 +197,8 @@ pub enum Decision {
     OverQuota,
     /// 451 4.3.0 or 450 4.2.1.
     Deferred,
+    /// 550 5.7.2: only members may write to this list.
+    NotMember,
 }
 
 /// What the checks of the message said, in the words of RFC 8601 ("pass", "fail", "none", ...).
@@ -217,6 +230,8 @@ pub enum Delivered {
         /// Whether the owner can look at it.
         kept: bool,
     },
+    /// Only members may write to this list: 550 5.7.2.
+    NotMember,
 }
 
 /// Proof that a message is on stable storage; only the store makes one.

@@ -55,6 +55,9 @@ fn reason_of(outcomes: &[Delivered], analyses: &[Analysis]) -> String {
     if whys.is_empty() { format!("{outcomes:?}") } else { whys.join("; ") }
 }
 
+/// Links of the chain that is kept of a decision, and octets of each.
+const CHAIN: usize = 300;
+const CHAIN_TEXT: usize = 2_000;
 /// How long it is believed that a DNS block list works, in seconds. Row MA-22.
 const LIST_HEALTH_AGE: i64 = 4 * 3600;
 /// Tries to deliver to several: one for each time that somebody turned out not to have it.
@@ -148,6 +151,13 @@ impl Answers {
                 mailbox.unwrap_or_default()
             );
             chain.push(("result".into(), text));
+        }
+        // It has to fit a frame, whatever was in the message.
+        chain.truncate(CHAIN);
+        for (_, text) in &mut chain {
+            if text.len() > CHAIN_TEXT {
+                *text = text.chars().take(CHAIN_TEXT / 4).collect();
+            }
         }
         Decided {
             cid: self.cid,
@@ -459,6 +469,7 @@ impl Answers {
                 let full = failed.iter().all(|failed| failed.why == Why::OverQuota);
                 let refused = failed.iter().all(|failed| failed.why == Why::Refused);
                 let reply = match (unknown, full, refused) {
+                    _ if failed.iter().all(|failed| failed.why == Why::NotMember) => policy::not_member(),
                     (true, ..) => policy::unknown_user(),
                     (_, true, _) => policy::judge_delivery(&[Delivered::OverQuota], &[]),
                     (.., true) => policy::judge_refusal(analyses),

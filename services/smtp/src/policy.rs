@@ -31,6 +31,11 @@ pub(crate) fn one_at_a_time() -> Reply {
     Reply::new(452, "4.5.3", "only one recipient at a time without SPF pass")
 }
 
+/// Row SR-15.
+pub(crate) fn not_member() -> Reply {
+    Reply::new(550, "5.7.2", "only members may write to this list")
+}
+
 /// Nobody of that name.
 pub(crate) fn unknown_user() -> Reply {
     Reply::new(550, "5.1.1", "no such user here")
@@ -94,6 +99,7 @@ pub(crate) fn judge_delivery(outcomes: &[Delivered], analyses: &[Analysis]) -> R
         Some(Delivered::OverQuota) if all(|d| matches!(d, Delivered::OverQuota)) => {
             Reply::new(452, "4.2.2", "mailbox is full")
         }
+        Some(Delivered::NotMember) if all(|d| matches!(d, Delivered::NotMember)) => not_member(),
         Some(Delivered::Refused { .. }) if all(|d| matches!(d, Delivered::Refused { .. })) => {
             judge_refusal(analyses)
         }
@@ -134,6 +140,7 @@ mod tests {
             (vec![Delivered::OverQuota, stored], 451),
             (vec![Delivered::UnknownUser], 550),
             (vec![Delivered::OverQuota], 452),
+            (vec![Delivered::NotMember], 550),
             (vec![Delivered::Deferred("x".into())], 451),
             (vec![], 451),
         ] {

@@ -26,9 +26,10 @@ use crate::reputation::{Sender, Step, reputation};
 use crate::signals::{Origin, is_proven, of_address, signals_of};
 use crate::store::Store;
 use libmox_service::clock::random_u64;
-use libmox_service::config::{DestinationConfig, RuleConfig};
+use libmox_service::config::{AliasConfig, DestinationConfig, RuleConfig};
 use libmox_store::{
-    Analysis, Analyze, Decision, Destined, Facts, Fault, HEADER_OCTETS, Lists, RecipientPath, Reject, Verdict,
+    Analysis, Analyze, Decision, Destined, Facts, Fault, HEADER_OCTETS, Lists, Member, RecipientPath, Reject,
+    Verdict,
 };
 use libmox_types::{AccountId, Domain, MailboxId, MailboxName, ReversePath};
 use std::collections::HashMap;
@@ -77,18 +78,90 @@ impl Store {
         if octets > HEADER_OCTETS {
             return Err(Fault::Invalid("header fields too large".into()));
         }
-        let mut analyses = Vec::with_capacity(request.recipients.len());
+        let mut analyses: Vec<Analysis> = Vec::with_capacity(request.recipients.len());
+        let mut lists: HashMap<libmox_types::Address, Analysis> = HashMap::new();
+        let mut members = 0;
         for recipient in &request.recipients {
-            analyses.push(self.analyze_one(request, recipient).await?);
+            let mut one = match self.directory().resolve(recipient) {
+                Destination::List(alias) => match lists.get(&alias.address) {
+                    // However often and by whichever of its addresses a list is named, it is judged once.
+                    Some(before) => before.clone(),
+                    None => {
+                        members += alias.members.len();
+                        let one = match members <= RECIPIENTS {
+                            true => self.analyze_list(request, &alias, recipient).await?,
+                            false => analysis(Decision::Deferred, "too many members of lists"),
+                        };
+                        let mut again = one.clone();
+                        again.chain.clear();
+                        again.destined.iter_mut().for_each(|destined| destined.members.clear());
+                        lists.insert(alias.address.clone(), again);
+                        one
+                    }
+                },
+                destination => self.analyze_account(request, recipient, recipient, destination).await?,
+            };
+            // The reply has to fit a frame.
+            if analyses.len() >= CHAINS {
+                one.chain.clear();
+            }
+            one.chain.truncate(CHAIN);
+            analyses.push(one);
         }
         Ok(analyses)
     }
 
-    async fn analyze_one(&self, request: &Analyze, recipient: &RecipientPath) -> Result<Analysis, Fault> {
+    /// Rows SR-12, SR-15: each member judges for itself; one that takes it is enough.
+    async fn analyze_list(
+        &self,
+        request: &Analyze,
+        alias: &AliasConfig,
+        recipient: &RecipientPath,
+    ) -> Result<Analysis, Fault> {
+        let directory = self.directory();
+        if !directory.may_post(alias, request.facts.from.as_ref()) {
+            let text = "only members may write to this list".into();
+            return Ok(Analysis { text, ..analysis(Decision::NotMember, "not-member") });
+        }
+        let mut best: Option<Analysis> = None;
+        let mut members = Vec::new();
+        let mut chain = Vec::new();
+        for member in directory.readers(alias, request.facts.from.as_ref()) {
+            let destination = directory.resolve_address(&member);
+            let path = RecipientPath::Address(member.clone());
+            let one = self.analyze_account(request, &path, recipient, destination).await?;
+            chain.push(("member".into(), member.to_string()));
+            chain.extend(one.chain.iter().cloned());
+            chain.push(("member's result".into(), format!("{:?}, {}", one.decision, one.reason)));
+            members.extend(one.destined.clone().map(|destined| Member { address: member, destined }));
+            let better = match &best {
+                None => true,
+                Some(best) => one.decision == Decision::Accept && best.decision != Decision::Accept,
+            };
+            if better {
+                best = Some(one);
+            }
+        }
+        let mut best = best.unwrap_or_else(|| analysis(Decision::Deferred, "list without members"));
+        if let Some(destined) = &mut best.destined {
+            destined.members = members;
+        }
+        best.chain = chain;
+        Ok(best)
+    }
+
+    /// For an account: by which address it gets it, and which one the sender named.
+    async fn analyze_account(
+        &self,
+        request: &Analyze,
+        recipient: &RecipientPath,
+        named: &RecipientPath,
+        destination: Destination,
+    ) -> Result<Analysis, Fault> {
         let directory = self.directory();
         let none = |decision, text: &str| Analysis { text: text.into(), ..analysis(decision, "") };
-        let (name, id) = match directory.resolve(recipient) {
-            Destination::Nobody | Destination::Foreign => {
+        let (name, id) = match destination {
+            Destination::Nobody | Destination::Foreign | Destination::List(_) => {
                 return Ok(none(Decision::UnknownUser, "no such user"));
             }
             Destination::Disabled => return Ok(none(Decision::Deferred, "the domain is switched off")),
@@ -113,13 +186,19 @@ impl Store {
             Some(rule) => rule.mailbox.clone(),
             None => default_mailbox(&configured, destination.as_deref()),
         };
-        let mut destined =
-            Destined { mailbox, forward: rule.is_some_and(|rule| rule.forward), intro: false, reject: None };
+        let mut destined = Destined {
+            mailbox,
+            forward: rule.is_some_and(|rule| rule.forward),
+            intro: false,
+            reject: None,
+            members: Vec::new(),
+        };
         let list = rule.and_then(|rule| rule.list_domain.as_ref());
         let mut found = if list.is_some_and(|domain| seen.verified(domain)) {
             Found::take("mailing-list", "a rule allows mail of this list".into())
         } else {
-            let case = Case { request, account: id, configured: &configured, destined: &destined, recipient };
+            let case =
+                Case { request, account: id, configured: &configured, destined: &destined, recipient: named };
             self.judge(&case).await?
         };
         if let Some(rule) = rule {
@@ -322,6 +401,9 @@ impl Store {
     }
 }
 
+/// Recipients of whom the whole chain is told, and how many links of it.
+const CHAINS: usize = 20;
+const CHAIN: usize = 200;
 /// Row JK-07: the threshold for what comes from a stranger in a strange way.
 const STRICT: f64 = 0.25;
 /// So far below the threshold it is only a little like junk.

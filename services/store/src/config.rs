@@ -44,7 +44,7 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
         };
         (name.clone(), account)
     });
-    Directory::new(generation, settings, rules.collect(), accounts.collect())
+    Directory::new(generation, settings, rules.collect(), accounts.collect()).with_aliases(&domains.aliases)
 }
 
 /// Reads the files again; mistakes keep what is in force.

@@ -4,6 +4,7 @@
 
 use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, DMARC_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
 use crate::report::{DkimLine, Report, dkim_word, dmarc_word, iprev_word, spf_word};
+use crate::spf;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use libmox_message::Facts;
@@ -13,7 +14,6 @@ use libmox_types::{Domain, Host, ReversePath};
 use libmox_verify::{Verified, Verify};
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
-use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
     AuthenticatedMessage, DkimResult, DmarcResult, IprevResult, MessageAuthenticator, Parameters, SpfOutput,
     SpfResult,
@@ -60,6 +60,7 @@ impl Checker {
             ask,
             iprev: (iprev.0, iprev.1),
             spf: (spf_word(spf.output.result()), spf.secure, spf.output.domain()),
+            explanation: spf.output.explanation(),
             dkim: &dkim.lines,
             dmarc: (dmarc.word, dmarc.secure, &dmarc.domain, dmarc.policy),
             arc: (arc.word, arc.sealed_by.as_ref()),
@@ -92,24 +93,25 @@ impl Checker {
             _ => String::new(),
         };
         let host = self.hostname.ascii();
-        let sender = mail_from.address().map(|address| address.for_wire(false)).unwrap_or_default();
         let domain = mail_from.address().map_or(helo.clone(), |address| address.domain.ascii().to_owned());
         if domain.is_empty() {
             return Spf { output: SpfOutput::new(String::new()).with_result(SpfResult::None), secure: false };
         }
         // RFC 7208 §2.4: with a null reverse path the HELO identity is what there is.
-        let parameters = if sender.is_empty() {
-            SpfParameters::verify_ehlo(ip, &helo, host)
-        } else {
-            SpfParameters::verify_mail_from(ip, &helo, host, &sender)
-        };
+        let local = mail_from.address().map_or("postmaster", |address| address.local.as_str());
+        let now = libmox_service::clock::now().0;
+        let question = spf::Question { ip, helo: &helo, local, domain: &domain, receiver: host, now };
         let secure = is_secure(self.resolver(), &domain, RecordType::TXT);
-        let (output, secure) = tokio::join!(
-            timeout(SPF_WAIT, self.authenticator.check_host(Parameters::new(parameters))),
-            secure
-        );
-        let output =
-            output.unwrap_or_else(|_| SpfOutput::new(domain.clone()).with_result(SpfResult::TempError));
+        let (outcome, secure) =
+            tokio::join!(timeout(SPF_WAIT, spf::check_host(self.resolver(), &question)), secure);
+        let output = SpfOutput::new(domain.clone());
+        let output = match outcome {
+            Ok(spf::Outcome { result, explanation: Some(text) }) => {
+                output.with_result(result).with_explanation(text)
+            }
+            Ok(spf::Outcome { result, .. }) => output.with_result(result),
+            Err(_) => output.with_result(SpfResult::TempError),
+        };
         Spf { output, secure }
     }
 

@@ -9,7 +9,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Resolver, TokioResolver};
 use libmox_testing::FakeDns;
 use libmox_types::{ByteCount, Cid, Domain, Host, ReversePath, Timestamp};
-use libmox_verify::{Listed, Takes, Verify};
+use libmox_verify::{Listed, Spf, Takes, Verify};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +33,48 @@ fn checker(server: SocketAddr) -> Checker {
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+}
+
+/// Row MA-03: the test suite of RFC 7208 (its licence is beside it). A test whose names no SMTP session can hold is
+/// left out; they are few.
+#[tokio::test]
+async fn vectors_of_rfc_7208() {
+    let text = std::fs::read_to_string(folder("spf/rfc7208.json")).unwrap();
+    let suites: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let (dns, server) = FakeDns::start().await.unwrap();
+    let (mut ran, mut left_out, mut wrong) = (0, Vec::new(), Vec::new());
+    for suite in suites {
+        dns.clear();
+        for (name, records) in suite["zone"].as_object().unwrap() {
+            for record in records.as_array().unwrap() {
+                let record: Vec<&str> =
+                    record.as_array().unwrap().iter().filter_map(|r| r.as_str()).collect();
+                dns.add(name, &record);
+            }
+        }
+        let checker = checker(server);
+        for (name, test) in suite["tests"].as_object().unwrap() {
+            let text = |key: &str| test[key].as_str().unwrap_or_default();
+            let helo = Host::parse(text("helo")).ok();
+            let mail_from = match text("mailfrom") {
+                "" => Some(ReversePath::Null),
+                address => address.parse().ok().map(ReversePath::Address),
+            };
+            let (Some(mail_from), Ok(remote_ip)) = (mail_from, text("host").parse()) else {
+                left_out.push(name.clone());
+                continue;
+            };
+            let got = checker.sender(&Spf { remote_ip, helo, mail_from }).await;
+            ran += 1;
+            let want: Vec<&str> =
+                test["result"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
+            if !want.contains(&got) {
+                wrong.push(format!("{}: {name}: {got}, not {want:?}", suite["description"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {ran}: {wrong:#?}", wrong.len());
+    assert!(ran > 190, "{ran} ran, left out: {left_out:?}");
 }
 
 fn read(folder: &Path, name: &str) -> String {

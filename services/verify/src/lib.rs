@@ -10,6 +10,7 @@ mod checks;
 mod limits;
 mod lists;
 mod report;
+mod spf;
 
 #[cfg(test)]
 mod golden;

@@ -106,6 +106,8 @@ pub struct Report<'a> {
     pub ask: &'a Verify,
     pub iprev: (&'static str, bool),
     pub spf: (&'static str, bool, &'a str),
+    /// What the domain says about a failure.
+    pub explanation: Option<&'a str>,
     pub dkim: &'a [DkimLine],
     pub dmarc: (&'static str, bool, &'a str, Policy),
     pub arc: (&'static str, Option<&'a Domain>),
@@ -190,6 +192,7 @@ impl Report<'_> {
             line("iprev", format!("{} {}, {}", self.iprev.0, self.ask.remote_ip, status(self.iprev.1))),
             line("SPF", format!("{} {}, {}", self.spf.0, self.spf.2, status(self.spf.1))),
         ];
+        chain.extend(self.explanation.map(|text| line("SPF explanation", text.to_owned())));
         for one in self.dkim {
             chain.push(match one.domain.is_empty() {
                 true => line("DKIM", one.word.to_owned()),
@@ -286,6 +289,7 @@ mod tests {
             ask: &ask,
             iprev: ("pass", false),
             spf: ("pass", true, "example.net"),
+            explanation: None,
             dkim: &dkim,
             dmarc: ("pass", true, "example.net", Policy::Reject),
             arc: ("none", None),

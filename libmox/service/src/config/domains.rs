@@ -15,6 +15,8 @@ pub struct Domains {
     pub domains: BTreeMap<Domain, DomainConfig>,
     /// By name.
     pub accounts: BTreeMap<String, AccountConfig>,
+    /// Lists of addresses.
+    pub aliases: Vec<AliasConfig>,
     /// Folded address to account name; made from the two above.
     by_address: HashMap<(Domain, String), String>,
     /// Domain to the account that takes everything else in it.
@@ -31,6 +33,22 @@ pub struct DomainConfig {
     /// `Jane` and `jane` are two people.
     pub case_sensitive: bool,
 }
+
+/// `[aliases."team@example.org"]`: a list of addresses of accounts here (rows SR-12 to SR-15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasConfig {
+    /// Its own address.
+    pub address: Address,
+    /// Addresses of accounts.
+    pub members: Vec<Address>,
+    /// Anyone may write to it, not just members.
+    pub post_public: bool,
+    /// Members may send with its address in From.
+    pub allow_msg_from: bool,
+}
+
+/// Members of one list.
+const MEMBERS: usize = 1_000;
 
 /// `[accounts.jane]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -142,7 +160,42 @@ impl Domains {
                     Err(error) => s.mistake(format!("accounts.{name}: {error}")),
                 }
             });
+            root.each("aliases", |name, s| {
+                let alias = AliasConfig::read(name, s);
+                let Some(alias) = alias else { return };
+                match all.wrong_alias(&alias) {
+                    Some(what) => s.mistake(format!("aliases.{name}: {what}")),
+                    None => all.aliases.push(alias),
+                }
+            });
             all
+        })
+    }
+
+    /// What is wrong with a list.
+    fn wrong_alias(&self, alias: &AliasConfig) -> Option<String> {
+        let Some(config) = self.domains.get(&alias.address.domain) else {
+            return Some("no such domain in [domains]".into());
+        };
+        let folded = |address: &Address, config: &DomainConfig| {
+            (address.domain.clone(), config.fold(address.local.as_str()))
+        };
+        let own = folded(&alias.address, config);
+        if let Some(account) = self.by_address.get(&own) {
+            return Some(format!("the address belongs to account {account} already"));
+        }
+        if self.aliases.iter().any(|other| folded(&other.address, config) == own) {
+            return Some("there is such a list already".into());
+        }
+        if alias.members.is_empty() || alias.members.len() > MEMBERS {
+            return Some(format!("1 to {MEMBERS} addresses are wanted"));
+        }
+        alias.members.iter().find_map(|member| {
+            let local = self
+                .domains
+                .get(&member.domain)
+                .is_some_and(|config| self.by_address.contains_key(&folded(member, config)));
+            (!local).then(|| format!("{member} is not an address of an account here"))
         })
     }
 
@@ -178,6 +231,21 @@ impl Domains {
             .get(&(address.domain.clone(), folded))
             .or_else(|| self.catchall.get(&address.domain))
             .map(String::as_str)
+    }
+}
+
+impl AliasConfig {
+    fn read(name: &str, s: &mut Section<'_>) -> Option<Self> {
+        let members = s.texts("addresses", Address::parse).unwrap_or_default();
+        let (post_public, allow_msg_from) =
+            (s.yes_no("post-public", true), s.yes_no("allow-msg-from", false));
+        match Address::parse(name) {
+            Ok(address) => Some(Self { address, members, post_public, allow_msg_from }),
+            Err(error) => {
+                s.mistake(format!("aliases.{name}: {error}"));
+                None
+            }
+        }
     }
 }
 
@@ -314,6 +382,26 @@ quota = "1GiB"
             "{lines:?}"
         );
         assert!(lines[3].ends_with("y@a.example is not among the addresses of the account"), "{lines:?}");
+    }
+
+    /// Rows SR-12, SR-15.
+    #[test]
+    fn lists_are_of_addresses_here() {
+        let list = |name: &str, rest: &str| format!("{FILE}[aliases.\"{name}\"]\n{rest}\n");
+        let jane = "addresses = [\"jane@example.org\"]";
+        let read = Domains::parse(&list("team@example.org", jane)).unwrap();
+        assert!(read.aliases[0].post_public && !read.aliases[0].allow_msg_from);
+        for (name, rest, wrong) in [
+            ("team@example.net", jane, "no such domain"),
+            ("JANE+x@example.org", jane, "belongs to account jane"),
+            ("team", jane, "aliases.team: "),
+            ("team@example.org", "addresses = []", "1 to 1000 addresses"),
+            ("team@example.org", "addresses = [\"x@far.example\"]", "not an address of an account here"),
+            ("team@example.org", "addresses = [\"other@example.org\"]", "not an address of an account here"),
+        ] {
+            let lines = Domains::parse(&list(name, rest)).unwrap_err().in_file("d").lines();
+            assert!(lines[0].contains(wrong), "{lines:?}");
+        }
     }
 
     #[test]

@@ -608,6 +608,30 @@ pub const KEYS: &[KeyDoc] = &[
         "Rulesets.Comment",
         "For people.",
     ),
+    key(
+        D,
+        "aliases.*.addresses",
+        "",
+        "[\"jane@example.org\"]",
+        "Aliases.Addresses",
+        "Members of the list: [aliases.\"team@example.org\"]. Each is an address of an account here. A list is not a way to give an account one more address: that goes into addresses of the account. At most 1000.",
+    ),
+    key(
+        D,
+        "aliases.*.post-public",
+        "true",
+        "false",
+        "Aliases.PostPublic",
+        "Anyone may write to the list; if false, only those whose address in From is a member's.",
+    ),
+    key(
+        D,
+        "aliases.*.allow-msg-from",
+        "false",
+        "true",
+        "Aliases.AllowMsgFrom",
+        "Members may send with the address of the list in From.",
+    ),
 ];
 
 /// All keys as a commented text for people.
@@ -638,13 +662,20 @@ mod tests {
     #[test]
     fn every_documented_key_is_read() {
         for doc in KEYS {
-            let name = if doc.key.starts_with("domains") { "\"example.org\"" } else { "jane" };
+            let name = match doc.key.split('.').next() {
+                Some("domains") => "\"example.org\"",
+                Some("aliases") => "\"team@example.org\"",
+                _ => "jane",
+            };
             let full = doc.key.replacen('*', name, 1).replacen('*', "\"jane@example.org\"", 1);
             let domain = match doc.key {
                 key if key.contains("destinations") => {
                     "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
                 }
                 key if key.starts_with("accounts") => "[domains.\"example.org\"]\n",
+                key if key.starts_with("aliases") => {
+                    "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
+                }
                 _ => "",
             };
             for value in [doc.example, doc.default] {
@@ -670,6 +701,11 @@ mod tests {
                                 _ => "mailbox = \"x\"\nfrom = \"x\"\n",
                             };
                             format!("{domain}[[{list}]]\n{more}{last} = {value}\n")
+                        }
+                        None if table.starts_with("aliases") && last != "addresses" => {
+                            format!(
+                                "{domain}[{table}]\naddresses = [\"jane@example.org\"]\n{last} = {value}\n"
+                            )
                         }
                         None => format!("{domain}[{table}]\n{last} = {value}\n"),
                     };

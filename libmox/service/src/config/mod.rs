@@ -13,7 +13,7 @@ mod reader;
 mod rules;
 mod statics;
 
-pub use domains::{AccountConfig, Destination, DomainConfig, Domains};
+pub use domains::{AccountConfig, AliasConfig, Destination, DomainConfig, Domains};
 pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};
 pub use reader::{Mistake, Mistakes};

@@ -31,8 +31,8 @@ async fn decisions_are_found_again_and_bounded() {
     assert_eq!(of("0000000000000003").await.len(), 1);
     assert!(of("").await.is_empty() && of("c@x.example").await.is_empty());
     let huge = Decided {
-        chain: vec![("words".into(), "é".repeat(50_000)); 100],
-        message_id: "m".repeat(100_000),
+        chain: vec![("words".into(), "é".repeat(2_000)); 100],
+        message_id: "m".repeat(10_000),
         ..decided(4, "")
     };
     smtp.ask(huge).await.unwrap();

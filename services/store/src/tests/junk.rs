@@ -27,6 +27,13 @@ fn totals(world: &World) -> (u32, u32) {
 async fn letter(world: &World, words: &str) {
     let mut request = deliver(&["jane@example.org"], Body::Inline(b"x".to_vec()));
     request.facts = Facts { words: words.into(), message_id: String::new(), ..facts() };
+    request.recipients[0].destined = Some(libmox_store::Destined {
+        mailbox: name("Inbox"),
+        forward: false,
+        intro: false,
+        reject: None,
+        members: vec![],
+    });
     world.client(Role::Smtp).ask(request).await.unwrap();
 }
 
@@ -339,8 +346,7 @@ async fn whatever_the_reason_a_reject_moved_out_makes_the_next_one_welcome() {
     let post = id(&imap, session, "Post").await;
     let first = world.list(&imap, session, "Post").await.len();
     for at in 0..2 {
-        let uid = Uid(u32::try_from(first - at).unwrap());
-        flag(&imap, session, post, uid, Flag::Junk).await;
+        set(&imap, session, post, u32::try_from(first - at).unwrap(), &[Flag::Junk]).await;
     }
     let good = |who: &str, number: u8| {
         let mut request = written("meeting minutes");
@@ -352,8 +358,6 @@ async fn whatever_the_reason_a_reject_moved_out_makes_the_next_one_welcome() {
         request
     };
     for (reason, who, change) in [
-        ("dmarc", "a@one.example", Analyze { refused: Some("DMARC".into()), ..good("a@one.example", 1) }),
-        ("spf", "b@two.example", Analyze { verdict: verdict("fail", "pass"), ..good("b@two.example", 2) }),
         (
             "iprev",
             "c@three.example",
@@ -363,6 +367,8 @@ async fn whatever_the_reason_a_reject_moved_out_makes_the_next_one_welcome() {
                 ..good("c@three.example", 3)
             },
         ),
+        ("dmarc", "a@one.example", Analyze { refused: Some("DMARC".into()), ..good("a@one.example", 1) }),
+        ("spf", "b@two.example", Analyze { verdict: verdict("fail", "pass"), ..good("b@two.example", 2) }),
         (
             "junk-content",
             "d@four.example",

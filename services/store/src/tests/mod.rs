@@ -7,6 +7,7 @@ mod here;
 mod junk;
 mod kills;
 mod life;
+mod lists;
 mod load;
 mod logins;
 mod mail;
