@@ -29,6 +29,40 @@ pub struct DomainItem {
     pub disabled: bool,
 }
 
+/// A key of TLS client certificates.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct TlsKeyItem {
+    /// base64url of the SHA-256 of the key.
+    pub fingerprint: String,
+    /// Whose.
+    pub account: String,
+    /// The address it signs in as.
+    pub login: String,
+    /// `ecdsa-p256` and the like.
+    pub kind: String,
+    /// What it is called.
+    pub name: String,
+    /// No PREAUTH in IMAP.
+    pub no_imap_preauth: bool,
+    /// When it was added, in seconds since 1970.
+    pub created: i64,
+}
+
+/// An app password.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct AppPasswordItem {
+    /// What it is called.
+    pub name: String,
+    /// Good for reading mail.
+    pub imap: bool,
+    /// Good for sending mail.
+    pub submission: bool,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// Until when it is good; 0 for always.
+    pub expires: i64,
+}
+
 /// One DNS record that should be there.
 #[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
 pub struct DnsCheckItem {
@@ -103,6 +137,31 @@ pub trait Admin {
     fn account_enable(&self, name: &str) -> zbus::Result<()>;
     /// See the interface file.
     fn account_set_password(&self, name: &str, password: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn app_password_add(
+        &self,
+        account: &str,
+        name: &str,
+        imap: bool,
+        submission: bool,
+        expires: i64,
+    ) -> zbus::Result<String>;
+    /// See the interface file.
+    fn app_password_list(&self, account: &str) -> zbus::Result<Vec<AppPasswordItem>>;
+    /// See the interface file.
+    fn app_password_remove(&self, account: &str, name: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn tls_key_add(
+        &self,
+        login: &str,
+        name: &str,
+        no_imap_preauth: bool,
+        certificate: &[u8],
+    ) -> zbus::Result<String>;
+    /// See the interface file.
+    fn tls_key_list(&self, account: &str) -> zbus::Result<Vec<TlsKeyItem>>;
+    /// See the interface file.
+    fn tls_key_remove(&self, fingerprint: &str) -> zbus::Result<()>;
     /// See the interface file.
     fn address_add(&self, address: &str, account: &str) -> zbus::Result<()>;
     /// See the interface file.

@@ -61,3 +61,5 @@ pub const WAIT_BEFORE_LOGIN: Duration = Duration::from_secs(30);
 pub const WAIT: Duration = Duration::from_secs(30 * 60);
 /// How long a peer may refuse to take what we write.
 pub const WRITE_WAIT: Duration = Duration::from_secs(5 * 60);
+/// Failed logins after which a connection is served slowly. Rows AU-15, IM-48.
+pub const SLOW_AFTER: u32 = 3;

@@ -106,6 +106,12 @@ impl Session {
         untagged(out, Status::Ok, Some(&Code::Capability(self.capabilities())), text);
     }
 
+    /// The first line of a connection whose TLS certificate was proof enough ([`Self::signed_in`] came before). RFC 9051
+    /// §7.1.4, row IM-41.
+    pub fn greeting_signed_in(&self, text: &str, out: &mut Vec<u8>) {
+        write_to(out, format_args!("* PREAUTH [CAPABILITY {}] {text}\r\n", self.capabilities()));
+    }
+
     /// How mailbox names are spelled now.
     #[must_use]
     pub fn dialect(&self) -> Dialect {

@@ -16,11 +16,11 @@ use libmox_service::life::Life;
 use libmox_service::tls::Tls;
 use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::RcptPath;
-use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction};
+use libmox_smtp::session::{Answer, Body, Kind, Login, Question, Session, Step, Transaction};
 use libmox_smtp::simulated::{self, Simulated};
 use libmox_smtp::{Reply, data, limits};
 use libmox_store::Store;
-use libmox_types::{LocalPart, ReversePath};
+use libmox_types::{Host, LocalPart, ReversePath};
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,6 +29,19 @@ use tokio::time::Instant;
 pub trait Policy: Send {
     /// Looks at the message as it comes in.
     type Tap: Tap;
+
+    /// EHLO or HELO with a name. Row SR-03.
+    fn ask_hello(&mut self, _host: &Host) -> impl Future<Output = Answer> + Send {
+        std::future::ready(Answer::Accept)
+    }
+
+    /// TLS is on. Whether the client's certificate signs it in (row SU-11).
+    fn on_tls(&mut self, _wire: &Wire) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
+
+    /// The pause for a client that tries our patience (rows AU-15, SR-30).
+    fn patience(&self) -> Duration;
 
     /// MAIL FROM.
     fn ask_sender(&mut self, from: &ReversePath) -> impl Future<Output = Answer> + Send;
@@ -89,7 +102,7 @@ pub async fn converse<P: Policy>(
     life: &Life,
     message_octets: u64,
 ) -> Ended {
-    let mut driver = Driver { wire, session, policy, store, tls, life, message_octets };
+    let mut driver = Driver { wire, session, policy, store, tls, life, message_octets, chunks: None };
     match driver.run().await {
         Ok(reply) => {
             reply.write(driver.wire.output());
@@ -103,7 +116,7 @@ pub async fn converse<P: Policy>(
     }
 }
 
-struct Driver<'a, P> {
+struct Driver<'a, P: Policy> {
     wire: &'a mut Wire,
     session: &'a mut Session,
     policy: &'a mut P,
@@ -111,6 +124,14 @@ struct Driver<'a, P> {
     tls: Option<&'a Tls>,
     life: &'a Life,
     message_octets: u64,
+    chunks: Option<Chunks<P::Tap>>,
+}
+
+/// A message on its way in by BDAT.
+struct Chunks<T> {
+    intake: Intake<T>,
+    lines: data::Lines,
+    until: Instant,
 }
 
 /// What the next line is.
@@ -141,7 +162,9 @@ impl<P: Policy> Driver<'_, P> {
                     Step::Ask(question) => self.ask(question).await,
                     Step::Auth(mechanism, initial) => {
                         let login = self.policy.ask_login(self.wire, mechanism, initial).await?;
-                        self.session.on_login(login)
+                        let step = self.session.on_login(login);
+                        self.lose_patience_with_logins().await;
+                        step
                     }
                     Step::StartTls(reply) => {
                         reply.write(self.wire.output());
@@ -152,6 +175,7 @@ impl<P: Policy> Driver<'_, P> {
                         reply.write(self.wire.output());
                         self.body().await?
                     }
+                    Step::Chunk { octets, last, refusal } => self.chunk(octets, last, refusal).await?,
                 };
             }
         }
@@ -173,6 +197,13 @@ impl<P: Policy> Driver<'_, P> {
                 } else {
                     self.session.on_line(line, clock::now())
                 };
+                if self.chunks.is_some()
+                    && !self.session.is_in_chunks()
+                    && !matches!(step, Step::Chunk { .. })
+                {
+                    // RSET and the like: what came is forgotten.
+                    self.chunks = None;
+                }
                 self.wire.consume(end + 1);
                 return Ok(Next::Step(step));
             }
@@ -199,6 +230,7 @@ impl<P: Policy> Driver<'_, P> {
 
     async fn ask(&mut self, question: Question) -> Step {
         let answer = match question {
+            Question::Hello(host) => self.policy.ask_hello(&host).await,
             Question::Sender(from) => self.policy.ask_sender(&from).await,
             Question::Recipient(to) => match self.session.transaction() {
                 Some(transaction) => self.policy.ask_recipient(&to, self.session, transaction).await,
@@ -216,6 +248,9 @@ impl<P: Policy> Driver<'_, P> {
         self.wire.start_tls(tls).await?;
         let mechanisms = self.policy.mechanisms(self.wire);
         self.session.on_tls(mechanisms);
+        if self.policy.on_tls(self.wire).await {
+            self.session.on_certificate();
+        }
         Ok(())
     }
 
@@ -249,9 +284,14 @@ impl<P: Policy> Driver<'_, P> {
         if flaws != data::Flaws::default() {
             return Ok(self.session.on_body(Body::Flawed(flaws)));
         }
+        Ok(self.message(intake).await)
+    }
+
+    /// The message is all there: what becomes of it.
+    async fn message(&mut self, intake: Intake<P::Tap>) -> Step {
         let step = self.session.on_body(Body::Complete);
         if step != Step::Ask(Question::Message) {
-            return Ok(step);
+            return step;
         }
         let reply = match (intake.finish().await, self.session.transaction()) {
             (Ok(taken), Some(transaction)) => {
@@ -263,7 +303,70 @@ impl<P: Policy> Driver<'_, P> {
                 Reply::new(451, "4.3.0", "cannot store messages now, try again later")
             }
         };
-        Ok(self.session.on_answer(Answer::Message(reply)))
+        // Row SR-30: who brings what is refused is in no hurry. A full mailbox is not the client's doing.
+        if reply.is_error() && reply.code() != 452 && self.session.kind() == Kind::Exchange {
+            self.wire.slow_down(self.policy.patience());
+        }
+        self.session.on_answer(Answer::Message(reply))
+    }
+
+    /// Reads exactly the octets of a chunk, wanted or not (RFC 3030 §2).
+    async fn chunk(&mut self, octets: u64, last: bool, refusal: Option<Reply>) -> Result<Step, WireFault> {
+        let wanted = refusal.is_none();
+        let mut chunks = match self.chunks.take() {
+            Some(chunks) if wanted => chunks,
+            _ => Chunks {
+                intake: Intake::new(self.store.clone(), self.policy.tap()),
+                lines: data::Lines::default(),
+                until: Instant::now() + limits::TRANSACTION_WAIT,
+            },
+        };
+        let mut left = octets;
+        loop {
+            let buffered = self.wire.buffered();
+            let here = buffered.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if wanted {
+                chunks.lines.feed(&buffered[..here]);
+                chunks.intake.buffer().extend_from_slice(&buffered[..here]);
+            }
+            self.wire.consume(here);
+            left -= here as u64;
+            chunks.intake.settle().await;
+            if left == 0 {
+                break;
+            }
+            if Instant::now() >= chunks.until {
+                return Ok(Step::Close(Reply::new(421, "4.4.2", "transaction takes too long")));
+            }
+            self.wire.flush(limits::DATA_WAIT).await?;
+            match self.wire.fill(limits::DATA_WAIT).await {
+                Ok(_) => {}
+                Err(WireFault::Timeout) => return Ok(self.session.on_timeout()),
+                Err(fault) => return Err(fault),
+            }
+        }
+        if refusal.is_some() {
+            return Ok(self.session.on_chunk(octets, refusal));
+        }
+        if !last {
+            self.chunks = Some(chunks);
+            return Ok(self.session.on_chunk(octets, None));
+        }
+        if chunks.lines.is_bare() {
+            let flaws = data::Flaws { bare_line_end: true, too_large: false };
+            return Ok(self.session.on_body(Body::Flawed(flaws)));
+        }
+        Ok(self.message(chunks.intake).await)
+    }
+
+    /// Row AU-15: from the third failure on slowly, from the fourth with a pause before the answer.
+    async fn lose_patience_with_logins(&mut self) {
+        let failed = self.session.failed_logins();
+        let pause = if failed >= limits::SLOW_AFTER { self.policy.patience() } else { Duration::ZERO };
+        if failed == 0 || failed >= limits::SLOW_AFTER {
+            self.wire.slow_down(pause);
+        }
+        tokio::time::sleep(pause * failed.saturating_sub(limits::SLOW_AFTER)).await;
     }
 }
 

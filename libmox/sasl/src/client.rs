@@ -319,6 +319,45 @@ mod tests {
     }
 
     #[test]
+    fn cram_and_external() {
+        let mut cram = ServerExchange::new(Mechanism::CramMd5, Bindings::default());
+        assert_eq!(cram.begin(), Step::Ask(Question::CramStart));
+        let answer = Answer::Cram { exchange: 3, challenge: "<1@x>".into() };
+        assert_eq!(cram.on_answer(answer), Step::Challenge(b"<1@x>".to_vec()));
+        let said = crate::cram::answer("e\u{301}@x", &Secret("pw".into()), b"<1@x>");
+        let Step::Ask(Question::CramFinish { exchange: 3, username, digest }) =
+            cram.on_message(said.as_bytes())
+        else {
+            panic!()
+        };
+        assert_eq!(username, "\u{e9}@x"); // TR-49
+        assert!(crate::cram::verify(&crate::cram::derive(&Secret("pw".into())), b"<1@x>", &digest));
+        assert_eq!(cram.on_answer(Answer::Granted { server_signature: vec![] }), Step::Done);
+        let fails = |message: &[u8]| {
+            let mut cram = ServerExchange::new(Mechanism::CramMd5, Bindings::default());
+            cram.begin();
+            cram.on_answer(Answer::Cram { exchange: 3, challenge: "<1@x>".into() });
+            cram.on_message(message)
+        };
+        assert_eq!(fails(b""), Step::Failed(Fault::Malformed));
+        assert_eq!(fails(b" 00000000000000000000000000000000"), Step::Failed(Fault::Username));
+        let mut early = ServerExchange::new(Mechanism::CramMd5, Bindings::default());
+        assert_eq!(early.on_message(b"x"), Step::Failed(Fault::Malformed));
+
+        let external = |message: &[u8]| {
+            ServerExchange::new(Mechanism::External, Bindings::default()).on_message(message)
+        };
+        assert_eq!(external(b""), Step::Ask(Question::Certificate { authorize: None }));
+        let asked = Question::Certificate { authorize: Some("\u{e9}@x".into()) };
+        assert_eq!(external("e\u{301}@x".as_bytes()), Step::Ask(asked));
+        assert_eq!(external(b"a\0b"), Step::Failed(Fault::Username));
+        assert_eq!(
+            ServerExchange::new(Mechanism::External, Bindings::default()).begin(),
+            Step::Challenge(vec![])
+        );
+    }
+
+    #[test]
     fn a_hostile_server_gets_no_work_and_no_trust() {
         let mut client =
             ScramClient::new(Hash::Sha256, "u", &Secret("p".into()), "cn".into(), ClientBinding::None)

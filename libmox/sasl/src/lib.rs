@@ -1,6 +1,6 @@
-//! SASL exchanges: PLAIN, LOGIN and SCRAM, as server and as client.
+//! SASL exchanges: PLAIN, LOGIN, CRAM-MD5, EXTERNAL and SCRAM, as server and as client.
 //!
-//! Law: RFC 4422, RFC 4616 (PLAIN), RFC 5802 and RFC 7677 (SCRAM), RFC 9266 and RFC 5929 (channel binding),
+//! Law: RFC 4422 (and its appendix A, EXTERNAL), RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5), RFC 5802 and RFC 7677 (SCRAM), RFC 9266 and RFC 5929 (channel binding),
 //! RFC 8265 (names and passwords).
 //! The server side is cut in two: the front end parses messages ([`ServerExchange`]) and never sees a secret of
 //! the account; whoever keeps the verifiers answers its [`Question`]s with the functions of [`scram`].
@@ -9,7 +9,9 @@
 //! Fails with: [`Fault`], always a value and always the client's doing (TR-09).
 
 mod client;
+pub mod cram;
 mod limits;
+mod md5;
 mod mechanism;
 mod prepare;
 pub mod scram;

@@ -18,15 +18,21 @@ pub enum Mechanism {
     Plain,
     /// Obsolete, still asked for by some clients.
     Login,
+    /// RFC 2195.
+    CramMd5,
+    /// RFC 4422 appendix A: the certificate of the TLS connection is the proof.
+    External,
 }
 
 impl Mechanism {
     /// All, strongest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
+        Self::External,
         Self::ScramSha256Plus,
         Self::ScramSha256,
         Self::ScramSha1Plus,
         Self::ScramSha1,
+        Self::CramMd5,
         Self::Plain,
         Self::Login,
     ];
@@ -47,6 +53,8 @@ impl Mechanism {
             Self::ScramSha1 => "SCRAM-SHA-1",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
+            Self::CramMd5 => "CRAM-MD5",
+            Self::External => "EXTERNAL",
         }
     }
 
@@ -68,15 +76,17 @@ impl Mechanism {
         match self {
             Self::ScramSha256 | Self::ScramSha256Plus => Some(Hash::Sha256),
             Self::ScramSha1 | Self::ScramSha1Plus => Some(Hash::Sha1),
-            Self::Plain | Self::Login => None,
+            Self::Plain | Self::Login | Self::CramMd5 | Self::External => None,
         }
     }
 
-    /// The strongest of what a server offers that a client may use here. Without TLS never the password itself.
+    /// The strongest of what a server offers that a client with a password may use here. Without TLS never the password
+    /// itself.
     #[must_use]
     pub fn strongest(offered: &[Self], tls: bool, can_bind: bool) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| {
             offered.contains(mechanism)
+                && *mechanism != Self::External
                 && (can_bind || !mechanism.is_plus())
                 && (tls || !mechanism.sends_password())
         })
@@ -127,6 +137,8 @@ mod tests {
         assert_eq!(M::strongest(&[M::Login, M::Plain], true, true), Some(M::Plain));
         assert_eq!(M::strongest(&[M::Login, M::Plain], false, false), None);
         assert_eq!(M::parse(b"scram-sha-256"), Some(M::ScramSha256));
+        assert_eq!(M::strongest(&[M::External, M::CramMd5], false, false), Some(M::CramMd5));
         assert_eq!(M::parse(b"GSSAPI"), None);
+        assert!(M::ALL.iter().all(|m| M::parse(m.name().as_bytes()) == Some(*m)));
     }
 }

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | Start | client-first, or the PLAIN message | Challenged, Asked |
 //! | Challenged | the answer to `ScramStart` | Final |
+//! | Cram | the answer to `CramStart` | CramAnswer |
+//! | CramAnswer | name and digest | Asked |
 //! | Final | client-final | Asked |
 //! | Asked | the answer to the last question | Proven, over |
 //! | Proven | the empty last message | over |
@@ -52,6 +54,22 @@ pub enum Question {
         /// `ClientProof`.
         proof: Vec<u8>,
     },
+    /// A challenge for CRAM-MD5.
+    CramStart,
+    /// Is this digest right? The name is in NFC.
+    CramFinish {
+        /// From [`Answer::Cram`].
+        exchange: u64,
+        /// Login address.
+        username: String,
+        /// HMAC-MD5 of the challenge.
+        digest: [u8; 16],
+    },
+    /// Whose is the certificate of this connection? RFC 4422 appendix A.
+    Certificate {
+        /// The address to act for, in NFC; None: the one the key is for.
+        authorize: Option<String>,
+    },
 }
 
 /// The answers.
@@ -67,6 +85,13 @@ pub enum Answer {
         iterations: u32,
         /// Printable, without comma.
         server_nonce: String,
+    },
+    /// To [`Question::CramStart`].
+    Cram {
+        /// Names the exchange.
+        exchange: u64,
+        /// In the form of a Message-ID (RFC 2195 §2).
+        challenge: String,
     },
     /// Right; with the server's signature for SCRAM, else empty.
     Granted {
@@ -114,6 +139,8 @@ enum State {
     Start,
     LoginName,
     LoginPassword { username: String },
+    Cram,
+    CramAnswer { exchange: u64 },
     Challenged(First),
     Final { first: First, exchange: u64, nonce: String, server_first: String },
     Asked,
@@ -149,6 +176,10 @@ impl ServerExchange {
             self.state = State::LoginName;
             return Step::Challenge(b"Username:".to_vec());
         }
+        if self.mechanism == Mechanism::CramMd5 {
+            self.state = State::Cram;
+            return Step::Ask(Question::CramStart);
+        }
         Step::Challenge(Vec::new())
     }
 
@@ -173,6 +204,23 @@ impl ServerExchange {
             (State::Start, None) if self.mechanism == Mechanism::Plain => {
                 self.state = State::Asked;
                 plain_message(text).map(Step::Ask)
+            }
+            (State::Start, None) if self.mechanism == Mechanism::External => {
+                self.state = State::Asked;
+                // RFC 4422 appendix A.1: an empty message leaves the choice to us.
+                let authorize = match text {
+                    "" => None,
+                    name => Some(prepare_username(name).ok_or(Fault::Username)?),
+                };
+                Ok(Step::Ask(Question::Certificate { authorize }))
+            }
+            // RFC 2195 §2: the server speaks first.
+            (State::Start, None) if self.mechanism == Mechanism::CramMd5 => Err(Fault::Malformed),
+            (State::CramAnswer { exchange }, None) => {
+                let (name, digest) = crate::cram::parse(text)?;
+                let username = prepare_username(name).ok_or(Fault::Username)?;
+                self.state = State::Asked;
+                Ok(Step::Ask(Question::CramFinish { exchange, username, digest }))
             }
             // An initial response to LOGIN is the name.
             (State::Start | State::LoginName, None) => {
@@ -207,6 +255,10 @@ impl ServerExchange {
                 self.state = State::Final { first, exchange, nonce, server_first };
                 Step::Challenge(challenge)
             }
+            (State::Cram, Answer::Cram { exchange, challenge }) => {
+                self.state = State::CramAnswer { exchange };
+                Step::Challenge(challenge.into_bytes())
+            }
             (State::Asked, Answer::Granted { server_signature }) => {
                 if self.mechanism.hash().is_none() {
                     return Step::Done;
@@ -214,7 +266,9 @@ impl ServerExchange {
                 self.state = State::Proven;
                 Step::Challenge(format!("v={}", encode_line(&server_signature)).into_bytes())
             }
-            (State::Challenged(_) | State::Asked, Answer::Denied) => Step::Failed(Fault::Denied),
+            (State::Challenged(_) | State::Cram | State::Asked, Answer::Denied) => {
+                Step::Failed(Fault::Denied)
+            }
             _ => Step::Failed(Fault::Order),
         }
     }

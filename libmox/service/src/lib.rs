@@ -11,6 +11,7 @@ pub mod config;
 pub mod dns;
 pub mod journal;
 pub mod life;
+pub mod limiter;
 pub mod net;
 pub mod paths;
 pub mod sockets;

@@ -1,33 +1,40 @@
 //! Accepting connections: counted, limited, each keeping the service busy.
 
 use crate::life::{Busy, Life};
+use crate::limiter::{Class, Limiter, WIDER, classes};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-/// How many connections a service takes.
+/// How many connections a service takes, at once and anew in a minute: all together, and of each class of addresses
+/// ([`crate::limiter`]; row SR-31).
 #[derive(Debug)]
 pub struct Gate {
-    most: usize,
-    most_per_class: usize,
+    most: u64,
+    most_of_class: u64,
+    new_of_class: u64,
+    rate: Limiter<1>,
     state: Mutex<GateState>,
 }
 
+/// Classes whose new connections are counted at one time.
+const CLASSES: usize = 100_000;
+
 #[derive(Debug, Default)]
 struct GateState {
-    open: usize,
-    by_class: HashMap<IpAddr, usize>,
+    open: u64,
+    by_class: HashMap<Class, u64>,
 }
 
 /// A place inside the gate; given back when dropped.
 #[derive(Debug)]
 pub struct Ticket {
     gate: Arc<Gate>,
-    class: IpAddr,
+    ip: IpAddr,
 }
 
 /// Why there was no place.
@@ -37,28 +44,38 @@ pub enum Full {
     All,
     /// The client's own address class.
     Class,
+    /// Too many new connections of the client's address class within a minute.
+    Rate,
 }
 
 impl Gate {
-    /// At most `most` connections, of them `most_per_class` from one IPv4 address or IPv6 /64.
+    /// At most `most` connections; from one IPv4 address or IPv6 /64 `most_of_class` at once and `new_of_class` new ones
+    /// a minute, from wider classes three and nine times as many.
     #[must_use]
-    pub fn new(most: usize, most_per_class: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_per_class, state: Mutex::default() })
+    pub fn new(most: u64, most_of_class: u64, new_of_class: u64) -> Arc<Self> {
+        let rate = Limiter::new([Duration::from_secs(60)], CLASSES);
+        Arc::new(Self { most, most_of_class, new_of_class, rate, state: Mutex::default() })
     }
 
     fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Ticket, Full> {
-        let class = ip_class(ip);
+        if !self.rate.take(0, ip, 1, [self.new_of_class]) {
+            return Err(Full::Rate);
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.open >= self.most {
             return Err(Full::All);
         }
-        let count = state.by_class.entry(class).or_default();
-        if *count >= self.most_per_class {
-            return Err(Full::Class);
+        for (class, wider) in classes(ip).into_iter().zip(WIDER) {
+            let open = state.by_class.get(&class).copied().unwrap_or(0);
+            if open >= self.most_of_class.saturating_mul(wider) {
+                return Err(Full::Class);
+            }
         }
-        *count += 1;
+        for class in classes(ip) {
+            *state.by_class.entry(class).or_default() += 1;
+        }
         state.open += 1;
-        Ok(Ticket { gate: Arc::clone(self), class })
+        Ok(Ticket { gate: Arc::clone(self), ip })
     }
 }
 
@@ -66,21 +83,14 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.gate.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.open -= 1;
-        if let Some(count) = state.by_class.get_mut(&self.class) {
-            *count -= 1;
-            if *count == 0 {
-                state.by_class.remove(&self.class);
+        for class in classes(self.ip) {
+            if let Some(count) = state.by_class.get_mut(&class) {
+                *count -= 1;
+                if *count == 0 {
+                    state.by_class.remove(&class);
+                }
             }
         }
-    }
-}
-
-/// One IPv4 address, or the /64 of an IPv6 one: what one party is assumed to hold.
-#[must_use]
-pub fn ip_class(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 
@@ -153,17 +163,37 @@ async fn pause(error: &io::Error) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_gate_counts_all_and_each() {
-        let gate = Gate::new(3, 2);
-        let (a, b): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "::ffff:192.0.2.1".parse().unwrap());
-        let first = gate.enter(a).unwrap();
-        let _second = gate.enter(b).unwrap();
-        assert_eq!(gate.enter(a).err(), Some(Full::Class));
-        let _third = gate.enter("2001:db8::1".parse().unwrap()).unwrap();
-        assert_eq!(gate.enter("2001:db8::2".parse().unwrap()).err(), Some(Full::All));
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gate_counts_all_and_each_class() {
+        let gate = Gate::new(8, 2, 1000);
+        let first = gate.enter(ip("192.0.2.1")).unwrap();
+        let _second = gate.enter(ip("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(gate.enter(ip("192.0.2.1")).err(), Some(Full::Class));
+        // Six of one /26.
+        let more: Vec<_> = (2..6).map(|n| gate.enter(ip(&format!("192.0.2.{n}"))).unwrap()).collect();
+        assert_eq!(gate.enter(ip("192.0.2.9")).err(), Some(Full::Class));
+        let _other = gate.enter(ip("192.0.2.99")).unwrap();
+        let _six = gate.enter(ip("2001:db8::1")).unwrap();
+        assert_eq!(gate.enter(ip("2001:db8:9::2")).err(), Some(Full::All));
         drop(first);
-        assert!(gate.enter("2001:db8::2".parse().unwrap()).is_ok());
-        assert_eq!(ip_class("2001:db8::1".parse().unwrap()), ip_class("2001:db8::ffff".parse().unwrap()));
+        assert!(gate.enter(ip("2001:db8::2")).is_ok());
+        drop(more);
+        assert!(gate.enter(ip("192.0.2.9")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_connections_are_counted_by_the_minute() {
+        let gate = Gate::new(1000, 1000, 3);
+        for _ in 0..3 {
+            drop(gate.enter(ip("192.0.2.1")).unwrap());
+        }
+        assert_eq!(gate.enter(ip("192.0.2.1")).err(), Some(Full::Rate));
+        assert!(gate.enter(ip("192.0.2.2")).is_ok());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(gate.enter(ip("192.0.2.1")).is_ok());
     }
 }

@@ -2,13 +2,18 @@
 //!
 //! Law: RFC 8446, RFC 5246 with RFC 8996 (no less than 1.2), RFC 9266 (`tls-exporter`), RFC 5929 §4
 //! (`tls-server-end-point`). Session tickets are off: some senders break on resumption (row TM-04), and nothing is
-//! shared between processes.
+//! shared between processes; so every handshake proves a client's key anew (row TM-06).
+//! A client certificate is asked for where people sign in; nothing of it counts but its key, and that the client has it
+//! (rows AU-05, AU-07).
 
 use libmox_keys::RemoteKeys;
-use rustls::crypto::CryptoProvider;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::{DigitallySignedStruct, DistinguishedName, ProtocolVersion, ServerConfig, SignatureScheme};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 pub struct Tls {
     keys: RemoteKeys,
     provider: Arc<CryptoProvider>,
+    asks: bool,
 }
 
 /// Why a handshake failed.
@@ -49,13 +55,22 @@ pub struct TlsFacts {
     pub exporter: Option<[u8; 32]>,
     /// RFC 5929 §4.1: hash of our leaf certificate.
     pub end_point: Vec<u8>,
+    /// Of the client's certificate: base64url of the SHA-256 of its key (SubjectPublicKeyInfo), without padding.
+    pub client_key: Option<String>,
 }
 
 impl Tls {
     /// With keys of `mox-keys`.
     #[must_use]
     pub fn new(keys: RemoteKeys) -> Self {
-        Self { keys, provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()) }
+        Self { keys, provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()), asks: false }
+    }
+
+    /// Asks clients for a certificate, which they may have or not.
+    #[must_use]
+    pub fn asking(mut self, asks: bool) -> Self {
+        self.asks = asks;
+        self
     }
 
     /// Forgets certificates after they changed.
@@ -73,10 +88,13 @@ impl Tls {
         let server_name = start.client_hello().server_name().map(str::to_owned);
         let key = self.keys.for_name(server_name.as_deref()).await?;
         let end_point = key.cert.first().map(|leaf| end_point_hash(leaf)).unwrap_or_default();
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Fixed(key)));
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        let mut config = match self.asks {
+            true => builder.with_client_cert_verifier(Arc::new(AnyKey(Arc::clone(&self.provider)))),
+            false => builder.with_no_client_auth(),
+        }
+        .with_cert_resolver(Arc::new(Fixed(key)));
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.max_early_data_size = 0;
@@ -96,8 +114,68 @@ impl Tls {
                 })
                 .flatten(),
             end_point,
+            client_key: connection
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .and_then(|leaf| key_fingerprint(leaf)),
         };
         Ok((stream, facts))
+    }
+}
+
+/// Names the key of a certificate (row AU-07). None where it cannot be read.
+#[must_use]
+pub fn key_fingerprint(certificate: &[u8]) -> Option<String> {
+    use base64::Engine;
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw);
+    Some(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest.as_ref()))
+}
+
+/// Takes any certificate, and insists that the client has its key.
+#[derive(Debug)]
+struct AnyKey(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyKey {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

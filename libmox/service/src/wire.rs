@@ -88,6 +88,7 @@ pub struct Wire {
     output: Vec<u8>,
     tls: Option<TlsFacts>,
     coded: Option<Box<Coded>>,
+    slow: Duration,
 }
 
 impl std::fmt::Debug for Wire {
@@ -116,7 +117,15 @@ impl From<UnixStream> for Wire {
 
 impl Wire {
     fn new(io: Io) -> Self {
-        Self { io, input: Vec::new(), used: 0, output: Vec::new(), tls: None, coded: None }
+        Self {
+            io,
+            input: Vec::new(),
+            used: 0,
+            output: Vec::new(),
+            tls: None,
+            coded: None,
+            slow: Duration::ZERO,
+        }
     }
 
     /// What came in and was not used yet.
@@ -134,11 +143,20 @@ impl Wire {
         }
     }
 
+    /// From now on each read waits this long first, and replies leave an octet at a time, with as much time between them:
+    /// somebody tried our patience (row SR-30). Zero: at full speed again.
+    pub fn slow_down(&mut self, pause: Duration) {
+        self.slow = pause;
+    }
+
     /// Reads some more behind what is buffered. The caller bounds what it lets pile up.
     pub async fn fill(&mut self, wait: Duration) -> Result<usize, WireFault> {
         if self.used > 0 {
             self.input.drain(..self.used);
             self.used = 0;
+        }
+        if !self.slow.is_zero() {
+            tokio::time::sleep(self.slow).await;
         }
         let reading = async {
             let Some(coded) = &mut self.coded else { return self.io.read_some(&mut self.input).await };
@@ -172,15 +190,29 @@ impl Wire {
         if self.output.is_empty() {
             return Ok(());
         }
+        let (slow, begun) = (self.slow, tokio::time::Instant::now());
         let sending = async {
-            match &mut self.coded {
-                None => self.io.write_all(&self.output).await?,
-                Some(coded) => {
-                    let mut octets = Vec::new();
-                    coded.coding.encode(&self.output, &mut octets)?;
-                    self.io.write_all(&octets).await?;
+            let mut coded = Vec::new();
+            let mut rest = match &mut self.coded {
+                None => &self.output[..],
+                Some(coding) => {
+                    coding.coding.encode(&self.output, &mut coded)?;
+                    &coded[..]
+                }
+            };
+            // The rest goes in one piece while there is still time for it.
+            while !slow.is_zero()
+                && let Some((octet, after)) = rest.split_first()
+                && begun.elapsed() + slow * 2 < wait
+            {
+                self.io.write_all(&[*octet]).await?;
+                self.io.flush().await?;
+                rest = after;
+                if !rest.is_empty() {
+                    tokio::time::sleep(slow).await;
                 }
             }
+            self.io.write_all(rest).await?;
             self.io.flush().await
         };
         let outcome = tokio::time::timeout(wait, sending).await;
@@ -365,5 +397,48 @@ impl AsyncWrite for Io {
             Io::Unix(s) => Pin::new(s).poll_shutdown(cx),
             Io::Gone => Poll::Ready(Ok(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    async fn pair() -> (Wire, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Wire::from(ours), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_connection_is_slow_both_ways_and_still_whole() {
+        // Row SR-30.
+        let (mut wire, mut peer) = pair().await;
+        let second = Duration::from_secs(1);
+        wire.slow_down(second);
+        peer.write_all(b"QUIT\r\n").await.unwrap();
+        let begun = Instant::now();
+        wire.fill(second * 30).await.unwrap();
+        assert!(begun.elapsed() >= second);
+        let begun = Instant::now();
+        wire.output().extend_from_slice(b"221 bye\r\n");
+        wire.flush(second * 30).await.unwrap();
+        assert!((second * 8..second * 10).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        // What does not fit the time goes at its end, in one piece.
+        let begun = Instant::now();
+        wire.output().extend_from_slice(&[b'x'; 500]);
+        wire.flush(second * 30).await.unwrap();
+        assert!((second * 27..second * 30).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let mut got = Vec::new();
+        wire.close(second).await;
+        peer.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got.len(), 509);
+        let (mut wire, _peer) = pair().await;
+        wire.slow_down(second);
+        wire.slow_down(Duration::ZERO);
+        let begun = Instant::now();
+        wire.output().extend_from_slice(b"at once");
+        wire.flush(second).await.unwrap();
+        assert!(begun.elapsed() < second);
     }
 }

@@ -1,7 +1,8 @@
 //! One line, without its end, becomes a [`Command`] or a [`Fault`].
 //!
-//! Law: RFC 5321 §4.1 and the parameters of RFC 1870, 3461, 4865, 4954, 6152, 6531, 8689. Tolerated, because it
-//! is common (TM-03): a space after `FROM:` and `TO:`, several spaces after AUTH's mechanism, spaces at the end.
+//! Law: RFC 5321 §4.1, RFC 3030 (BDAT), and the parameters of RFC 1870, 3461, 4865, 4954, 6152, 6531, 8689. Tolerated, because it
+//! is common (TM-03): a space after `FROM:` and `TO:`, several spaces after AUTH's mechanism, spaces at the end. A
+//! pedantic server (row SR-39) refuses these.
 //! Does not know: which command is legal when, what is on offer.
 //! Fails with: [`Fault`].
 
@@ -23,6 +24,13 @@ pub enum Command {
     Rcpt(Rcpt),
     /// `DATA`
     Data,
+    /// `BDAT`, RFC 3030: so many octets follow at once.
+    Chunk {
+        /// How many.
+        octets: u64,
+        /// The message ends with them.
+        last: bool,
+    },
     /// `RSET`
     Rset,
     /// `NOOP`
@@ -179,8 +187,25 @@ pub enum Fault {
     NotText,
 }
 
+/// What is forgiven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// What clients in the wild get wrong.
+    Tolerant,
+    /// Nothing (row SR-39).
+    Pedantic,
+}
+
 /// Reads a line without its line end.
 pub fn parse(line: &[u8]) -> Result<Command, Fault> {
+    parse_as(line, Manner::Tolerant)
+}
+
+/// The same, as strict as asked.
+pub fn parse_as(line: &[u8], manner: Manner) -> Result<Command, Fault> {
+    if manner == Manner::Pedantic && !is_proper(line) {
+        return Err(Fault::Arguments);
+    }
     let text = std::str::from_utf8(line).map_err(|_| Fault::NotText)?;
     if text.chars().any(|c| c.is_control() && c != '\t') {
         return Err(Fault::NotText);
@@ -198,6 +223,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         b"MAIL" => mail(rest).map(Command::Mail),
         b"RCPT" => rcpt(rest).map(Command::Rcpt),
         b"DATA" => alone(Command::Data),
+        b"BDAT" => chunk(rest),
         b"RSET" => alone(Command::Rset),
         b"QUIT" => alone(Command::Quit),
         b"STARTTLS" => alone(Command::StartTls),
@@ -207,6 +233,29 @@ pub fn parse(line: &[u8]) -> Result<Command, Fault> {
         b"AUTH" => auth(rest),
         _ => Err(Fault::Unknown),
     }
+}
+
+/// Neither spaces where there are none, nor two where there is one. RFC 5321 §4.1.2.
+fn is_proper(line: &[u8]) -> bool {
+    let spaces = line.windows(2).any(|pair| pair == b"  ");
+    let colon = [&b"FROM: "[..], b"TO: "]
+        .iter()
+        .any(|wrong| line.get(5..5 + wrong.len()).is_some_and(|start| start.eq_ignore_ascii_case(wrong)));
+    // A quoted local part may have any spaces.
+    !line.ends_with(b" ") && !line.contains(&b'\t') && !colon && (!spaces || line.contains(&b'"'))
+}
+
+/// RFC 3030 §2: `BDAT 1000` or `BDAT 1000 LAST`.
+fn chunk(rest: &str) -> Result<Command, Fault> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let size = words.next().filter(|word| word.len() <= 19 && word.bytes().all(|b| b.is_ascii_digit()));
+    let octets = size.and_then(|word| word.parse().ok()).ok_or(Fault::Arguments)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(Fault::Arguments),
+    };
+    if words.next().is_some() { Err(Fault::Arguments) } else { Ok(Command::Chunk { octets, last }) }
 }
 
 fn hello(rest: &str) -> Result<Hello, Fault> {
@@ -495,6 +544,30 @@ mod tests {
         reads("EHLO [bogus", Ok(Command::Ehlo(hello("[bogus", None))));
         reads("EHLO", Err(Fault::Arguments));
         reads("EHLO a b", Err(Fault::Arguments));
+    }
+
+    #[test]
+    fn chunks() {
+        // RFC 3030 §2
+        reads("BDAT 1000", Ok(Command::Chunk { octets: 1000, last: false }));
+        reads("bdat 0 last", Ok(Command::Chunk { octets: 0, last: true }));
+        for wrong in
+            ["BDAT", "BDAT x", "BDAT -1", "BDAT 1 LAST x", "BDAT 1 FIRST", "BDAT 99999999999999999999"]
+        {
+            reads(wrong, Err(Fault::Arguments));
+        }
+    }
+
+    #[test]
+    fn a_pedantic_server_forgives_nothing() {
+        // Row SR-39
+        for line in ["MAIL FROM: <a@b>", "RCPT TO: <a@b>", "AUTH PLAIN  x", "RSET ", "MAIL  FROM:<a@b>"] {
+            assert!(parse(line.as_bytes()).is_ok(), "{line}");
+            assert_eq!(parse_as(line.as_bytes(), Manner::Pedantic), Err(Fault::Arguments), "{line}");
+        }
+        for line in ["MAIL FROM:<a@b> SIZE=1", "RCPT TO:<\"a  b\"@c>", "RSET"] {
+            assert!(parse_as(line.as_bytes(), Manner::Pedantic).is_ok(), "{line}");
+        }
     }
 
     #[test]

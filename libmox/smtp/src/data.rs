@@ -203,6 +203,37 @@ impl Encoder {
     }
 }
 
+/// Looks for bare CR and LF in what came by BDAT, where no dots are stuffed: relayed by DATA they would be a danger.
+#[derive(Debug, Default)]
+pub struct Lines {
+    after_cr: bool,
+    bare: bool,
+}
+
+impl Lines {
+    /// The next octets.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        for at in memchr::memchr2_iter(b'\r', b'\n', bytes) {
+            let before = match at {
+                0 => self.after_cr,
+                at => bytes[at - 1] == b'\r',
+            };
+            let follows = bytes.get(at + 1).is_none_or(|next| *next == b'\n');
+            self.bare |= if bytes[at] == b'\n' { !before } else { !follows };
+        }
+        if let Some(first) = bytes.first() {
+            self.bare |= self.after_cr && *first != b'\n';
+            self.after_cr = bytes.last() == Some(&b'\r');
+        }
+    }
+
+    /// Whether there was one; said at the end.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.bare || self.after_cr
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,6 +308,28 @@ mod tests {
                 }
                 assert!(decoder.ended());
                 assert_eq!(out, want, "{message:?} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn bare_line_ends_in_chunks() {
+        for (text, want) in [
+            ("", false),
+            ("a\r\nb\r\n", false),
+            ("no end", false),
+            ("\n", true),
+            ("\r", true),
+            ("a\nb", true),
+            ("a\rb", true),
+            ("a\r\r\n", true),
+            ("a\r\n\n", true),
+            ("\r\n\r\n", false),
+        ] {
+            for size in 1..=text.len().max(1) {
+                let mut lines = Lines::default();
+                text.as_bytes().chunks(size).for_each(|piece| lines.feed(piece));
+                assert_eq!(lines.is_bare(), want, "{text:?} by {size}");
             }
         }
     }

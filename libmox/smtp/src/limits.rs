@@ -25,6 +25,8 @@ pub const MESSAGE_OCTETS: Limit<u64> =
 pub const FAILED_TRANSACTIONS: u32 = 10;
 /// Commands that made no sense.
 pub const BAD_COMMANDS: u32 = 20;
+/// Failed logins after which a connection is served slowly. Rows AU-15, SR-30.
+pub const SLOW_AFTER: u32 = 3;
 /// Logins that failed on one connection.
 pub const FAILED_LOGINS: u32 = 10;
 /// `Received` fields: more is a loop. RFC 5321 §6.3; row SR-20.

@@ -5,13 +5,14 @@
 //! | Fresh | no EHLO yet, or TLS just started | EHLO, HELO |
 //! | Idle | greeted, no transaction | MAIL |
 //! | Mail | a transaction with its recipients | RSET, EHLO, the end of the message, STARTTLS |
+//! | Chunks | some of the message has come by BDAT | the last chunk, or as Mail |
 //! | Body | bytes of the message follow | [`Session::on_body`] |
 //!
-//! A question may be open in Idle (a sender), Mail (a recipient), Body (the message) or at any time outside a
+//! A question may be open in Fresh and Idle (a name), Idle (a sender), Mail (a recipient), Body (the message) or at any time outside a
 //! transaction (a login); no command is fed until it is answered.
 //! Does not know: sockets, clocks, who has a mailbox. Nothing outlives a crash.
 
-use crate::command::{self, Command, Fault, Hello, Hold, Mail, MailParams, Rcpt, RcptPath};
+use crate::command::{self, Command, Fault, Hello, Hold, Mail, MailParams, Manner, Rcpt, RcptPath};
 use crate::limits;
 use crate::reply::Reply;
 use libmox_message::date;
@@ -30,6 +31,16 @@ pub enum Step {
     Auth(Mechanism, Option<Vec<u8>>),
     /// Say this, read the message, then [`Session::on_body`].
     Body(Reply),
+    /// Read exactly so many octets of the message, then [`Session::on_chunk`], or [`Session::on_body`] after the last.
+    /// Where there is a refusal they are thrown away, and that is said. RFC 3030 §2.
+    Chunk {
+        /// How many.
+        octets: u64,
+        /// The message ends with them.
+        last: bool,
+        /// Why they are not wanted.
+        refusal: Option<Reply>,
+    },
     /// Say this, start TLS, then [`Session::on_tls`].
     StartTls(Reply),
     /// Say this and close.
@@ -39,6 +50,8 @@ pub enum Step {
 /// What the session cannot know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
+    /// May a host call itself so? Row SR-03.
+    Hello(libmox_types::Host),
     /// May mail come from here?
     Sender(ReversePath),
     /// May mail go there?
@@ -119,6 +132,12 @@ pub struct Settings {
     pub tls: TlsOffer,
     /// Whether REQUIRETLS is on offer (row SR-06).
     pub requiretls: bool,
+    /// Whether DSN is (RFC 3461).
+    pub dsn: bool,
+    /// What is forgiven (row SR-39).
+    pub manner: Manner,
+    /// Takes mail without TLS even where TLS is required: where others report that our TLS is broken (row SR-07).
+    pub without_tls: Vec<libmox_types::Address>,
     /// Offered where TLS is on, or where it is not required; -PLUS only with TLS.
     pub mechanisms: Vec<Mechanism>,
     /// The connection; at the end of every refusal.
@@ -150,12 +169,14 @@ enum State {
     Fresh,
     Idle,
     Mail { transaction: Transaction },
+    Chunks { transaction: Transaction, octets: u64 },
     Body { transaction: Transaction },
 }
 
 /// What a question waits for.
 #[derive(Debug)]
 enum Open {
+    Hello(Hello, bool, Timestamp),
     Sender(Mail),
     Recipient(Rcpt),
     Login,
@@ -171,6 +192,7 @@ pub struct Session {
     extended: bool,
     tls: bool,
     signed_in: bool,
+    by_certificate: bool,
     commands: u32,
     bad_commands: u32,
     failed: u32,
@@ -193,6 +215,7 @@ impl Session {
             extended: false,
             tls,
             signed_in,
+            by_certificate: false,
             commands: 0,
             bad_commands: 0,
             failed: 0,
@@ -230,15 +253,41 @@ impl Session {
     #[must_use]
     pub fn transaction(&self) -> Option<&Transaction> {
         match &self.state {
-            State::Mail { transaction } | State::Body { transaction } => Some(transaction),
+            State::Mail { transaction } | State::Chunks { transaction, .. } | State::Body { transaction } => {
+                Some(transaction)
+            }
             _ => None,
         }
+    }
+
+    /// Whether some of a message has come by BDAT, and more may.
+    #[must_use]
+    pub fn is_in_chunks(&self) -> bool {
+        matches!(self.state, State::Chunks { .. })
+    }
+
+    /// Logins that failed on this connection, since the last good one.
+    #[must_use]
+    pub fn failed_logins(&self) -> u32 {
+        self.failed_logins
+    }
+
+    /// Which service this is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.settings.kind
+    }
+
+    /// The TLS certificate of the client was proof enough (row SU-11): it may send, and still say AUTH (row AU-06).
+    pub fn on_certificate(&mut self) {
+        self.signed_in = true;
+        self.by_certificate = true;
     }
 
     /// A line without its end.
     pub fn on_line(&mut self, line: &[u8], now: Timestamp) -> Step {
         debug_assert!(self.open.is_none(), "a question is open");
-        let step = match command::parse(line) {
+        let step = match command::parse_as(line, self.settings.manner) {
             Ok(command) => self.on_command(command, now),
             Err(fault) => self.on_fault(fault),
         };
@@ -273,6 +322,8 @@ impl Session {
         self.extended = false;
         self.state = State::Fresh;
         self.spoiled = false;
+        self.signed_in = self.settings.kind == Kind::Local;
+        self.by_certificate = false;
     }
 
     fn on_fault(&mut self, fault: Fault) -> Step {
@@ -289,7 +340,7 @@ impl Session {
             Fault::Recipient => self.spoil(Reply::new(501, "5.1.3", "bad recipient address")),
             Fault::Duplicate => Reply::new(501, "5.5.4", "parameter given twice"),
             Fault::Value => Reply::new(501, "5.5.4", "bad parameter value"),
-            Fault::Parameter => Reply::new(555, "5.5.4", "unknown parameter"),
+            Fault::Parameter => unknown_parameter(),
         };
         Step::Reply(reply)
     }
@@ -335,6 +386,7 @@ impl Session {
             Command::Mail(mail) => self.mail(mail, now),
             Command::Rcpt(rcpt) => self.rcpt(rcpt),
             Command::Data => self.data(),
+            Command::Chunk { octets, last } => self.chunk(octets, last),
         }
     }
 
@@ -353,6 +405,17 @@ impl Session {
         if hello.host.is_none() && self.settings.kind == Kind::Exchange {
             return Step::Reply(Reply::new(501, "5.5.4", "not a domain name or address literal"));
         }
+        // An address is what it is; a name should lead somewhere.
+        if let (Some(host @ libmox_types::Host::Name(_)), Kind::Exchange) = (&hello.host, self.settings.kind)
+        {
+            let question = Question::Hello(host.clone());
+            self.open = Some(Open::Hello(hello, extended, now));
+            return Step::Ask(question);
+        }
+        self.greeted(hello, extended, now)
+    }
+
+    fn greeted(&mut self, hello: Hello, extended: bool, now: Timestamp) -> Step {
         self.reset();
         self.hello = Some(hello);
         self.extended = extended;
@@ -387,6 +450,10 @@ impl Session {
         }
         lines.push("ENHANCEDSTATUSCODES".into());
         lines.push("8BITMIME".into());
+        lines.push("CHUNKING".into());
+        if self.settings.dsn {
+            lines.push("DSN".into());
+        }
         lines.push(format!("LIMITS RCPTMAX={}", self.settings.recipients).into());
         lines.push("SMTPUTF8".into());
         Step::Reply(Reply::lines(250, lines))
@@ -420,7 +487,7 @@ impl Session {
             return Step::Reply(Reply::new(538, "5.7.11", "start TLS first"));
         }
         // RFC 4954 §4: not twice, not within a transaction, after EHLO.
-        if self.signed_in {
+        if self.signed_in && !self.by_certificate {
             return Step::Reply(Reply::new(503, "5.5.1", "signed in already"));
         }
         if !matches!(self.state, State::Idle) || !self.extended {
@@ -439,6 +506,7 @@ impl Session {
         let step = match login {
             Login::SignedIn => {
                 self.signed_in = true;
+                self.by_certificate = false;
                 self.failed_logins = 0;
                 Step::Reply(Reply::new(235, "2.7.0", "welcome"))
             }
@@ -459,7 +527,7 @@ impl Session {
     fn mail(&mut self, mail: Mail, now: Timestamp) -> Step {
         match self.state {
             State::Fresh => return Step::Reply(Reply::new(503, "5.5.1", "say hello first")),
-            State::Mail { .. } | State::Body { .. } => {
+            State::Mail { .. } | State::Chunks { .. } | State::Body { .. } => {
                 return Step::Reply(Reply::new(503, "5.5.1", "a transaction is open"));
             }
             State::Idle => {}
@@ -467,7 +535,10 @@ impl Session {
         if !self.signed_in && self.settings.kind == Kind::Submission {
             return Step::Reply(Reply::new(530, "5.7.0", "sign in first"));
         }
-        if !self.tls && self.settings.tls == TlsOffer::Required && self.settings.kind == Kind::Exchange {
+        let needs_tls =
+            !self.tls && self.settings.tls == TlsOffer::Required && self.settings.kind == Kind::Exchange;
+        // Who may have it without TLS is known at RCPT.
+        if needs_tls && self.settings.without_tls.is_empty() {
             return Step::Reply(Reply::new(530, "5.7.0", "start TLS first"));
         }
         if let Some(refusal) = self.refuse_params(&mail, now) {
@@ -480,20 +551,22 @@ impl Session {
 
     fn refuse_params(&self, mail: &Mail, now: Timestamp) -> Option<Reply> {
         let params = &mail.params;
-        // RFC 3461 and RFC 4865 are not on offer here, so these are unknown parameters.
-        if params.uses_dsn() || (params.hold.is_some() && self.settings.kind != Kind::Submission) {
-            return Some(Reply::new(555, "5.5.4", "unknown parameter"));
+        // What is not on offer is an unknown parameter.
+        if (params.uses_dsn() && !self.settings.dsn)
+            || (params.hold.is_some() && self.settings.kind != Kind::Submission)
+        {
+            return Some(unknown_parameter());
         }
         if params.requiretls {
             if !self.settings.requiretls {
-                return Some(Reply::new(555, "5.5.4", "unknown parameter"));
+                return Some(unknown_parameter());
             }
             if !self.tls {
                 return Some(Reply::new(523, "5.7.10", "REQUIRETLS needs TLS"));
             }
         }
         if params.size.is_some_and(|size| size > self.settings.message_octets) {
-            return Some(Reply::new(552, "5.3.4", "message too large"));
+            return Some(self.too_large());
         }
         if !params.smtputf8 && mail.from.address().is_some_and(libmox_types::Address::needs_utf8) {
             return Some(Reply::new(550, "5.6.7", "address needs SMTPUTF8"));
@@ -507,6 +580,13 @@ impl Session {
             .then(|| Reply::new(554, "5.5.4", "release time out of range"))
     }
 
+    /// Row SR-08: the limit of the mailbox where it was set lower than usual, else that of the system.
+    fn too_large(&self) -> Reply {
+        let usual = limits::MESSAGE_OCTETS.default;
+        let enhanced = if self.settings.message_octets < usual { "5.2.3" } else { "5.3.4" };
+        Reply::new(552, enhanced, "message too large")
+    }
+
     fn begin(&mut self, mail: Mail) -> Step {
         let transaction = Transaction { from: mail.from, params: mail.params, recipients: Vec::new() };
         self.state = State::Mail { transaction };
@@ -518,8 +598,15 @@ impl Session {
         let State::Mail { transaction } = &self.state else {
             return Step::Reply(Reply::new(503, "5.5.1", "no transaction"));
         };
-        let refusal = if !rcpt.notify.is_empty() || !rcpt.orcpt.is_empty() {
-            Some(Reply::new(555, "5.5.4", "unknown parameter"))
+        let needs_tls =
+            !self.tls && self.settings.tls == TlsOffer::Required && self.settings.kind == Kind::Exchange;
+        let refusal = if (!rcpt.notify.is_empty() || !rcpt.orcpt.is_empty()) && !self.settings.dsn {
+            Some(unknown_parameter())
+        } else if needs_tls
+            && !matches!(&rcpt.to, RcptPath::Address(to) if self.settings.without_tls.contains(to))
+        {
+            // Row SR-07.
+            Some(Reply::new(530, "5.7.0", "start TLS first"))
         } else if transaction.recipients.len()
             >= usize::try_from(self.settings.recipients).unwrap_or(usize::MAX)
         {
@@ -563,6 +650,53 @@ impl Session {
         }
     }
 
+    /// RFC 3030 §2. The octets come whatever we say, so a refusal is said behind them.
+    fn chunk(&mut self, octets: u64, last: bool) -> Step {
+        let most = self.settings.message_octets;
+        let refuse = |refusal| Step::Chunk { octets, last, refusal: Some(refusal) };
+        let (transaction, before) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Mail { transaction } if !transaction.recipients.is_empty() => (transaction, 0),
+            State::Chunks { transaction, octets } => (transaction, octets),
+            other => {
+                let refusal = match other {
+                    State::Mail { .. } => Reply::new(554, "5.5.1", "no valid recipients"),
+                    _ => Reply::new(503, "5.5.1", "no transaction"),
+                };
+                self.state = other;
+                if octets > most {
+                    return Step::Close(refusal);
+                }
+                return refuse(refusal);
+            }
+        };
+        let all = before.saturating_add(octets);
+        if all > most {
+            // Row SR-20, as with DATA.
+            return Step::Close(self.too_large());
+        }
+        self.state = match last {
+            true => State::Body { transaction },
+            false => State::Chunks { transaction, octets: all },
+        };
+        Step::Chunk { octets, last, refusal: None }
+    }
+
+    /// The octets of a chunk were read: one that is not the last, or one that is refused.
+    pub fn on_chunk(&mut self, octets: u64, refusal: Option<Reply>) -> Step {
+        let step = match refusal {
+            Some(refusal) => {
+                // RFC 3030 §2: one chunk that fails ends the transaction.
+                if matches!(self.state, State::Chunks { .. } | State::Body { .. }) {
+                    self.spoiled |= refusal.code() >= 500;
+                    self.reset();
+                }
+                Step::Reply(refusal)
+            }
+            None => Step::Reply(Reply::new(250, "2.0.0", format!("{octets} octets taken"))),
+        };
+        self.finish(step)
+    }
+
     /// The end of the message's bytes.
     pub fn on_body(&mut self, body: Body) -> Step {
         let refusal = match body {
@@ -573,7 +707,11 @@ impl Session {
                 "5.5.2",
                 "bare carriage return or line feed in message, refused against smtp smuggling",
             ),
-            Body::Flawed(_) => Reply::new(552, "5.3.4", "message too large"),
+            // Row SR-20: and goodbye.
+            Body::Flawed(_) => {
+                let step = Step::Close(self.too_large());
+                return self.finish(step);
+            }
         };
         self.state = State::Idle;
         self.spoiled = true;
@@ -585,6 +723,8 @@ impl Session {
     /// The answer to the open question. An answer nobody asked for is our own bug: 451.
     pub fn on_answer(&mut self, answer: Answer) -> Step {
         let step = match (self.open.take(), answer) {
+            (Some(Open::Hello(hello, extended, now)), Answer::Accept) => self.greeted(hello, extended, now),
+            (Some(Open::Hello(..)), Answer::Refuse(reply)) => Step::Reply(reply),
             (Some(Open::Sender(mail)), Answer::Accept) => self.begin(mail),
             (Some(Open::Recipient(rcpt)), answer @ (Answer::Accept | Answer::AcceptUnknown)) => {
                 if let State::Mail { transaction } = &mut self.state {
@@ -610,6 +750,10 @@ impl Session {
         };
         self.finish(step)
     }
+}
+
+fn unknown_parameter() -> Reply {
+    Reply::new(555, "5.3.3", "unknown parameter")
 }
 
 #[cfg(test)]

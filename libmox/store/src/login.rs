@@ -143,3 +143,75 @@ pub struct CheckSender {
     /// MAIL FROM or the message's From.
     pub address: Address,
 }
+
+/// Begins CRAM-MD5. Reply: [`CramChallenge`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CramStart;
+
+/// A challenge that is answered once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CramChallenge {
+    /// Names the exchange in [`CramFinish`]; good for 60 seconds.
+    pub exchange: u64,
+    /// RFC 2195 §2: in the form of a Message-ID.
+    pub challenge: String,
+}
+
+/// The answer. Reply: [`LoginOutcome`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CramFinish {
+    /// Where from.
+    pub context: LoginContext,
+    /// Of [`CramChallenge`].
+    pub exchange: u64,
+    /// Login address, normalised to NFC by the front end.
+    pub username: String,
+    /// HMAC-MD5 of the challenge.
+    pub digest: [u8; 16],
+}
+
+/// Signs in with the key of a TLS client certificate; that the client has it was proven in the handshake. Reply:
+/// [`KeyLogin`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoginKey {
+    /// Where from.
+    pub context: LoginContext,
+    /// base64url of the SHA-256 of the key (SubjectPublicKeyInfo), without padding.
+    pub fingerprint: String,
+    /// Another address of the same account to act for, in NFC.
+    pub authorize: Option<String>,
+}
+
+/// Reply to [`LoginKey`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLogin {
+    /// How it ended.
+    pub outcome: LoginOutcome,
+    /// Whether IMAP may greet with PREAUTH (rows IM-41, TR-39).
+    pub preauth: bool,
+}
+
+/// How an address stands before it has said anything. Reply: [`Standing`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AskStanding {
+    /// The client.
+    pub remote_ip: IpAddr,
+}
+
+/// Reply to [`AskStanding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Failed logins of its class within this minute, over all protocols.
+    pub failures: u32,
+    /// So many that no login is looked at now: 421, BYE.
+    pub limited: bool,
+}
+
+/// What a client calls itself, told after it signed in (IMAP ID): for the record of the login (rows AU-14, TR-26).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NoteAgent {
+    /// The connection.
+    pub cid: Cid,
+    /// From ID.
+    pub user_agent: String,
+}

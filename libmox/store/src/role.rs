@@ -51,7 +51,15 @@ impl Role {
             }
             R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
             R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) | R::Decided(_) => self == Self::Smtp,
-            R::LoginPassword(_) | R::ScramStart(_) | R::ScramFinish(_) | R::SignOut(_) => {
+            R::LoginPassword(_)
+            | R::ScramStart(_)
+            | R::ScramFinish(_)
+            | R::CramStart(_)
+            | R::CramFinish(_)
+            | R::LoginKey(_)
+            | R::AskStanding(_)
+            | R::NoteAgent(_)
+            | R::SignOut(_) => {
                 matches!(self, Self::Submission | Self::Imap)
             }
             R::LoginLocal(_) | R::CheckSender(_) | R::QueueAdd(_) => self == Self::Submission,
@@ -111,6 +119,12 @@ impl Role {
             | R::Backup(_)
             | R::BackupProgress(_)
             | R::Repair(_)
+            | R::TlsKeyList(_)
+            | R::TlsKeyAdd(_)
+            | R::TlsKeyRemove(_)
+            | R::AppPasswordAdd(_)
+            | R::AppPasswordList(_)
+            | R::AppPasswordRemove(_)
             | R::DecisionsOf(_) => self == Self::Admin,
             R::Acknowledge(_) | R::VanishedSince(_) | R::Replace(_) | R::ReferenceList(_) => {
                 self == Self::Imap

@@ -1,16 +1,20 @@
 //! `org.libmox.Admin1`.
 
+use crate::certificate::key_of;
 use crate::edit::{self, Edit};
 use crate::{Admin, AdminError, dns, dnscheck};
 use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKey, DkimKeys, HostKeys, KeysFault};
 use libmox_service::bus::{actions, authorize};
 use libmox_service::{clock, config, paths};
 use libmox_store::{
-    AccountList, AccountRemove, AccountSetPassword, Backup, BackupProgress, Check, Decided, DecisionsOf,
-    Reload, Repair, RepairKind, Status,
+    AccountList, AccountRemove, AccountSetPassword, AppPasswordAdd, AppPasswordList, AppPasswordRemove,
+    Backup, BackupProgress, Check, Decided, DecisionsOf, Reload, Repair, RepairKind, Scopes, Status, TlsKey,
+    TlsKeyAdd, TlsKeyList, TlsKeyRemove,
 };
-use libmox_types::{Address, Domain};
-use mox_dbus::admin1::{AccountItem, DecisionItem, DnsCheckItem, DomainItem, SystemStatus};
+use libmox_types::{Address, Domain, Timestamp};
+use mox_dbus::admin1::{
+    AccountItem, AppPasswordItem, DecisionItem, DnsCheckItem, DomainItem, SystemStatus, TlsKeyItem,
+};
 use std::sync::Arc;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
@@ -200,6 +204,126 @@ impl AdminInterface {
         authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
         let verb = AccountSetPassword { account: name.into(), password: password.into() };
         Ok(self.0.store.ask(verb).await.map_err(AdminError::from)?)
+    }
+
+    /// `expires` 0: never.
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the interface")]
+    async fn app_password_add(
+        &self,
+        account: &str,
+        name: &str,
+        imap: bool,
+        submission: bool,
+        expires: i64,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<String> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        let verb = AppPasswordAdd {
+            account: account.into(),
+            name: name.into(),
+            scopes: Scopes { imap, submission },
+            expires: (expires != 0).then_some(Timestamp(expires)),
+        };
+        Ok(self.0.store.ask(verb).await.map_err(AdminError::from)?.0)
+    }
+
+    async fn app_password_list(
+        &self,
+        account: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<AppPasswordItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let verb = AppPasswordList { account: account.into() };
+        let list = self.0.store.ask(verb).await.map_err(AdminError::from)?;
+        Ok(list
+            .into_iter()
+            .map(|one| AppPasswordItem {
+                name: one.name,
+                imap: one.scopes.imap,
+                submission: one.scopes.submission,
+                created: one.created.0,
+                expires: one.expires.map_or(0, |at| at.0),
+            })
+            .collect())
+    }
+
+    async fn app_password_remove(
+        &self,
+        account: &str,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        let verb = AppPasswordRemove { account: account.into(), name: name.into() };
+        match self.0.store.ask(verb).await.map_err(AdminError::from)? {
+            true => Ok(()),
+            false => Err(AdminError::NotFound(format!("app password {name}")).into()),
+        }
+    }
+
+    /// The certificate is looked at here: the store is told of its key.
+    async fn tls_key_add(
+        &self,
+        login: &str,
+        name: &str,
+        no_imap_preauth: bool,
+        certificate: Vec<u8>,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<String> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        let (fingerprint, kind) = key_of(&certificate)?;
+        let key = TlsKey {
+            fingerprint,
+            account: String::new(),
+            login: address(login)?,
+            kind,
+            name: name.into(),
+            no_imap_preauth,
+            created: clock::now(),
+        };
+        Ok(self.0.store.ask(TlsKeyAdd { key }).await.map_err(AdminError::from)?.fingerprint)
+    }
+
+    /// Empty `account`: all.
+    async fn tls_key_list(
+        &self,
+        account: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<TlsKeyItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let account = (!account.is_empty()).then(|| account.to_owned());
+        let list = self.0.store.ask(TlsKeyList { account }).await.map_err(AdminError::from)?;
+        Ok(list
+            .into_iter()
+            .map(|key| TlsKeyItem {
+                fingerprint: key.fingerprint,
+                account: key.account,
+                login: key.login.to_string(),
+                kind: key.kind,
+                name: key.name,
+                no_imap_preauth: key.no_imap_preauth,
+                created: key.created.0,
+            })
+            .collect())
+    }
+
+    async fn tls_key_remove(
+        &self,
+        fingerprint: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        let verb = TlsKeyRemove { fingerprint: fingerprint.into() };
+        match self.0.store.ask(verb).await.map_err(AdminError::from)? {
+            true => Ok(()),
+            false => Err(AdminError::NotFound(format!("key {fingerprint}")).into()),
+        }
     }
 
     async fn address_add(

@@ -37,6 +37,8 @@ impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match error.fault() {
             Some(Fault::NoAccount) => Self::NotFound("account".into()),
+            Some(Fault::NotFound) => Self::NotFound("address".into()),
+            Some(Fault::Exists) => Self::Exists("it".into()),
             Some(Fault::Invalid(what) | Fault::Cannot(what)) => Self::Invalid(what.clone()),
             Some(fault) => Self::Store(fault.to_string()),
             None => Self::Store(error.to_string()),

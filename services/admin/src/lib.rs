@@ -5,6 +5,7 @@
 //! If it dies halfway: the file is the old one or the new one; the store follows at its next start or reload.
 
 mod bus;
+mod certificate;
 mod dns;
 mod dnscheck;
 mod edit;

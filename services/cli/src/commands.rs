@@ -1,7 +1,7 @@
 //! Commands that talk to the services over the bus.
 
 use crate::show::{self, To};
-use crate::{Command, localserve, operate};
+use crate::{Command, credentials, localserve, operate};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use mox_dbus::admin1::AdminProxy;
@@ -247,6 +247,8 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             bus.admin().await?.account_set_password(&account, &password).await.map_err(plain)?;
             to.done(&format!("password of {account} set"));
         }
+        Command::Tlspubkey(command) => credentials::tls_pub_key(bus, command, to).await?,
+        Command::Apppassword(command) => credentials::app_password(bus, command, to).await?,
         Command::Queue(command) => queue(bus, command, to).await?,
         Command::Why { wanted } => return why(bus, &wanted, to).await,
         Command::Check { account } => {

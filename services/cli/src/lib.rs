@@ -2,6 +2,7 @@
 
 mod checks;
 mod commands;
+mod credentials;
 mod localserve;
 mod operate;
 mod pages;
@@ -51,6 +52,12 @@ enum Command {
         /// Name of the account, not an address
         account: String,
     },
+    /// Keys of TLS client certificates that sign in without a password
+    #[command(subcommand)]
+    Tlspubkey(credentials::TlsPubKey),
+    /// Passwords for single programs, limited to what those do
+    #[command(subcommand)]
+    Apppassword(credentials::AppPassword),
     /// Messages waiting for other servers
     #[command(subcommand)]
     Queue(commands::Queue),
@@ -164,6 +171,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verifydata { folder } => operate::offline(&["verifydata"], &[&folder], to),
         Command::Restore { backup, folder } => operate::offline(&["restore"], &[&backup, &folder], to),
         Command::Rebuild { folder, yes } => operate::rebuild(&folder, yes, to),
+        Command::Tlspubkey(credentials::TlsPubKey::Gen { stem }) => {
+            credentials::make(&stem, to).map(|()| ExitCode::SUCCESS)
+        }
         Command::Gentestdata(asked) => operate::generate(&asked, to),
         other => {
             let bus = commands::Bus::connect(cli.bus.as_deref()).await?;

@@ -18,7 +18,7 @@ use libmox_sasl::{Bindings, Mechanism};
 use libmox_service::clock::new_cid;
 use libmox_service::net::Full;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_store::{MailboxStatus, MessageList, MessageRecord, Request, SessionId, SignOut, Want};
+use libmox_store::{MailboxStatus, MessageList, MessageRecord, NoteAgent, Request, SessionId, SignOut, Want};
 use libmox_types::{Cid, UidSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,7 +59,12 @@ pub(crate) struct Connection {
     pub(crate) remote: IpAddr,
     /// From ID, for the record of logins.
     pub(crate) agent: String,
-    start: Start,
+    /// Logins that failed here.
+    pub(crate) failed: u32,
+    /// Whose the certificate is, where the client has to say so once more: it does not understand PREAUTH, or came by
+    /// STARTTLS.
+    pub(crate) key_of: Option<libmox_types::AccountId>,
+    pub(crate) start: Start,
 }
 
 impl Connection {
@@ -72,7 +77,7 @@ impl Connection {
             cid,
             starttls: shared.tls.is_some() && start == Start::Plain,
             passwords: config.imap.allow_plaintext_login,
-            mechanisms: mechanisms(&Bindings::default()),
+            mechanisms: mechanisms(&Bindings::default(), false),
             append_limit: config.imap.max_message_size,
         });
         Self {
@@ -86,6 +91,8 @@ impl Connection {
             cid,
             remote,
             agent: String::new(),
+            failed: 0,
+            key_of: None,
             start,
         }
     }
@@ -138,8 +145,13 @@ impl Connection {
         if self.start == Start::Tls {
             Box::pin(self.start_tls()).await?;
         }
+        Box::pin(self.stand()).await?;
         let greeting = format!("{} mox ready ({})", self.shared.context.config().hostname, self.cid);
-        self.session.greeting(&greeting, self.wire.output());
+        if self.session.is_signed_in() {
+            self.session.greeting_signed_in(&greeting, self.wire.output());
+        } else {
+            self.session.greeting(&greeting, self.wire.output());
+        }
         self.flush().await?;
         loop {
             if self.step().await? {
@@ -160,8 +172,11 @@ impl Connection {
     pub(crate) async fn start_tls(&mut self) -> Result<(), Failure> {
         let Some(tls) = &self.shared.tls else { return Err(WireFault::Closed.into()) };
         self.wire.start_tls(tls).await?;
-        let bindings = self.bindings();
-        self.session.tls_started(mechanisms(&bindings));
+        let has_key = self.wire.tls().is_some_and(|facts| facts.client_key.is_some());
+        self.session.tls_started(mechanisms(&self.bindings(), has_key));
+        if has_key {
+            Box::pin(self.look_at_key()).await;
+        }
         Ok(())
     }
 
@@ -317,7 +332,7 @@ impl Connection {
         };
         let outcome = match ask {
             Ask::Id(pairs) => {
-                self.on_id(&pairs);
+                self.on_id(&pairs).await;
                 Ok(Done::OK)
             }
             Ask::Login { user, password } => return self.login(&user, &password).await,
@@ -556,13 +571,18 @@ impl Connection {
         }
     }
 
-    fn on_id(&mut self, pairs: &[(String, Option<String>)]) {
+    async fn on_id(&mut self, pairs: &[(String, Option<String>)]) {
         let value = |wanted: &str| {
             let pair = pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
             pair.and_then(|(_, value)| value.as_deref()).unwrap_or_default()
         };
         let agent: String = format!("{} {} {}", value("name"), value("version"), value("os"));
         self.agent = agent.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+        if self.account.is_some() {
+            // Rows AU-14, TR-26: many say so only now. A record without the name is no loss.
+            let note = NoteAgent { cid: self.cid, user_agent: self.agent.clone() };
+            let _ = self.shared.store.ask(note).await;
+        }
     }
 
     /// The next line of a SASL exchange.
@@ -628,7 +648,12 @@ fn stopping() -> Failure {
 }
 
 /// Offered, strongest first.
-fn mechanisms(bindings: &Bindings) -> Vec<&'static str> {
-    let plus = bindings.any().then_some(Mechanism::ScramSha256Plus);
-    plus.into_iter().chain([Mechanism::ScramSha256, Mechanism::Plain]).map(Mechanism::name).collect()
+fn mechanisms(bindings: &Bindings, has_key: bool) -> Vec<&'static str> {
+    let offered = |mechanism: &Mechanism| match mechanism {
+        Mechanism::External => has_key,
+        // That is the command LOGIN here.
+        Mechanism::Login => false,
+        mechanism => bindings.any() || !mechanism.is_plus(),
+    };
+    Mechanism::ALL.into_iter().filter(offered).map(Mechanism::name).collect()
 }

@@ -86,7 +86,9 @@ enum Start {
 pub async fn serve(context: Context) -> anyhow::Result<()> {
     let store = Store::new(&paths::socket(Role::Imap.socket()), "mox-imap");
     let keys = RemoteKeys::new(Keys::new(&paths::socket(KeysRole::Imap.socket()), "mox-imap"));
-    serve_with(Shared { context, store, tls: Some(Tls::new(keys)), waits: Waits::default() }).await
+    let asks = context.config().imap.client_certificates;
+    let tls = Some(Tls::new(keys).asking(asks));
+    serve_with(Shared { context, store, tls, waits: Waits::default() }).await
 }
 
 /// The same with clients made elsewhere.
@@ -94,9 +96,8 @@ pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
     let shared = Arc::new(shared);
     let mut sockets = shared.context.take_sockets();
     let config = shared.context.config();
-    let most = usize::try_from(config.imap.max_connections).unwrap_or(usize::MAX);
-    // Everybody of one household or office comes from one address, each with several connections.
-    let gate = Gate::new(most, most.div_ceil(4));
+    let imap = &config.imap;
+    let gate = Gate::new(imap.max_connections, imap.max_connections_per_ip, imap.new_connections_per_ip);
     let mut listening = JoinSet::new();
     for (name, start) in [("imap", Start::Plain), ("imaps", Start::Tls)] {
         for listener in sockets.listeners(name).with_context(|| format!("socket {name}"))? {

@@ -2,16 +2,19 @@
 //!
 //! Law: RFC 9051 §6.2.2 and §6.2.3, RFC 4959; the exchanges are those of `libmox-sasl`, the secrets stay in the store.
 
+use crate::Start;
 use crate::connection::{Connection, Done};
 use crate::error::Failure;
 use crate::events;
 use libmox_imap::command::Secret;
 use libmox_imap::response::{Code, Status, continuation};
-use libmox_imap::{Step, parse_sasl_line};
+use libmox_imap::{Step, limits, parse_sasl_line};
 use libmox_sasl::{Answer, Mechanism, Question, ServerExchange};
 use libmox_store::{
-    LoginContext, LoginOutcome, LoginPassword, ScramFinish, ScramHash, ScramStart, SignedIn, StoreError,
+    AskStanding, CramFinish, CramStart, LoginContext, LoginKey, LoginOutcome, LoginPassword, ScramFinish,
+    ScramHash, ScramStart, SignOut, SignedIn, StoreError,
 };
+use std::time::Duration;
 
 /// How an exchange ended.
 enum Outcome {
@@ -20,21 +23,62 @@ enum Outcome {
     Refused(Code, String),
     /// Answered NO without a code: the credentials were right (row AU-12).
     Disabled(String),
+    /// Refused, and not counted (row AU-10).
+    NoSecret,
     /// Not tried at all.
     Cancelled(&'static str),
     Limited,
 }
 
 impl Connection {
-    fn login_context(&self, mechanism: Mechanism) -> LoginContext {
+    fn login_context(&self, mechanism: &str) -> LoginContext {
         LoginContext {
             cid: self.cid,
             remote_ip: self.remote,
             protocol: "imap".into(),
-            mechanism: mechanism.name().into(),
+            mechanism: mechanism.into(),
             tls: self.wire.tls().map_or_else(String::new, |tls| format!("{} {}", tls.version, tls.cipher)),
             user_agent: self.agent.clone(),
         }
+    }
+
+    /// How the client's address stands, before the greeting: with failed logins, over all protocols, it is served slowly,
+    /// and with too many not at all (rows IM-48, MP-08).
+    pub(crate) async fn stand(&mut self) -> Result<(), Failure> {
+        // Without an answer each login is looked at all the same.
+        let Ok(standing) = self.shared.store.ask(AskStanding { remote_ip: self.remote }).await else {
+            return Ok(());
+        };
+        if standing.limited && !self.session.is_signed_in() {
+            events::refused(self.cid, self.remote, TOO_MANY);
+            return Err(Failure::Bye(Some(Code::Limit), TOO_MANY.into()));
+        }
+        if standing.failures >= limits::SLOW_AFTER && !self.session.is_signed_in() {
+            self.wire.slow_down(self.patience());
+        }
+        Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        self.shared.context.config().service.bad_client_delay
+    }
+
+    /// The key of the client's certificate, right after the handshake: the greeting may be PREAUTH (row IM-41).
+    pub(crate) async fn look_at_key(&mut self) {
+        let Some(fingerprint) = self.wire.tls().and_then(|tls| tls.client_key.clone()) else { return };
+        let verb = LoginKey { context: self.login_context("TLS"), fingerprint, authorize: None };
+        let Ok(login) = self.shared.store.ask(verb).await else { return };
+        let LoginOutcome::SignedIn(signed_in) = login.outcome else { return };
+        if login.preauth && self.start == Start::Tls {
+            events::signed_in(self.cid, self.remote, &signed_in.account_name);
+            self.account = Some(signed_in.session);
+            self.reader.signed_in();
+            self.session.signed_in(Vec::new());
+            return;
+        }
+        // It says AUTHENTICATE EXTERNAL, or something else for the same account (rows AU-06, TR-39).
+        self.key_of = Some(signed_in.account);
+        let _ = self.shared.store.ask(SignOut(signed_in.session)).await;
     }
 
     /// LOGIN. True if the connection is over.
@@ -52,7 +96,7 @@ impl Connection {
         password: String,
         mechanism: Mechanism,
     ) -> Result<Outcome, Failure> {
-        let verb = LoginPassword { context: self.login_context(mechanism), username, password };
+        let verb = LoginPassword { context: self.login_context(mechanism.name()), username, password };
         Ok(outcome(self.shared.store.ask(verb).await.map_err(before_login)?))
     }
 
@@ -93,13 +137,25 @@ impl Connection {
                         Question::Password { username, password } => {
                             self.check_password(username, password.0, mechanism).await?
                         }
+                        Question::CramStart => {
+                            let begun = self.shared.store.ask(CramStart).await.map_err(before_login)?;
+                            let (number, challenge) = (begun.exchange, begun.challenge);
+                            step = exchange.on_answer(Answer::Cram { exchange: number, challenge });
+                            continue;
+                        }
+                        Question::CramFinish { exchange, username, digest } => {
+                            let context = self.login_context(mechanism.name());
+                            let verb = CramFinish { context, exchange, username, digest };
+                            outcome(self.shared.store.ask(verb).await.map_err(before_login)?)
+                        }
+                        Question::Certificate { authorize } => self.check_key(authorize).await?,
                         Question::ScramStart { hash, username } => {
                             let challenge = self.scram_start(hash, username).await?;
                             step = exchange.on_answer(challenge);
                             continue;
                         }
                         Question::ScramFinish { exchange, auth_message, proof } => {
-                            let context = self.login_context(mechanism);
+                            let context = self.login_context(mechanism.name());
                             let verb = ScramFinish { context, exchange, auth_message, proof };
                             outcome(self.shared.store.ask(verb).await.map_err(before_login)?)
                         }
@@ -131,6 +187,15 @@ impl Connection {
         }
     }
 
+    async fn check_key(&self, authorize: Option<String>) -> Result<Outcome, Failure> {
+        let Some(fingerprint) = self.wire.tls().and_then(|tls| tls.client_key.clone()) else {
+            return Ok(refused());
+        };
+        let context = self.login_context(Mechanism::External.name());
+        let verb = LoginKey { context, fingerprint, authorize };
+        Ok(outcome(self.shared.store.ask(verb).await.map_err(before_login)?.outcome))
+    }
+
     async fn scram_start(&self, hash: libmox_sasl::scram::Hash, username: String) -> Result<Answer, Failure> {
         let hash = match hash {
             libmox_sasl::scram::Hash::Sha1 => ScramHash::Sha1,
@@ -146,8 +211,17 @@ impl Connection {
     }
 
     async fn end_login(&mut self, outcome: Result<Outcome, Failure>) -> Result<bool, Failure> {
+        let outcome = match outcome {
+            // Row AU-06: who has a certificate of one account does not become another.
+            Ok(Outcome::SignedIn(signed_in)) if self.key_of.is_some_and(|key| key != signed_in.account) => {
+                let _ = self.shared.store.ask(SignOut(signed_in.session)).await;
+                Ok(refused())
+            }
+            other => other,
+        };
         match outcome {
             Ok(Outcome::SignedIn(signed_in)) => {
+                self.wire.slow_down(Duration::ZERO);
                 events::signed_in(self.cid, self.remote, &signed_in.account_name);
                 self.account = Some(signed_in.session);
                 self.reader.signed_in();
@@ -158,8 +232,15 @@ impl Connection {
             }
             Ok(Outcome::Refused(code, text)) => {
                 events::refused(self.cid, self.remote, &text);
+                self.lose_patience().await;
                 self.session.complete(Status::No, Some(&code), &text, self.wire.output());
                 Ok(self.session.login_failed(self.wire.output()) == Step::Close)
+            }
+            Ok(Outcome::NoSecret) => {
+                events::refused(self.cid, self.remote, "no secret for this mechanism");
+                let code = Code::AuthenticationFailed;
+                self.session.complete(Status::No, Some(&code), "login failed", self.wire.output());
+                Ok(false)
             }
             Ok(Outcome::Disabled(text)) => {
                 events::refused(self.cid, self.remote, "login is switched off");
@@ -171,9 +252,8 @@ impl Connection {
                 Ok(self.session.login_failed(self.wire.output()) == Step::Close)
             }
             Ok(Outcome::Limited) => {
-                let text = "too many failed logins, try again later";
-                events::refused(self.cid, self.remote, text);
-                Err(Failure::Bye(Some(Code::Limit), text.into()))
+                events::refused(self.cid, self.remote, TOO_MANY);
+                Err(Failure::Bye(Some(Code::Limit), TOO_MANY.into()))
             }
             Err(failure) => {
                 self.finish(Err(failure)).await?;
@@ -183,6 +263,20 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Row AU-15: from the third failure on slowly, from the fourth with a pause before the answer.
+    async fn lose_patience(&mut self) {
+        self.failed += 1;
+        if self.failed >= limits::SLOW_AFTER {
+            self.wire.slow_down(self.patience());
+        }
+        let more = self.failed.saturating_sub(limits::SLOW_AFTER);
+        tokio::time::sleep(self.patience() * more).await;
+    }
+}
+
+const TOO_MANY: &str = "too many failed logins, try again later";
+
 fn refused() -> Outcome {
     Outcome::Refused(Code::AuthenticationFailed, "login failed".into())
 }
@@ -190,7 +284,9 @@ fn refused() -> Outcome {
 fn outcome(outcome: LoginOutcome) -> Outcome {
     match outcome {
         LoginOutcome::SignedIn(signed_in) => Outcome::SignedIn(signed_in),
-        LoginOutcome::Denied | LoginOutcome::NoSecret => refused(),
+        LoginOutcome::Denied => refused(),
+        // Row TR-24: it is not the client's fault, so nothing gets slower.
+        LoginOutcome::NoSecret => Outcome::NoSecret,
         LoginOutcome::Disabled(text) => Outcome::Disabled(text),
         LoginOutcome::Limited => Outcome::Limited,
     }

@@ -23,6 +23,7 @@ use libmox_types::{Address, Cid, Domain, LocalPart, ReversePath, Timestamp};
 use libmox_verify::{AskLists, ListHealth, Shape, Spf, Takes, TakesMail, Verified, Verifier, Verify};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One connection's questions.
 pub(crate) struct Answers {
@@ -525,6 +526,10 @@ impl Answers {
 
 impl Policy for Answers {
     type Tap = Look;
+
+    fn patience(&self) -> Duration {
+        self.config.service.bad_client_delay
+    }
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
         let local = from.address().map(|address| &address.local);

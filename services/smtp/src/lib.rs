@@ -20,6 +20,7 @@ use libmox_service::sockets::Listener;
 use libmox_service::tls::Tls;
 use libmox_service::wire::Wire;
 use libmox_service::{Context, clock, paths};
+use libmox_smtp::command::Manner;
 use libmox_smtp::limits::RECIPIENTS;
 use libmox_smtp::session::{Kind, Session, Settings, TlsOffer};
 use libmox_store::{Role, Store};
@@ -63,8 +64,9 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
 /// The same, asking processes elsewhere.
 pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
     let config = context.config();
-    let most = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let gate = Gate::new(most(config.smtp.max_connections), most(config.smtp.max_connections_per_ip));
+    let limits = &config.smtp;
+    let gate =
+        Gate::new(limits.max_connections, limits.max_connections_per_ip, limits.new_connections_per_ip);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in context.take_sockets().listeners(SOCKET)? {
         let Listener::Tcp(listener) = listener else { anyhow::bail!("{SOCKET} must be a TCP socket") };
@@ -136,8 +138,15 @@ fn settings(config: &Static, cid: libmox_types::Cid, tls: bool) -> Settings {
         hostname: config.hostname.clone(),
         message_octets: config.smtp.max_message_size,
         recipients: RECIPIENTS.default,
-        tls: if tls { TlsOffer::Optional } else { TlsOffer::None },
-        requiretls: true,
+        tls: match (tls, config.smtp.require_starttls) {
+            (false, _) => TlsOffer::None,
+            (true, false) => TlsOffer::Optional,
+            (true, true) => TlsOffer::Required,
+        },
+        requiretls: config.smtp.requiretls,
+        dsn: false,
+        manner: if config.pedantic { Manner::Pedantic } else { Manner::Tolerant },
+        without_tls: config.smtp.starttls_exempt.clone(),
         mechanisms: Vec::new(),
         cid,
     }

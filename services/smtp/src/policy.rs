@@ -10,7 +10,9 @@ use libmox_verify::{Shape, Takes};
 pub(crate) fn turned_away(full: Full) -> Reply {
     match full {
         Full::All => Reply::new(421, "4.7.0", "too many connections, try again later"),
-        Full::Class => Reply::new(421, "4.7.0", "too many connections from your address, try again later"),
+        Full::Class | Full::Rate => {
+            Reply::new(421, "4.7.0", "too many connections from your address, try again later")
+        }
     }
 }
 

@@ -24,7 +24,8 @@ async fn start(config: &str) -> Run {
     let address = listener.local_addr().unwrap();
     let sockets =
         libmox_service::sockets::Sockets::from_parts([(SOCKET.to_string(), OwnedFd::from(listener))]);
-    let config = format!("hostname = \"mx.example.org\"\n{config}");
+    let delay = if config.contains("delay") { "" } else { "service.bad-client-delay = \"0s\"\n" };
+    let config = format!("hostname = \"mx.example.org\"\n{delay}{config}");
     let context = Context::new("mox-smtp", Arc::new(Static::parse(&config).unwrap()), sockets);
     let verifier = Verifier::new(&folder.path().join("verify.sock"), "test");
     let doors = Doors { store: client, verifier, tls: None };
@@ -226,7 +227,10 @@ async fn strangers_behave_badly() {
     talk.command("RCPT TO:<jane@example.org>", "250").await;
     talk.command("DATA", "354").await;
     talk.command(&format!("{}\r\n.", "y".repeat(100_000)), "552").await;
-    talk.command("NOOP", "250").await;
+    assert!(talk.is_closed().await, "row SR-20");
+
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
     talk.send(&[0, 255, 13, 10]).await;
     talk.expect("500").await;
     // Far too large: not read to its end.
@@ -394,5 +398,25 @@ async fn a_forged_sender_has_one_recipient() {
         talk.command("RCPT TO:<jane@example.org>", "250").await;
         talk.command("RCPT TO:<joe@example.org>", code).await;
         talk.command("RCPT TO:<nobody@example.org>", code).await;
+    }
+}
+
+#[tokio::test]
+async fn who_brings_what_is_refused_is_served_slowly() {
+    // Row SR-30: with pauses so short that nobody waits.
+    let run = start("service.bad-client-delay = \"20ms\"\n[smtp]\nverify = false\n").await;
+    for (outcome, code, slow) in
+        [(Delivered::Deferred("x".into()), "451", true), (Delivered::OverQuota, "452", false)]
+    {
+        run.store.answer_deliveries_with(Some(outcome));
+        let mut talk = Talk::start(&run).await;
+        talk.command("EHLO [192.0.2.1]", "250").await;
+        talk.command("MAIL FROM:<a@b>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("DATA", "354").await;
+        talk.command("A: b\r\n\r\n.", code).await;
+        let begun = std::time::Instant::now();
+        talk.command("NOOP", "250").await;
+        assert_eq!(begun.elapsed() > Duration::from_millis(200), slow, "{code} {:?}", begun.elapsed());
     }
 }

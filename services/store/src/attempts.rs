@@ -2,18 +2,19 @@
 //!
 //! One task writes what waits as one change; nobody who signs in waits for it. More than [`ATTEMPTS_WAITING`] at
 //! once are not written. Logins of a day that differ in nothing but their time are one record with a count. An
+//! An IMAP client may still say what it is: the record of its login waits for that, a moment (row AU-14). An
 //! account keeps 30 days, but of failures at most [`ATTEMPTS`] records; the oldest go first. Names that nobody has share account 0.
 
 use crate::engine::Engine;
 use crate::keys::{self, Hash, hash};
-use crate::limits::{ATTEMPT_AGE, ATTEMPT_TEXT, ATTEMPTS, ATTEMPTS_WAITING};
+use crate::limits::{AGENT_WAIT, ATTEMPT_AGE, ATTEMPT_TEXT, ATTEMPTS, ATTEMPTS_WAITING};
 use crate::records::{Read, encode};
 use crate::store::Store;
 use libmox_store::{Fault, LoginAttempt, LoginAttempts, LoginContext, LoginResult};
-use libmox_types::{AccountId, Timestamp};
-use std::collections::BTreeMap;
+use libmox_types::{AccountId, Cid, Timestamp};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
-use std::sync::Weak;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{mpsc, watch};
 
 const PAGE: usize = 1_000;
@@ -24,6 +25,8 @@ pub struct Attempts {
     waiting: mpsc::Sender<(AccountId, LoginAttempt)>,
     /// Attempts not yet written.
     unwritten: watch::Sender<usize>,
+    /// By connection: they wait for the name of the client.
+    nameless: Mutex<HashMap<Cid, Vec<(AccountId, LoginAttempt)>>>,
 }
 
 /// The other end, for [`fn@write`].
@@ -32,11 +35,33 @@ pub type Inbox = mpsc::Receiver<(AccountId, LoginAttempt)>;
 impl Attempts {
     pub fn new() -> (Self, Inbox) {
         let (waiting, inbox) = mpsc::channel(ATTEMPTS_WAITING);
-        (Self { waiting, unwritten: watch::Sender::new(0) }, inbox)
+        (Self { waiting, unwritten: watch::Sender::new(0), nameless: Mutex::default() }, inbox)
+    }
+
+    fn nameless(&self) -> MutexGuard<'_, HashMap<Cid, Vec<(AccountId, LoginAttempt)>>> {
+        // Every critical section here leaves whole values.
+        self.nameless.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, account: AccountId, attempt: LoginAttempt) {
+        if self.waiting.try_send((account, attempt)).is_err() {
+            self.unwritten.send_modify(|waiting| *waiting -= 1);
+        }
+    }
+
+    /// These wait no longer.
+    fn send_nameless(&self, cid: Cid, user_agent: &str) {
+        let waiting = self.nameless().remove(&cid).unwrap_or_default();
+        for (account, mut attempt) in waiting {
+            attempt.user_agent = cut(user_agent);
+            self.send(account, attempt);
+        }
     }
 
     /// Everything noted so far is on disk or was dropped.
     async fn written(&self) {
+        let cids: Vec<Cid> = self.nameless().keys().copied().collect();
+        cids.into_iter().for_each(|cid| self.send_nameless(cid, ""));
         // The sender lives in `self`.
         let _ = self.unwritten.subscribe().wait_for(|count| *count == 0).await;
     }
@@ -97,9 +122,33 @@ impl Store {
             result,
         };
         self.attempts.unwritten.send_modify(|waiting| *waiting += 1);
-        if self.attempts.waiting.try_send((account.unwrap_or(AccountId(0)), attempt)).is_err() {
-            self.attempts.unwritten.send_modify(|waiting| *waiting -= 1);
+        let account = account.unwrap_or(AccountId(0));
+        if attempt.protocol != "imap" || !attempt.user_agent.is_empty() {
+            return self.attempts.send(account, attempt);
         }
+        let (cid, mut nameless) = (context.cid, self.attempts.nameless());
+        if nameless.len() >= ATTEMPTS_WAITING {
+            drop(nameless);
+            return self.attempts.send(account, attempt);
+        }
+        let of_connection = nameless.entry(cid).or_default();
+        let first = of_connection.is_empty();
+        of_connection.push((account, attempt));
+        drop(nameless);
+        if first {
+            let store = self.me.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(AGENT_WAIT).await;
+                if let Some(store) = store.upgrade() {
+                    store.attempts.send_nameless(cid, "");
+                }
+            });
+        }
+    }
+
+    /// What the client of a connection calls itself.
+    pub(crate) fn note_agent(&self, cid: Cid, user_agent: &str) {
+        self.attempts.send_nameless(cid, user_agent);
     }
 
     async fn write_attempts(&self, batch: &mut Vec<(AccountId, LoginAttempt)>) -> Result<(), Fault> {

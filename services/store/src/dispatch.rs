@@ -100,6 +100,26 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
         R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request)?)),
+        R::CramStart(_) => plain(Reply::CramStart(store.cram_start()?)),
+        R::CramFinish(request) => plain(Reply::CramFinish(store.cram_finish(peer, &request)?)),
+        R::LoginKey(request) => plain(Reply::LoginKey(store.login_key(peer, &request)?)),
+        R::AskStanding(request) => plain(Reply::AskStanding(store.standing(request.remote_ip))),
+        R::NoteAgent(request) => {
+            store.note_agent(request.cid, &request.user_agent);
+            plain(Reply::NoteAgent(()))
+        }
+        R::TlsKeyList(request) => plain(Reply::TlsKeyList(store.tls_key_list(&request)?)),
+        R::TlsKeyAdd(request) => plain(Reply::TlsKeyAdd(store.tls_key_add(request).await?)),
+        R::TlsKeyRemove(request) => {
+            plain(Reply::TlsKeyRemove(store.tls_key_remove(&request.fingerprint).await?))
+        }
+        R::AppPasswordAdd(request) => plain(Reply::AppPasswordAdd(store.app_password_add(request).await?)),
+        R::AppPasswordList(request) => {
+            plain(Reply::AppPasswordList(store.app_password_list(&request.account)?))
+        }
+        R::AppPasswordRemove(request) => {
+            plain(Reply::AppPasswordRemove(store.app_password_remove(&request).await?))
+        }
         R::LoginLocal(request) => plain(Reply::LoginLocal(store.login_local(peer, &request)?)),
         R::SignOut(request) => plain(Reply::SignOut(peer.sign_out(request.0)?)),
         R::CheckSender(request) => {

@@ -11,6 +11,8 @@
 //! | `N` account name | account id |
 //! | `A` a `a` | [`crate::records::Account`] |
 //! | `A` a `p` | [`crate::records::Secrets`] |
+//! | `A` a `P` name | [`crate::records::AppRecord`]: an app password |
+//! | `A` a `K` fingerprint | [`crate::records::TlsKeyRecord`]: a key of TLS client certificates |
 //! | `A` a `b` b | [`crate::records::MailboxRecord`] |
 //! | `A` a `n` mailbox name | mailbox id |
 //! | `A` a `s` mailbox name | empty: subscribed |
@@ -42,6 +44,7 @@
 //! | `A` a `O` `d` or `o` hash(16) | the same for its domain, and for its organisational domain |
 //! | `A` a `u` newest(8) id(8) | address of a recipient: what was sent lately |
 //! | `A` a `U` base address | [`libmox_store::Suppressed`] |
+//! | `H` fingerprint | account with that TLS key |
 //! | `L` a newest(8) hash(16) | [`libmox_store::LoginAttempt`]; account 0 is nobody |
 //! | `l` a hash(16) | time in the key above |
 //! | `K` a | number of `L` of the account that are failures |
@@ -167,6 +170,31 @@ pub fn account_record(id: AccountId) -> Vec<u8> {
 /// Its secrets.
 pub fn secrets(id: AccountId) -> Vec<u8> {
     account(id, b'p')
+}
+
+/// App passwords.
+pub fn app_passwords(id: AccountId) -> Vec<u8> {
+    account(id, b'P')
+}
+
+/// One of them.
+pub fn app_password(id: AccountId, name: &str) -> Vec<u8> {
+    with(account(id, b'P'), &[name.as_bytes()])
+}
+
+/// Keys of TLS client certificates.
+pub fn tls_keys(id: AccountId) -> Vec<u8> {
+    account(id, b'K')
+}
+
+/// One of them.
+pub fn tls_key(id: AccountId, fingerprint: &str) -> Vec<u8> {
+    with(account(id, b'K'), &[fingerprint.as_bytes()])
+}
+
+/// Whose a key is.
+pub fn tls_key_owner(fingerprint: &str) -> Vec<u8> {
+    [b"H", fingerprint.as_bytes()].concat()
 }
 
 /// All mailboxes.

@@ -44,16 +44,26 @@ pub const SESSIONS: usize = 100_000;
 pub const EXCHANGES: usize = 10_000;
 /// How long such an exchange is good.
 pub const EXCHANGE_AGE: Duration = Duration::from_secs(60);
-/// How long a password found right is not computed again.
-pub const VERIFIED_AGE: Duration = Duration::from_secs(60);
+/// How long a password found right is not computed again. Row AU-18.
+pub const VERIFIED_AGE: Duration = Duration::from_secs(15 * 60);
 /// Entries of that memory.
 pub const VERIFIED: usize = 10_000;
 /// Password computations at one time: each takes memory and a processor.
 pub const PASSWORD_CHECKS: usize = 2;
 /// Password computations waiting; more are refused for now.
 pub const PASSWORD_WAITERS: usize = 256;
-/// Address classes whose failed logins are counted at one time.
+/// Address classes whose failed logins are counted at one time, for each window.
 pub const FAILURE_CLASSES: usize = 100_000;
+/// Failed logins of a day, as a multiple of those of a minute. Row AU-15.
+pub const FAILURES_A_DAY: u64 = 5;
+/// App passwords of one account: each is tried in an exchange.
+pub const APP_PASSWORDS: usize = 100;
+/// Keys of TLS client certificates of one account.
+pub const TLS_KEYS: usize = 100;
+/// Characters of the name of either.
+pub const CREDENTIAL_NAME: usize = 100;
+/// How long the record of a login waits for what the client calls itself. Row AU-14.
+pub const AGENT_WAIT: Duration = Duration::from_secs(1);
 /// After its removal was told to all sessions, a message can still be opened for this long: a session may be in the
 /// middle of a command and not allowed to mention it yet.
 pub const EXPUNGED_AGE: Duration = Duration::from_secs(60);

@@ -2,24 +2,29 @@
 //!
 //! A name nobody has costs the same work and gets the same answers as a wrong password: a salt made from the name,
 //! the same number of rounds, a verification against nothing. Failures are counted by address class over all
-//! protocols; what the account lacks a secret for does not count (row AU-10).
+//! protocols, before the work is done, so that many at once are no way around the limit; what the account lacks a
+//! secret for does not count (row AU-10), and who gets in is forgiven (row AU-15).
 
 use crate::keys;
 use crate::limits::{
-    EXCHANGE_AGE, EXCHANGES, FAILURE_CLASSES, PASSWORD_CHECKS, PASSWORD_WAITERS, VERIFIED, VERIFIED_AGE,
+    EXCHANGE_AGE, EXCHANGES, FAILURE_CLASSES, FAILURES_A_DAY, PASSWORD_CHECKS, PASSWORD_WAITERS, VERIFIED,
+    VERIFIED_AGE,
 };
-use crate::records::{Argon2, Read, Scram, Secrets, encode};
-use crate::store::{Peer, Store};
-use argon2::{Algorithm, Params, Version};
+use crate::records::{Read, Secrets, TlsKeyRecord, encode};
+use crate::secrets::{self, ITERATIONS, SALT_OCTETS, random};
+use crate::store::{Credential, Peer, Store};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
+use libmox_sasl::cram::CramKey;
 use libmox_sasl::scram::{Hash, Verifier};
-use libmox_sasl::{Secret, prepare_password, scram};
+use libmox_sasl::{Secret, cram, prepare_password, scram};
+use libmox_service::limiter::Limiter;
 use libmox_store::{
-    Fault, LoginContext, LoginLocal, LoginOutcome, LoginPassword, LoginResult, ScramChallenge, ScramFinish,
-    ScramHash, ScramStart, SignedIn,
+    CramChallenge, CramFinish, Fault, KeyLogin, LoginContext, LoginKey, LoginLocal, LoginOutcome,
+    LoginPassword, LoginResult, Scopes, ScramChallenge, ScramFinish, ScramHash, ScramStart, SignedIn,
+    Standing,
 };
-use libmox_types::{AccountId, Address, LocalPart};
+use libmox_types::{AccountId, Address, LocalPart, Timestamp};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -27,9 +32,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
-const ITERATIONS: u32 = 10_000;
-const SALT_OCTETS: usize = 16;
-const MINUTE: Duration = Duration::from_secs(60);
+/// A minute and a day.
+const WINDOWS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(24 * 3600)];
 
 /// What logins remember between requests; gone with the process.
 pub struct Logins {
@@ -38,36 +42,83 @@ pub struct Logins {
     verified: Mutex<HashMap<Vec<u8>, Instant>>,
     exchanges: Mutex<HashMap<u64, Exchange>>,
     next_exchange: AtomicU64,
-    failures: Mutex<HashMap<[u8; 8], (Instant, u32)>>,
+    failures: Limiter<2>,
     checks: Semaphore,
     waiting: AtomicUsize,
 }
 
 struct Exchange {
     begun: Instant,
-    hash: Hash,
-    nonce: String,
-    known: Known,
+    what: What,
+}
+
+enum What {
+    Scram { nonce: String, known: Known },
+    Cram { challenge: String },
 }
 
 enum Known {
     Nobody,
     NoSecret,
-    Account { id: AccountId, name: String, login: Address, verifier: Verifier },
+    Account { id: AccountId, name: String, login: Address, verifiers: Vec<(Option<App>, Verifier)> },
+}
+
+/// An app password, without what it is compared by.
+#[derive(Clone)]
+struct App {
+    name: String,
+    scopes: Scopes,
+    expires: Option<Timestamp>,
+}
+
+impl App {
+    /// Whether it is good for this, now.
+    fn fits(&self, context: &LoginContext, now: Timestamp) -> bool {
+        let scope = match context.protocol.as_str() {
+            "imap" => self.scopes.imap,
+            "submission" => self.scopes.submission,
+            _ => false,
+        };
+        scope && self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+fn credential(app: Option<App>) -> Credential {
+    app.map_or(Credential::Account, |app| Credential::App(app.name))
+}
+
+/// A login that counts as failed until it is known better.
+struct Try<'a> {
+    logins: &'a Logins,
+    ip: IpAddr,
+    failed: bool,
+}
+
+impl Try<'_> {
+    /// It did.
+    fn failed(mut self) {
+        self.failed = true;
+    }
+
+    /// It did not, and what failed before is forgiven.
+    fn succeeded(mut self) {
+        self.failed = true;
+        self.logins.failures.forget(0, self.ip);
+    }
+}
+
+impl Drop for Try<'_> {
+    /// Nobody knows: it does not count.
+    fn drop(&mut self) {
+        if !self.failed {
+            self.logins.failures.give_back(0, self.ip, 1);
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every critical section here leaves whole values.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn random(octets: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(octets + 8);
-    while bytes.len() < octets {
-        bytes.extend_from_slice(&libmox_service::clock::random_u64().to_le_bytes());
-    }
-    bytes.truncate(octets);
-    bytes
 }
 
 impl Logins {
@@ -79,38 +130,22 @@ impl Logins {
             verified: Mutex::default(),
             exchanges: Mutex::default(),
             next_exchange: AtomicU64::new(libmox_service::clock::random_u64()),
-            failures: Mutex::default(),
+            failures: Limiter::new(WINDOWS, FAILURE_CLASSES),
             checks: Semaphore::new(PASSWORD_CHECKS),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// Whether an address class failed too often within the last minute.
-    fn is_limited(&self, ip: IpAddr, most: u32) -> bool {
-        let mut failures = lock(&self.failures);
-        match failures.get(&class(ip)) {
-            Some((since, _)) if since.elapsed() >= MINUTE => {
-                failures.remove(&class(ip));
-                false
-            }
-            Some((_, count)) => *count >= most,
-            None => false,
-        }
+    /// What salts are made from.
+    pub fn server_secret(&self) -> &[u8] {
+        &self.decoy
     }
 
-    fn failed(&self, ip: IpAddr) {
-        let mut failures = lock(&self.failures);
-        if failures.len() >= FAILURE_CLASSES {
-            failures.retain(|_, (since, _)| since.elapsed() < MINUTE);
-            if failures.len() >= FAILURE_CLASSES {
-                failures.clear();
-            }
-        }
-        let entry = failures.entry(class(ip)).or_insert_with(|| (Instant::now(), 0));
-        if entry.0.elapsed() >= MINUTE {
-            *entry = (Instant::now(), 0);
-        }
-        entry.1 += 1;
+    /// A login begins, unless its address class failed too often.
+    fn begin(&self, ip: IpAddr, a_minute: u32) -> Option<Try<'_>> {
+        // Made only where it counted: a try that is dropped gives back.
+        let counted = self.failures.take(0, ip, 1, windows(a_minute));
+        counted.then(|| Try { logins: self, ip, failed: false })
     }
 
     /// A name for "this password was right for these secrets" that cannot be turned back.
@@ -137,8 +172,27 @@ impl Logins {
         verified.insert(memory, Instant::now());
     }
 
+    fn begin_exchange(&self, what: What) -> Result<u64, Fault> {
+        let number = self.next_exchange.fetch_add(1, Ordering::Relaxed);
+        let mut exchanges = lock(&self.exchanges);
+        if exchanges.len() >= EXCHANGES {
+            exchanges.retain(|_, exchange| exchange.begun.elapsed() < EXCHANGE_AGE);
+            if exchanges.len() >= EXCHANGES {
+                return Err(Fault::Unavailable("too many logins at once".into()));
+            }
+        }
+        exchanges.insert(number, Exchange { begun: Instant::now(), what });
+        Ok(number)
+    }
+
+    /// An exchange is answered once.
+    fn end_exchange(&self, number: u64) -> Option<What> {
+        let exchange = lock(&self.exchanges).remove(&number)?;
+        (exchange.begun.elapsed() < EXCHANGE_AGE).then_some(exchange.what)
+    }
+
     /// Runs expensive work, a few at a time.
-    async fn compute<T: Send + 'static>(
+    pub async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
@@ -158,60 +212,22 @@ impl Logins {
     }
 }
 
-/// IPv4 addresses by themselves, IPv6 by /64.
-fn class(ip: IpAddr) -> [u8; 8] {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            [0, 0, 0, 4, a, b, c, d]
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-            [a, b, c, d, e, f, g, h]
-        }
-    }
+/// Row AU-15: of a minute and a day.
+fn windows(a_minute: u32) -> [u64; 2] {
+    [u64::from(a_minute), u64::from(a_minute) * FAILURES_A_DAY]
 }
 
-fn argon2_of(password: &[u8], salt: &[u8], memory_kib: u32, passes: u32, lanes: u32) -> Option<Vec<u8>> {
-    let params = Params::new(memory_kib, passes, lanes, Some(32)).ok()?;
-    let mut hash = vec![0; 32];
-    argon2::Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password, salt, &mut hash)
-        .ok()?;
-    Some(hash)
-}
-
-/// Everything that is kept of a password.
-fn derive_secrets(password: &Secret, now: libmox_types::Timestamp) -> Option<Secrets> {
-    let (memory_kib, passes, lanes) =
-        (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST);
-    let salt = random(SALT_OCTETS);
-    let hash = argon2_of(password.0.as_bytes(), &salt, memory_kib, passes, lanes)?;
-    let kept = |hash| {
-        let verifier = scram::derive(hash, password, &random(SALT_OCTETS), ITERATIONS);
-        Scram {
-            iterations: verifier.iterations,
-            salt: verifier.salt,
-            stored_key: verifier.stored_key,
-            server_key: verifier.server_key,
-        }
-    };
-    let (scram_sha1, scram_sha256) = (kept(Hash::Sha1), kept(Hash::Sha256));
-    Some(Secrets {
-        set: now,
-        argon2: Argon2 { memory_kib, passes, lanes, salt, hash },
-        scram_sha1,
-        scram_sha256,
-    })
-}
-
-fn is_right(argon2: &Argon2, password: &Secret) -> bool {
-    argon2_of(password.0.as_bytes(), &argon2.salt, argon2.memory_kib, argon2.passes, argon2.lanes)
-        .is_some_and(|hash| verify_slices_are_equal(&hash, &argon2.hash).is_ok())
+/// Who gets in, and how.
+struct Welcome<'a> {
+    id: AccountId,
+    name: &'a str,
+    login: &'a Address,
+    by: Credential,
+    server_signature: Vec<u8>,
 }
 
 impl Store {
-    /// Sets the password of an account by its name (rows AU-20, AU-21, TR-20).
+    /// Sets the password of an account by its name (rows AU-20, AU-21, TR-20). App passwords go on.
     pub async fn set_password(&self, name: &str, password: &str) -> Result<(), Fault> {
         if password.chars().count() < 8 {
             return Err(Fault::Invalid("a password has at least 8 characters".into()));
@@ -220,8 +236,9 @@ impl Store {
             .ok_or_else(|| Fault::Invalid("the password has characters that cannot be used".into()))?;
         let id: AccountId = self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
         let now = self.now();
-        let secrets =
-            self.logins.compute(move || derive_secrets(&password, now)).await?.ok_or(Fault::Internal)?;
+        let salts = self.salts(id)?;
+        let derive = move || secrets::of_password(&password, &salts, now);
+        let secrets = self.logins.compute(derive).await?.ok_or(Fault::Internal)?;
         let live = self.accounts.live(id);
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
@@ -234,66 +251,102 @@ impl Store {
         Ok(())
     }
 
+    /// How an address stands.
+    pub fn standing(&self, ip: IpAddr) -> Standing {
+        let most = windows(self.directory().settings.login_failures_per_minute);
+        let [failures, _] = self.logins.failures.counted(0, ip);
+        Standing {
+            failures: u32::try_from(failures).unwrap_or(u32::MAX),
+            limited: self.logins.failures.is_full(0, ip, most),
+        }
+    }
+
+    fn begin_login(&self, context: &LoginContext, login: &str) -> Option<Try<'_>> {
+        let begun = self.logins.begin(context.remote_ip, self.directory().settings.login_failures_per_minute);
+        if begun.is_none() {
+            self.told(context, None, login, LoginResult::Limited);
+        }
+        begun
+    }
+
+    fn deny(
+        &self,
+        begun: Try<'_>,
+        context: &LoginContext,
+        account: Option<AccountId>,
+        login: &str,
+    ) -> LoginOutcome {
+        begun.failed();
+        self.told(context, account, login, LoginResult::Denied);
+        LoginOutcome::Denied
+    }
+
     /// PLAIN and LOGIN.
     pub async fn login_password(&self, peer: &Peer, request: LoginPassword) -> Result<LoginOutcome, Fault> {
-        let directory = self.directory();
-        let ip = request.context.remote_ip;
-        if self.logins.is_limited(ip, directory.settings.login_failures_per_minute) {
-            self.told(&request.context, None, &request.username, LoginResult::Limited);
+        let context = &request.context;
+        let Some(begun) = self.begin_login(context, &request.username) else {
             return Ok(LoginOutcome::Limited);
-        }
+        };
+        let directory = self.directory();
         let login = Address::parse(&request.username).ok();
-        let found = login.as_ref().and_then(|login| directory.login(login));
+        let found = login.as_ref().and_then(|login| Some((login, directory.login(login)?)));
+        let password = prepare_password(&request.password);
+        if let (Some((login, (name, id))), Some(password)) = (found, &password)
+            && secrets::looks_made(password)
+            && let Some(app) = self.app_of(id, password)?
+        {
+            if !app.fits(context, self.now()) {
+                return Ok(self.deny(begun, context, Some(id), &request.username));
+            }
+            let by = credential(Some(app));
+            let welcome = Welcome { id, name, login, by, server_signature: Vec::new() };
+            return self.welcome(peer, context, begun, welcome);
+        }
         let secrets = match found {
-            Some((_, id)) => self.engine.record::<Secrets>(&keys::secrets(id))?,
+            Some((_, (_, id))) => self.engine.record::<Secrets>(&keys::secrets(id))?,
             None => None,
         };
-        let password = prepare_password(&request.password);
-        let (Some(login), Some((name, id)), Some(secrets), Some(password)) =
-            (&login, found, secrets, password)
-        else {
+        let (Some((login, (name, id))), Some(secrets), Some(password)) = (found, secrets, password) else {
             let given = Secret(request.password.chars().take(1024).collect());
-            let nothing = Argon2 {
-                memory_kib: Params::DEFAULT_M_COST,
-                passes: Params::DEFAULT_T_COST,
-                lanes: Params::DEFAULT_P_COST,
-                salt: vec![0; SALT_OCTETS],
-                hash: vec![0; 32],
-            };
-            self.logins.compute(move || is_right(&nothing, &given)).await?;
-            self.logins.failed(ip);
-            let known = found.map(|(_, id)| id);
-            self.told(&request.context, known, &request.username, LoginResult::Denied);
-            return Ok(LoginOutcome::Denied);
+            self.logins.compute(move || secrets::is_right(&secrets::nothing(), &given)).await?;
+            let known = found.map(|(_, (_, id))| id);
+            return Ok(self.deny(begun, context, known, &request.username));
         };
         let memory = self.logins.memory(id, &secrets, &password);
         if !self.logins.remembers(&memory) {
             let argon2 = secrets.argon2.clone();
-            if !self.logins.compute(move || is_right(&argon2, &password)).await? {
-                self.logins.failed(ip);
-                self.told(&request.context, Some(id), &request.username, LoginResult::Denied);
-                return Ok(LoginOutcome::Denied);
+            if !self.logins.compute(move || secrets::is_right(&argon2, &password)).await? {
+                return Ok(self.deny(begun, context, Some(id), &request.username));
             }
             self.logins.remember(memory);
         }
-        self.welcome(peer, &request.context, id, name, login, Vec::new())
+        let by = Credential::Account;
+        self.welcome(peer, context, begun, Welcome { id, name, login, by, server_signature: Vec::new() })
+    }
+
+    /// The app password that this is.
+    fn app_of(&self, id: AccountId, password: &Secret) -> Result<Option<App>, Fault> {
+        let digest = secrets::digest_of(id, password);
+        let mut all = self.app_records(id)?.into_iter();
+        let found = all.find(|(_, record)| verify_slices_are_equal(&record.digest, &digest).is_ok());
+        Ok(found.map(|(name, record)| App { name, scopes: record.scopes, expires: record.expires }))
     }
 
     fn welcome(
         &self,
         peer: &Peer,
         context: &LoginContext,
-        id: AccountId,
-        name: &str,
-        login: &Address,
-        server_signature: Vec<u8>,
+        begun: Try<'_>,
+        who: Welcome<'_>,
     ) -> Result<LoginOutcome, Fault> {
+        let Welcome { id, name, login, by, server_signature } = who;
         // Row TR-42: only who knows the password learns that the login is switched off.
         if let Some(why) = self.directory().login_disabled(name) {
             self.told(context, Some(id), &login.to_string(), LoginResult::Disabled);
             return Ok(LoginOutcome::Disabled(why.to_owned()));
         }
-        let session = self.open_session(peer, id, name, login.clone(), false)?;
+        let session = self.open_session(peer, id, name, login.clone(), false, by)?;
+        begun.succeeded();
         self.told(context, Some(id), &login.to_string(), LoginResult::SignedIn);
         Ok(LoginOutcome::SignedIn(SignedIn {
             session: session.id,
@@ -314,23 +367,18 @@ impl Store {
         let login = Address::parse(&request.username).ok();
         let known = match login.as_ref().and_then(|login| Some((login, directory.login(login)?))) {
             None => Known::Nobody,
-            Some((login, (name, id))) => match self.engine.record::<Secrets>(&keys::secrets(id))? {
-                None => Known::NoSecret,
-                Some(secrets) => {
-                    let kept = if hash == Hash::Sha1 { secrets.scram_sha1 } else { secrets.scram_sha256 };
-                    let verifier = Verifier {
-                        hash,
-                        salt: kept.salt,
-                        iterations: kept.iterations,
-                        stored_key: kept.stored_key,
-                        server_key: kept.server_key,
-                    };
-                    Known::Account { id, name: name.to_owned(), login: login.clone(), verifier }
+            Some((login, (name, id))) => {
+                let verifiers = self.verifiers(id, hash)?;
+                match verifiers.is_empty() {
+                    true => Known::NoSecret,
+                    false => Known::Account { id, name: name.to_owned(), login: login.clone(), verifiers },
                 }
-            },
+            }
         };
         let (salt, iterations) = match &known {
-            Known::Account { verifier, .. } => (verifier.salt.clone(), verifier.iterations),
+            Known::Account { verifiers, .. } if !verifiers.is_empty() => {
+                (verifiers[0].1.salt.clone(), verifiers[0].1.iterations)
+            }
             _ => {
                 let mut salt = scram::decoy_salt(&self.logins.decoy, hash, &request.username);
                 salt.truncate(SALT_OCTETS);
@@ -338,47 +386,137 @@ impl Store {
             }
         };
         let nonce: String = random(18).iter().map(|byte| format!("{byte:02x}")).collect();
-        let exchange = self.logins.next_exchange.fetch_add(1, Ordering::Relaxed);
-        let mut exchanges = lock(&self.logins.exchanges);
-        if exchanges.len() >= EXCHANGES {
-            exchanges.retain(|_, exchange| exchange.begun.elapsed() < EXCHANGE_AGE);
-            if exchanges.len() >= EXCHANGES {
-                return Err(Fault::Unavailable("too many logins at once".into()));
-            }
-        }
-        exchanges.insert(exchange, Exchange { begun: Instant::now(), hash, nonce: nonce.clone(), known });
+        let exchange = self.logins.begin_exchange(What::Scram { nonce: nonce.clone(), known })?;
         Ok(ScramChallenge { exchange, salt, iterations, server_nonce: nonce })
+    }
+
+    /// Everything a proof may be made with: all with the salt and rounds of the first.
+    fn verifiers(&self, id: AccountId, hash: Hash) -> Result<Vec<(Option<App>, Verifier)>, Fault> {
+        let pick = |sha1, sha256| if hash == Hash::Sha1 { sha1 } else { sha256 };
+        let mut all = Vec::new();
+        if let Some(secrets) = self.engine.record::<Secrets>(&keys::secrets(id))? {
+            let kept = pick(secrets.scram_sha1, secrets.scram_sha256);
+            all.push((None, secrets::verifier(hash, &kept)));
+        }
+        for (name, record) in self.app_records(id)? {
+            let app = App { name, scopes: record.scopes, expires: record.expires };
+            let kept = pick(record.scram_sha1, record.scram_sha256);
+            all.push((Some(app), secrets::verifier(hash, &kept)));
+        }
+        Ok(all)
     }
 
     /// Second half of SCRAM.
     pub fn scram_finish(&self, peer: &Peer, request: &ScramFinish) -> Result<LoginOutcome, Fault> {
-        let exchange = lock(&self.logins.exchanges).remove(&request.exchange);
-        let ip = request.context.remote_ip;
-        if self.logins.is_limited(ip, self.directory().settings.login_failures_per_minute) {
-            self.told(&request.context, None, "", LoginResult::Limited);
-            return Ok(LoginOutcome::Limited);
-        }
-        let fresh = exchange.filter(|exchange| {
-            exchange.begun.elapsed() < EXCHANGE_AGE && bears_nonce(&request.auth_message, &exchange.nonce)
-        });
-        let denied = |account: Option<AccountId>, known: &str| {
-            self.logins.failed(ip);
-            self.told(&request.context, account, known, LoginResult::Denied);
-            Ok(LoginOutcome::Denied)
+        let exchange = self.logins.end_exchange(request.exchange);
+        let context = &request.context;
+        let Some(begun) = self.begin_login(context, "") else { return Ok(LoginOutcome::Limited) };
+        let known = match exchange {
+            Some(What::Scram { nonce, known }) if bears_nonce(&request.auth_message, &nonce) => known,
+            _ => return Ok(self.deny(begun, context, None, "")),
         };
-        match fresh.map(|exchange| (exchange.hash, exchange.known)) {
-            Some((_, Known::NoSecret)) => {
-                self.told(&request.context, None, "", LoginResult::NoSecret);
+        match known {
+            Known::Nobody => Ok(self.deny(begun, context, None, "")),
+            // Rows AU-10, TR-24: not the client's fault.
+            Known::NoSecret => {
+                self.told(context, None, "", LoginResult::NoSecret);
                 Ok(LoginOutcome::NoSecret)
             }
-            Some((_, Known::Account { id, name, login, verifier })) => {
-                match scram::verify(&verifier, &request.auth_message, &request.proof) {
-                    Some(signature) => self.welcome(peer, &request.context, id, &name, &login, signature),
-                    None => denied(Some(id), &login.to_string()),
+            Known::Account { id, name, login, verifiers } => {
+                let now = self.now();
+                let fitting = verifiers
+                    .into_iter()
+                    .filter(|(app, _)| app.as_ref().is_none_or(|app| app.fits(context, now)));
+                for (app, verifier) in fitting {
+                    if let Some(server_signature) =
+                        scram::verify(&verifier, &request.auth_message, &request.proof)
+                    {
+                        let by = credential(app);
+                        let welcome = Welcome { id, name: &name, login: &login, by, server_signature };
+                        return self.welcome(peer, context, begun, welcome);
+                    }
                 }
+                Ok(self.deny(begun, context, Some(id), &login.to_string()))
             }
-            Some((_, Known::Nobody)) | None => denied(None, ""),
         }
+    }
+
+    /// A challenge for CRAM-MD5, whoever is going to answer it.
+    pub fn cram_start(&self) -> Result<CramChallenge, Fault> {
+        let front: String = random(16).iter().map(|byte| format!("{byte:02x}")).collect();
+        let challenge = format!("<{front}@{}>", self.directory().settings.hostname.ascii());
+        let exchange = self.logins.begin_exchange(What::Cram { challenge: challenge.clone() })?;
+        Ok(CramChallenge { exchange, challenge })
+    }
+
+    /// Its answer.
+    pub fn cram_finish(&self, peer: &Peer, request: &CramFinish) -> Result<LoginOutcome, Fault> {
+        let exchange = self.logins.end_exchange(request.exchange);
+        let context = &request.context;
+        let Some(begun) = self.begin_login(context, &request.username) else {
+            return Ok(LoginOutcome::Limited);
+        };
+        let directory = self.directory();
+        let login = Address::parse(&request.username).ok();
+        let found = login.as_ref().and_then(|login| Some((login, directory.login(login)?)));
+        let (Some(What::Cram { challenge }), Some((login, (name, id)))) = (exchange, found) else {
+            return Ok(self.deny(begun, context, None, &request.username));
+        };
+        let mut states: Vec<(Option<App>, [[u32; 4]; 2])> = Vec::new();
+        if let Some(secrets) = self.engine.record::<Secrets>(&keys::secrets(id))? {
+            states.extend(secrets.cram.map(|state| (None, state)));
+        }
+        for (name, record) in self.app_records(id)? {
+            let app = App { name, scopes: record.scopes, expires: record.expires };
+            states.push((Some(app), record.cram));
+        }
+        if states.is_empty() {
+            self.told(context, Some(id), &request.username, LoginResult::NoSecret);
+            return Ok(LoginOutcome::NoSecret);
+        }
+        let now = self.now();
+        for (app, [inner, outer]) in states {
+            let fits = app.as_ref().is_none_or(|app| app.fits(context, now));
+            if fits && cram::verify(&CramKey { inner, outer }, challenge.as_bytes(), &request.digest) {
+                let by = credential(app);
+                let welcome = Welcome { id, name, login, by, server_signature: Vec::new() };
+                return self.welcome(peer, context, begun, welcome);
+            }
+        }
+        Ok(self.deny(begun, context, Some(id), &request.username))
+    }
+
+    /// The key of a client certificate (rows AU-05, AU-07). A key that nobody has is no guess, so it does not count.
+    pub fn login_key(&self, peer: &Peer, request: &LoginKey) -> Result<KeyLogin, Fault> {
+        let context = &request.context;
+        let ended = |outcome, preauth| Ok(KeyLogin { outcome, preauth });
+        let asked = request.authorize.as_deref().unwrap_or_default();
+        let Some(begun) = self.begin_login(context, asked) else {
+            return ended(LoginOutcome::Limited, false);
+        };
+        let owner: Option<AccountId> = self.engine.record(&keys::tls_key_owner(&request.fingerprint))?;
+        let record: Option<TlsKeyRecord> = match owner {
+            Some(id) => self.engine.record(&keys::tls_key(id, &request.fingerprint))?,
+            None => None,
+        };
+        let (Some(id), Some(record)) = (owner, record) else {
+            self.told(context, None, asked, LoginResult::Denied);
+            return ended(LoginOutcome::Denied, false);
+        };
+        let directory = self.directory();
+        let login = match &request.authorize {
+            Some(name) => Address::parse(name).ok(),
+            None => Some(record.login),
+        };
+        // The address must still lead to the account of the key.
+        let found = login.as_ref().and_then(|login| Some((login, directory.login(login)?)));
+        let Some((login, (name, _))) = found.filter(|(_, (_, account))| *account == id) else {
+            return ended(self.deny(begun, context, Some(id), asked), false);
+        };
+        let by = Credential::Key(request.fingerprint.clone());
+        let welcome = Welcome { id, name, login, by, server_signature: Vec::new() };
+        let outcome = self.welcome(peer, context, begun, welcome)?;
+        ended(outcome, !record.no_imap_preauth)
     }
 
     /// A program on this machine.
@@ -389,7 +527,7 @@ impl Store {
         let own = directory.ids.get_key_value(&request.user);
         let postmaster = || directory.ids.get_key_value(directory.settings.postmaster.as_deref()?);
         let Some((name, id)) = own.or_else(postmaster) else { return Ok(LoginOutcome::Denied) };
-        let session = self.open_session(peer, *id, name, login.clone(), true)?;
+        let session = self.open_session(peer, *id, name, login.clone(), true, Credential::Account)?;
         tracing::debug!(cid = %request.cid, uid = request.uid, user = request.user, account = name, "local program");
         Ok(LoginOutcome::SignedIn(SignedIn {
             session: session.id,
@@ -436,32 +574,48 @@ impl Store {
 mod tests {
     use super::*;
 
-    #[test]
-    fn address_classes() {
-        for (a, b, same) in [
-            ("192.0.2.1", "192.0.2.1", true),
-            ("192.0.2.1", "192.0.2.2", false),
-            ("192.0.2.1", "::ffff:192.0.2.1", true),
-            ("2001:db8::1", "2001:db8::ffff:2", true),
-            ("2001:db8::1", "2001:db8:0:1::1", false),
-        ] {
-            let (a, b): (IpAddr, IpAddr) = (a.parse().unwrap(), b.parse().unwrap());
-            assert_eq!(class(a) == class(b), same, "{a} {b}");
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_forgotten_in_time_or_by_success() {
+        let logins = Logins::new(vec![1]);
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let fail = |ip| logins.begin(ip, 3).map(Try::failed).is_some();
+        assert!(fail(ip) && fail(ip) && fail(ip));
+        assert!(!fail(ip), "row AU-15");
+        assert!(logins.begin("192.0.2.2".parse().unwrap(), 3).is_some());
+        tokio::time::advance(WINDOWS[0]).await;
+        assert!(fail(ip) && fail(ip));
+        drop(logins.begin(ip, 3));
+        logins.begin(ip, 3).unwrap().succeeded();
+        assert!(fail(ip) && fail(ip) && fail(ip) && !fail(ip));
+        for _ in 0..10 {
+            tokio::time::advance(WINDOWS[0]).await;
+            while fail(ip) {}
         }
+        tokio::time::advance(WINDOWS[0]).await;
+        assert!(!fail(ip), "too many for a day");
+        tokio::time::advance(WINDOWS[1]).await;
+        assert!(fail(ip));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_are_forgotten_after_a_minute() {
+    async fn a_right_password_is_remembered_for_a_quarter_of_an_hour() {
+        // Row AU-18.
+        let logins = Logins::new(vec![1]);
+        logins.remember(vec![7]);
+        tokio::time::advance(Duration::from_secs(15 * 60 - 1)).await;
+        assert!(logins.remembers(&[7]) && !logins.remembers(&[8]));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!logins.remembers(&[7]));
+    }
+
+    #[tokio::test]
+    async fn many_at_once_are_no_way_around_the_limit() {
         let logins = Logins::new(vec![1]);
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
-        for _ in 0..3 {
-            assert!(!logins.is_limited(ip, 3));
-            logins.failed(ip);
-        }
-        assert!(logins.is_limited(ip, 3));
-        assert!(!logins.is_limited("192.0.2.2".parse().unwrap(), 3));
-        tokio::time::advance(MINUTE).await;
-        assert!(!logins.is_limited(ip, 3));
+        let open: Vec<_> = (0..10).filter_map(|_| logins.begin(ip, 3)).collect();
+        assert_eq!(open.len(), 3);
+        drop(open);
+        assert!(logins.begin(ip, 3).is_some());
     }
 
     #[test]

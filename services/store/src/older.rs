@@ -1,6 +1,6 @@
 //! Layouts that earlier programs wrote, and what becomes of them. Never changed, only added to.
 
-use crate::records::{Account, Cold, Message, Origin, Progress, Stage, Training};
+use crate::records::{Account, Argon2, Cold, Message, Origin, Progress, Scram, Secrets, Stage, Training};
 use libmox_store::{Facts, Marks};
 use libmox_types::{Address, ByteCount, Flags, Keyword, MailboxId, ModSeq, MsgId, Timestamp, UidValidity};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,29 @@ pub fn account(version: u8, body: &[u8]) -> Option<Account> {
         used: old.used,
         annotations: (0, 0),
         upgrade: Some(Progress { stage: Stage::Ties, after: MsgId(0) }),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct SecretsV1 {
+    pub set: Timestamp,
+    pub argon2: Argon2,
+    pub scram_sha1: Scram,
+    pub scram_sha256: Scram,
+}
+
+/// The password is not known, so there is no CRAM-MD5 until it is set anew.
+pub fn secrets(version: u8, body: &[u8]) -> Option<Secrets> {
+    if version != 1 {
+        return None;
+    }
+    let old: SecretsV1 = postcard::from_bytes(body).ok()?;
+    Some(Secrets {
+        set: old.set,
+        argon2: old.argon2,
+        scram_sha1: old.scram_sha1,
+        scram_sha256: old.scram_sha256,
+        cram: None,
     })
 }
 

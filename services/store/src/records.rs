@@ -7,8 +7,8 @@ use crate::engine::{Engine, ReadError, Tx, Value};
 use crate::keys::{self, CHUNK, Hash};
 use crate::older;
 use libmox_store::{
-    Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Suppressed, TlsSupport,
-    Verdict,
+    Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Scopes, Suppressed,
+    TlsSupport, Verdict,
 };
 use libmox_types::{
     AccountId, Address, ByteCount, Cid, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, QueueId,
@@ -34,7 +34,7 @@ macro_rules! stored {
 }
 
 stored! {
-    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, Secrets, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
+    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
     QueueRecord, QueueMessage, crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
 }
@@ -43,6 +43,13 @@ impl Stored for Account {
     const VERSION: u8 = 2;
     fn older(version: u8, body: &[u8]) -> Option<Self> {
         older::account(version, body)
+    }
+}
+
+impl Stored for Secrets {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::secrets(version, body)
     }
 }
 
@@ -238,6 +245,30 @@ pub struct Secrets {
     pub argon2: Argon2,
     pub scram_sha1: Scram,
     pub scram_sha256: Scram,
+    /// States of HMAC-MD5, inner and outer; none for passwords set before there was CRAM-MD5.
+    pub cram: Option<[[u32; 4]; 2]>,
+}
+
+/// An app password. Its name is in the key; the salts are those of the account's other secrets.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct AppRecord {
+    pub scopes: Scopes,
+    pub created: Timestamp,
+    pub expires: Option<Timestamp>,
+    pub digest: [u8; 32],
+    pub scram_sha1: Scram,
+    pub scram_sha256: Scram,
+    pub cram: [[u32; 4]; 2],
+}
+
+/// A key of TLS client certificates. Its fingerprint is in the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsKeyRecord {
+    pub login: Address,
+    pub kind: String,
+    pub name: String,
+    pub no_imap_preauth: bool,
+    pub created: Timestamp,
 }
 
 /// Argon2id of the password.

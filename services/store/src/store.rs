@@ -26,6 +26,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// See the module header.
 pub struct Store {
+    /// For what outlives a request and must not keep the store.
+    pub(crate) me: Weak<Self>,
     pub(crate) engine: Engine,
     pub(crate) accounts: Accounts,
     pub(crate) logins: Logins,
@@ -58,7 +60,20 @@ pub struct Session {
     pub(crate) login: Address,
     /// A program on this machine: it may only send, and only as this.
     pub(crate) local: bool,
+    /// What it was opened with.
+    pub(crate) by: Credential,
     pub(crate) ended: watch::Sender<bool>,
+}
+
+/// What a person proved themselves with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// The password of the account, or the uid of a program on this machine.
+    Account,
+    /// The app password of this name.
+    App(String),
+    /// The TLS key of this fingerprint.
+    Key(String),
 }
 
 /// What one connection holds; all of it goes with it.
@@ -124,7 +139,8 @@ impl Store {
         let salt = Self::prepare(&engine).await?;
         let (attempts, inbox) = crate::attempts::Attempts::new();
         let (decisions, to_write) = crate::decisions::Decisions::new();
-        let store = Arc::new(Self {
+        let store = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             engine,
             accounts: Accounts::default(),
             logins: Logins::new(salt),
@@ -308,6 +324,12 @@ impl Store {
         tx.change().delete(keys::account_name(name));
         tx.change().delete(keys::account_record(id));
         tx.change().delete(keys::secrets(id));
+        let prefix = keys::tls_keys(id);
+        for key in tx.keys_below(&prefix)? {
+            let fingerprint =
+                String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned();
+            tx.change().delete(keys::tls_key_owner(&fingerprint));
+        }
         tx.change().put(keys::removal(id), encode(&()));
         let ticket = tx.submit()?;
         drop(lock);
@@ -376,6 +398,7 @@ impl Store {
         name: &str,
         login: Address,
         local: bool,
+        by: Credential,
     ) -> Result<Arc<Session>, Fault> {
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
         let session = Arc::new(Session {
@@ -384,6 +407,7 @@ impl Store {
             name: name.to_owned(),
             login,
             local,
+            by,
             ended: watch::Sender::new(false),
         });
         let mut sessions = lock(&peer.sessions);
@@ -402,6 +426,15 @@ impl Store {
     /// Sessions signed in now.
     pub fn session_count(&self) -> u32 {
         u32::try_from(lock(&self.sessions).len()).unwrap_or(u32::MAX)
+    }
+
+    /// Ends what was opened with something that was taken away.
+    pub(crate) fn end_sessions_of(&self, account: AccountId, by: &Credential) {
+        for session in self.all_sessions() {
+            if session.account == account && session.by == *by {
+                self.end_session(&session, "the credential was removed");
+            }
+        }
     }
 
     fn end_session(&self, session: &Session, why: &str) {

@@ -11,15 +11,16 @@ use libmox_service::config::Static;
 use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::{Hold, RcptPath};
 use libmox_smtp::session::{Answer, Kind, Login, Session, Transaction};
-use libmox_smtp::{Reply, simulated};
+use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
-    CheckRecipient, CheckSender, LoginLocal, LoginOutcome, Needs, QueueAdd, QueueRecipient, RecipientPath,
-    RecipientStatus, SessionId, SignOut, SignedIn, Store,
+    AskStanding, CheckRecipient, CheckSender, LoginLocal, LoginOutcome, Needs, QueueAdd, QueueRecipient,
+    RecipientPath, RecipientStatus, SessionId, SignOut, SignedIn, Store,
 };
 use libmox_types::{Address, Cid, ReversePath, Timestamp};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::UnixStream;
 
 /// One connection's questions.
@@ -61,10 +62,30 @@ impl Answers {
         }
     }
 
+    /// How the client's address stands (rows AU-15, MP-08): a refusal where logins failed too often, over all protocols,
+    /// and little speed where some did.
+    pub(crate) async fn stand(&self, wire: &mut Wire) -> Option<Reply> {
+        // Without an answer each login is looked at all the same.
+        let standing = self.store.ask(AskStanding { remote_ip: self.ip }).await.ok()?;
+        if standing.limited {
+            events::login_failed(self.cid, self.ip, "none", "too many failures");
+            return Some(policy::too_many_failures());
+        }
+        if standing.failures >= limits::SLOW_AFTER {
+            wire.slow_down(self.config.service.bad_client_delay);
+        }
+        None
+    }
+
     /// A login that is over and good.
     pub(crate) async fn signed_in(&mut self, who: SignedIn) {
         self.sign_out().await;
         self.who = Some(who);
+    }
+
+    /// Whether a login goes on with what a certificate began: the account must be the same, the address need not be.
+    pub(crate) fn may_become(&self, who: &SignedIn) -> bool {
+        self.who.as_ref().is_none_or(|before| before.account == who.account)
     }
 
     /// Gives the right to act back.
@@ -268,6 +289,16 @@ struct Added {
 
 impl Policy for Answers {
     type Tap = Look;
+
+    /// Whoever signed in without TLS signs in again.
+    async fn on_tls(&mut self, wire: &Wire) -> bool {
+        self.sign_out().await;
+        login::with_key(self, wire).await
+    }
+
+    fn patience(&self) -> Duration {
+        self.config.service.bad_client_delay
+    }
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
         let local = from.address().map(|address| &address.local);

@@ -21,6 +21,7 @@ use libmox_service::sockets::Listener;
 use libmox_service::tls::Tls;
 use libmox_service::wire::Wire;
 use libmox_service::{Context, clock, paths};
+use libmox_smtp::command::Manner;
 use libmox_smtp::limits::RECIPIENTS;
 use libmox_smtp::session::{Kind, Session, Settings, TlsOffer};
 use libmox_store::{Role, Store};
@@ -68,15 +69,17 @@ impl Doors {
 
 /// Serves until told to stop.
 pub async fn serve(context: Context) -> anyhow::Result<()> {
-    serve_with(context, Doors::usual()).await
+    let mut doors = Doors::usual();
+    doors.tls = doors.tls.asking(context.config().submission.client_certificates);
+    serve_with(context, doors).await
 }
 
 /// The same, asking processes elsewhere.
 pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
     let config = context.config();
-    let most = usize::try_from(config.submission.max_connections).unwrap_or(usize::MAX);
-    // People of one office share an address: no bound for each.
-    let gate = Gate::new(most, most);
+    let limits = &config.submission;
+    let gate =
+        Gate::new(limits.max_connections, limits.max_connections_per_ip, limits.new_connections_per_ip);
     let mut sockets = context.take_sockets();
     let mut accepting = tokio::task::JoinSet::new();
     for (name, start) in [(SUBMISSION, Start::Plain), (SUBMISSIONS, Start::Tls)] {
@@ -146,10 +149,18 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
         return;
     }
     let config = context.config();
+    let mut answers = Answers::new(&doors, Arc::clone(&config), cid, remote.ip(), Kind::Submission);
+    if let Some(reply) = answers.stand(&mut wire).await {
+        reply.with_id(cid).write(wire.output());
+        wire.close(TURN_AWAY_WAIT).await;
+        return;
+    }
     let mut settings = settings(&config, cid, Kind::Submission);
     settings.mechanisms = login::mechanisms(&wire);
     let mut session = Session::new(settings, start == Start::Tls);
-    let mut answers = Answers::new(&doors, config, cid, remote.ip(), Kind::Submission);
+    if login::with_key(&mut answers, &wire).await {
+        session.on_certificate();
+    }
     talk(&mut wire, &mut session, &mut answers, &doors, &context, cid).await;
     drop(busy);
 }
@@ -207,7 +218,10 @@ fn settings(config: &Static, cid: Cid, kind: Kind) -> Settings {
         message_octets: config.submission.max_message_size,
         recipients: RECIPIENTS.default,
         tls,
-        requiretls: kind == Kind::Submission,
+        requiretls: kind == Kind::Submission && config.submission.requiretls,
+        dsn: true,
+        manner: if config.pedantic { Manner::Pedantic } else { Manner::Tolerant },
+        without_tls: Vec::new(),
         mechanisms: Vec::new(),
         cid,
     }

@@ -12,16 +12,44 @@ use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::session::Login;
 use libmox_smtp::{Reply, limits};
 use libmox_store::{
-    LoginContext, LoginOutcome, LoginPassword, ScramFinish, ScramHash, ScramStart, StoreError,
+    CramFinish, CramStart, LoginContext, LoginKey, LoginOutcome, LoginPassword, ScramFinish, ScramHash,
+    ScramStart, StoreError,
 };
 
 /// What is on offer: -PLUS where there is a channel to bind to.
 pub(crate) fn mechanisms(wire: &Wire) -> Vec<Mechanism> {
-    let mut all = vec![Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
-    if bindings(wire).any() {
-        all.insert(0, Mechanism::ScramSha256Plus);
+    let bound = bindings(wire).any();
+    let has_key = wire.tls().is_some_and(|tls| tls.client_key.is_some());
+    let offered = |mechanism: &Mechanism| match mechanism {
+        Mechanism::External => has_key,
+        mechanism => bound || !mechanism.is_plus(),
+    };
+    Mechanism::ALL.into_iter().filter(offered).collect()
+}
+
+/// Signs in with the key of the client's certificate, where it has one that is known here (row SU-11): no AUTH is
+/// needed then. Whatever else it comes to, the client may still say AUTH.
+pub(crate) async fn with_key(answers: &mut Answers, wire: &Wire) -> bool {
+    let Some(fingerprint) = wire.tls().and_then(|tls| tls.client_key.clone()) else { return false };
+    let context = context(answers, wire, "TLS");
+    match answers.store.ask(LoginKey { context, fingerprint, authorize: None }).await {
+        Ok(login) => match login.outcome {
+            LoginOutcome::SignedIn(signed_in) => {
+                events::signed_in(answers.cid, &signed_in.account_name, "TLS");
+                answers.signed_in(signed_in).await;
+                true
+            }
+            other => {
+                let (_, reason) = policy::login_refusal(&other);
+                events::login_failed(answers.cid, answers.ip, "TLS", reason);
+                false
+            }
+        },
+        Err(error) => {
+            events::unavailable(answers.cid, "mox-store", &error);
+            false
+        }
     }
-    all
 }
 
 fn bindings(wire: &Wire) -> Bindings {
@@ -71,12 +99,13 @@ pub(crate) async fn run(
                 exchange.on_answer(answer)
             }
             Step::Done => {
-                if let Some(signed_in) = talk.granted.take() {
+                // Row AU-06: who has a certificate of one account does not become another.
+                if let Some(signed_in) = talk.granted.take_if(|signed_in| answers.may_become(signed_in)) {
                     events::signed_in(answers.cid, &signed_in.account_name, mechanism.name());
                     answers.signed_in(*signed_in).await;
                     return Ok(Login::SignedIn);
                 }
-                break Fault::Order;
+                break Fault::Denied;
             }
             Step::Failed(fault) => break fault,
         };
@@ -121,6 +150,17 @@ async fn read_line(wire: &mut Wire) -> Result<Vec<u8>, WireFault> {
     }
 }
 
+fn context(answers: &Answers, wire: &Wire, mechanism: &str) -> LoginContext {
+    LoginContext {
+        cid: answers.cid,
+        remote_ip: answers.ip,
+        protocol: "submission".into(),
+        mechanism: mechanism.into(),
+        tls: wire.tls().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),
+        user_agent: String::new(),
+    }
+}
+
 async fn ask(
     answers: &Answers,
     wire: &Wire,
@@ -128,15 +168,22 @@ async fn ask(
     question: Question,
     talk: &mut Talk,
 ) -> Answer {
-    let context = LoginContext {
-        cid: answers.cid,
-        remote_ip: answers.ip,
-        protocol: "submission".into(),
-        mechanism: mechanism.name().into(),
-        tls: wire.tls().map(|tls| format!("{} {}", tls.version, tls.cipher)).unwrap_or_default(),
-        user_agent: String::new(),
-    };
+    let context = context(answers, wire, mechanism.name());
     let outcome = match question {
+        Question::CramStart => match answers.store.ask(CramStart).await {
+            Ok(begun) => return Answer::Cram { exchange: begun.exchange, challenge: begun.challenge },
+            Err(error) => Err(error),
+        },
+        Question::CramFinish { exchange, username, digest } => {
+            answers.store.ask(CramFinish { context, exchange, username, digest }).await
+        }
+        Question::Certificate { authorize } => match wire.tls().and_then(|tls| tls.client_key.clone()) {
+            Some(fingerprint) => {
+                let verb = LoginKey { context, fingerprint, authorize };
+                answers.store.ask(verb).await.map(|login| login.outcome)
+            }
+            None => Ok(LoginOutcome::Denied),
+        },
         Question::Password { username, password } => {
             answers.store.ask(LoginPassword { context, username, password: password.0 }).await
         }

@@ -67,15 +67,17 @@ pub(crate) fn login_refusal(outcome: &LoginOutcome) -> (Login, &'static str) {
         LoginOutcome::Disabled(text) => {
             (Login::Uncounted(Reply::new(525, "5.7.13", text.clone())), "login disabled")
         }
-        LoginOutcome::Limited => {
-            let reply = Reply::new(421, "4.7.0", "too many failed logins, try again later");
-            (Login::Expelled(reply), "too many failures")
-        }
+        LoginOutcome::Limited => (Login::Expelled(too_many_failures()), "too many failures"),
         LoginOutcome::NoSecret => (Login::Uncounted(login_denied()), "no secret for this mechanism"),
         LoginOutcome::Denied | LoginOutcome::SignedIn(_) => {
             (Login::Refused(login_denied()), "wrong name or password")
         }
     }
+}
+
+/// Row AU-15.
+pub(crate) fn too_many_failures() -> Reply {
+    Reply::new(421, "4.7.0", "too many failed logins, try again later")
 }
 
 /// Which of the two was wrong is not told.

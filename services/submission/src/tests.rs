@@ -34,7 +34,8 @@ async fn start(config: &str) -> Run {
         (SUBMISSION.to_string(), OwnedFd::from(listener)),
         (LOCAL.to_string(), OwnedFd::from(local)),
     ]);
-    let config = format!("hostname = \"mx.example.org\"\n{config}");
+    let delay = if config.contains("delay") { "" } else { "service.bad-client-delay = \"0s\"\n" };
+    let config = format!("hostname = \"mx.example.org\"\n{delay}{config}");
     let context = Context::new("mox-submission", Arc::new(Static::parse(&config).unwrap()), sockets);
     let keys = Keys::new(&folder.path().join("keys.sock"), "test");
     let queue = folder.path().join("queue.sock");
@@ -250,4 +251,27 @@ async fn the_dialogs() {
             panic!("{name}: {fault}");
         }
     }
+}
+
+#[tokio::test]
+async fn bad_logins_are_served_ever_more_slowly() {
+    // Rows AU-15, SR-30: with pauses so short that nobody waits.
+    let run =
+        start("service.bad-client-delay = \"40ms\"\n[submission]\nallow-plaintext-login = true\n").await;
+    let mut talk = Talk::start(&run).await;
+    let wrong = format!("AUTH PLAIN {}", STANDARD.encode("\0jane@example.org\0wrong"));
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = std::time::Instant::now();
+        talk.command(&wrong, "535").await;
+        times.push(begun.elapsed());
+    }
+    assert!(times[1] < Duration::from_secs(1) && times[4] > Duration::from_secs(1), "{times:?}");
+    // The right password ends it.
+    talk.sign_in().await;
+    let begun = std::time::Instant::now();
+    for _ in 0..5 {
+        talk.command("NOOP", "250").await;
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
 }

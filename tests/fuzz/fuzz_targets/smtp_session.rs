@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use libmox_sasl::Mechanism;
+use libmox_smtp::command::Manner;
 use libmox_smtp::data::Flaws;
 use libmox_smtp::session::{Answer, Body, Kind, Login, Settings, Step, TlsOffer};
 use libmox_smtp::{Reply, Session};
@@ -23,6 +24,9 @@ fuzz_target!(|data: &[u8]| {
         recipients: 100,
         tls,
         requiretls: true,
+        dsn: choice & 8 != 0,
+        manner: if choice & 16 == 0 { Manner::Tolerant } else { Manner::Pedantic },
+        without_tls: Vec::new(),
         mechanisms: Mechanism::ALL.to_vec(),
         cid: Cid(1),
     };
@@ -69,6 +73,10 @@ fuzz_target!(|data: &[u8]| {
                         Body::Flawed(flaws)
                     })
                 }
+                Step::Chunk { octets, last, refusal } => match (refusal, last) {
+                    (None, true) => session.on_body(Body::Complete),
+                    (refusal, _) => session.on_chunk(octets, refusal),
+                },
                 Step::StartTls(reply) => {
                     judge(&reply);
                     session.on_tls(Mechanism::ALL.to_vec());

@@ -6,6 +6,7 @@ mod junk;
 mod kills;
 mod life;
 mod local;
+mod logins;
 mod mail;
 mod operate;
 mod rules;

@@ -19,6 +19,8 @@ pub struct Answer {
 pub struct Imap {
     /// The connection, for what no method offers.
     pub line: Line,
+    /// The first line.
+    pub greeting: String,
     tag: u32,
 }
 
@@ -35,8 +37,8 @@ impl Imap {
 
     fn greet(mut line: Line) -> io::Result<Self> {
         let greeting = line.expect_line()?;
-        if greeting.starts_with("* OK") {
-            Ok(Self { line, tag: 0 })
+        if greeting.starts_with("* OK") || greeting.starts_with("* PREAUTH") {
+            Ok(Self { line, tag: 0, greeting })
         } else {
             Err(io::Error::other(format!("greeting: {greeting}")))
         }
@@ -45,7 +47,7 @@ impl Imap {
     /// TLS from here on.
     pub fn starttls(mut self, tls: &Tls) -> io::Result<Self> {
         self.ok("STARTTLS")?;
-        Ok(Self { line: self.line.into_tls(tls)?, tag: self.tag })
+        Ok(Self { line: self.line.into_tls(tls)?, tag: self.tag, greeting: self.greeting })
     }
 
     /// LOGIN.

@@ -165,8 +165,8 @@ impl Instance {
     #[must_use]
     #[track_caller]
     pub fn tls(&self) -> Tls {
-        let file = self.ready["ca"].as_str().unwrap_or_default();
-        Tls::trusting(Path::new(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+        let file = self.authority();
+        Tls::trusting(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
     /// Login and password of an account, the default one first.
@@ -209,6 +209,23 @@ impl Instance {
             .env("MOX_CONFIG_DIR", self.dir.join("config"))
             .stdin(Stdio::null())
             .output()
+    }
+
+    /// The same with something to read.
+    pub fn mox_reading(&self, arguments: &[&str], input: &Path) -> io::Result<Output> {
+        let bus = self.ready["bus"].as_str().unwrap_or_default();
+        Command::new(binaries().join("mox"))
+            .args(["--bus", bus])
+            .args(arguments)
+            .env("MOX_CONFIG_DIR", self.dir.join("config"))
+            .stdin(File::open(input)?)
+            .output()
+    }
+
+    /// Trusts the instance's authority.
+    #[must_use]
+    pub fn authority(&self) -> &Path {
+        Path::new(self.ready["ca"].as_str().unwrap_or_default())
     }
 
     /// Runs `mox --json`, which must succeed.

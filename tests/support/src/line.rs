@@ -1,7 +1,7 @@
 //! A connection of lines, in the clear or under TLS.
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,16 +21,41 @@ pub struct Tls(Arc<ClientConfig>);
 impl Tls {
     /// Trusts the certificates of a PEM file.
     pub fn trusting(authority: &Path) -> io::Result<Self> {
+        Self::made(authority, rustls::ALL_VERSIONS, None)
+    }
+
+    /// The same, no newer than TLS 1.2.
+    pub fn old(authority: &Path) -> io::Result<Self> {
+        Self::made(authority, &[&rustls::version::TLS12], None)
+    }
+
+    /// The same, showing the certificate and key of two PEM files.
+    pub fn showing(authority: &Path, certificate: &Path, key: &Path) -> io::Result<Self> {
+        let certificate = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
+        Self::made(authority, rustls::ALL_VERSIONS, Some((certificate, key)))
+    }
+
+    fn made(
+        authority: &Path,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        shown: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+    ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(authority).map_err(io::Error::other)? {
             roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match shown {
+            Some((certificate, key)) => {
+                config.with_client_auth_cert(vec![certificate], key).map_err(io::Error::other)?
+            }
+            None => config.with_no_client_auth(),
+        };
         Ok(Self(Arc::new(config)))
     }
 }
@@ -68,6 +93,28 @@ impl Line {
             session.complete_io(&mut stream)?;
         }
         Ok(Self { stream: Stream::Tls(Box::new(StreamOwned::new(session, stream))), buffer: Vec::new() })
+    }
+
+    /// RFC 9266: 32 octets that both ends of this TLS 1.3 connection know.
+    #[must_use]
+    pub fn exporter(&self) -> Option<Vec<u8>> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        let material = stream.conn.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        material.ok().map(|octets| octets.to_vec())
+    }
+
+    /// The certificate that the server showed.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        Some(stream.conn.peer_certificates()?.first()?.to_vec())
+    }
+
+    /// Whether this connection went on with the keys of an earlier one.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        let Stream::Tls(stream) = &self.stream else { return false };
+        stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
     /// Sends octets as they are.

@@ -13,6 +13,8 @@ pub struct Static {
     pub hostname: Domain,
     /// The account that gets mail for postmaster and for local users such as root.
     pub postmaster: Option<String>,
+    /// What clients of SMTP in the wild get wrong is refused.
+    pub pedantic: bool,
     /// A test instance on one machine: nothing leaves it, and addresses can ask for failures.
     pub localserve: bool,
     /// How processes live.
@@ -42,6 +44,8 @@ pub struct ServiceConfig {
     pub store_idle_exit: Duration,
     /// Connections and work at hand get this long at a stop.
     pub stop_grace: Duration,
+    /// Pauses for clients that fail to sign in or send what is refused; zero: none.
+    pub bad_client_delay: Duration,
 }
 
 /// `[dns]`
@@ -76,12 +80,20 @@ pub struct SmtpConfig {
     pub max_message_size: u64,
     /// Offer STARTTLS.
     pub starttls: bool,
+    /// Take mail under TLS only.
+    pub require_starttls: bool,
+    /// But for these addresses.
+    pub starttls_exempt: Vec<Address>,
+    /// Offer REQUIRETLS.
+    pub requiretls: bool,
     /// Ask `mox-verify`. Off only for tests and load measurements.
     pub verify: bool,
     /// Connections at once.
     pub max_connections: u64,
     /// Connections at once from one address class (/32, /64).
     pub max_connections_per_ip: u64,
+    /// New ones of it a minute.
+    pub new_connections_per_ip: u64,
     /// Refuse mail whose DMARC policy says so.
     pub dmarc_reject: bool,
     /// DNS block lists asked about senders of whom nothing is known (row MA-22).
@@ -99,6 +111,14 @@ pub struct SubmissionConfig {
     pub max_connections: u64,
     /// AUTH without TLS on port 587. Never on a public address.
     pub allow_plaintext_login: bool,
+    /// Connections at once from one address class (/32, /64).
+    pub max_connections_per_ip: u64,
+    /// New ones of it a minute.
+    pub new_connections_per_ip: u64,
+    /// Ask clients for a TLS certificate.
+    pub client_certificates: bool,
+    /// Offer REQUIRETLS.
+    pub requiretls: bool,
 }
 
 /// `[imap]`
@@ -110,6 +130,12 @@ pub struct ImapConfig {
     pub allow_plaintext_login: bool,
     /// Largest message of an APPEND.
     pub max_message_size: u64,
+    /// Connections at once from one address class (/32, /64).
+    pub max_connections_per_ip: u64,
+    /// New ones of it a minute.
+    pub new_connections_per_ip: u64,
+    /// Ask clients for a TLS certificate.
+    pub client_certificates: bool,
 }
 
 /// `[queue]`
@@ -222,6 +248,7 @@ fn build(root: &mut Section<'_>) -> Static {
     Static {
         hostname,
         postmaster,
+        pedantic: root.yes_no("pedantic", false),
         localserve: root.yes_no("localserve", false),
         service: root.section("service", |s| ServiceConfig {
             idle_exit: s.duration("idle-exit", seconds(60), Duration::from_millis(50)..=seconds(86_400)),
@@ -231,6 +258,7 @@ fn build(root: &mut Section<'_>) -> Static {
                 Duration::from_millis(50)..=seconds(86_400),
             ),
             stop_grace: s.duration("stop-grace", seconds(10), seconds(0)..=seconds(300)),
+            bad_client_delay: s.duration("bad-client-delay", seconds(1), seconds(0)..=seconds(60)),
         }),
         dns: root.section("dns", |s| DnsConfig {
             servers: s.texts("servers", socket_address).unwrap_or_default(),
@@ -241,9 +269,13 @@ fn build(root: &mut Section<'_>) -> Static {
         smtp: root.section("smtp", |s| SmtpConfig {
             max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
             starttls: s.yes_no("starttls", true),
+            require_starttls: s.yes_no("require-starttls", false),
+            starttls_exempt: s.texts("starttls-exempt", Address::parse).unwrap_or_default(),
+            requiretls: s.yes_no("requiretls", true),
             verify: s.yes_no("verify", true),
             max_connections: s.number("max-connections", 1_000, 1..=100_000),
             max_connections_per_ip: s.number("max-connections-per-ip", 30, 1..=100_000),
+            new_connections_per_ip: s.number("new-connections-per-ip", 300, 1..=10_000_000),
             dmarc_reject: s.yes_no("dmarc-reject", true),
             dns_lists: s.texts("dns-lists", Domain::parse).unwrap_or_default(),
             first_time_delay: s.duration(
@@ -256,11 +288,18 @@ fn build(root: &mut Section<'_>) -> Static {
             max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
             max_connections: s.number("max-connections", 1_000, 1..=100_000),
             allow_plaintext_login: s.yes_no("allow-plaintext-login", false),
+            max_connections_per_ip: s.number("max-connections-per-ip", 30, 1..=100_000),
+            new_connections_per_ip: s.number("new-connections-per-ip", 300, 1..=10_000_000),
+            client_certificates: s.yes_no("client-certificates", true),
+            requiretls: s.yes_no("requiretls", true),
         }),
         imap: root.section("imap", |s| ImapConfig {
             max_connections: s.number("max-connections", 10_000, 1..=1_000_000),
             allow_plaintext_login: s.yes_no("allow-plaintext-login", false),
             max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
+            max_connections_per_ip: s.number("max-connections-per-ip", 30, 1..=1_000_000),
+            new_connections_per_ip: s.number("new-connections-per-ip", 300, 1..=10_000_000),
+            client_certificates: s.yes_no("client-certificates", true),
         }),
         queue: root.section("queue", |s| QueueConfig {
             port: u16::try_from(s.number("port", 25, 1..=65_535)).unwrap_or(25),

@@ -11,6 +11,9 @@ fn settings(kind: Kind, tls: TlsOffer) -> Settings {
         recipients: 3,
         tls,
         requiretls: true,
+        dsn: kind == Kind::Submission,
+        manner: Manner::Tolerant,
+        without_tls: Vec::new(),
         mechanisms: vec![Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain],
         cid: Cid(1),
     }
@@ -29,6 +32,8 @@ fn talk(session: &mut Session, script: &[(&str, &str)]) {
         let mut got = String::new();
         while let Step::Ask(question) = step {
             got.push_str(match question {
+                // Names are good in these scripts.
+                Question::Hello(_) => "",
                 Question::Sender(_) => "?sender ",
                 Question::Recipient(_) => "?rcpt ",
                 Question::Message => "?message ",
@@ -41,6 +46,10 @@ fn talk(session: &mut Session, script: &[(&str, &str)]) {
             Step::Body(reply) => format!("body {}", reply.code()),
             Step::StartTls(_) => "tls".into(),
             Step::Auth(mechanism, _) => format!("auth {mechanism}"),
+            Step::Chunk { octets, last, refusal } => {
+                let code = refusal.as_ref().map_or(0, Reply::code);
+                format!("chunk {octets}{} {code}", if *last { " last" } else { "" })
+            }
             Step::Ask(_) => String::new(),
         });
         assert_eq!(got, *want, "{line}: {step:?}");
@@ -48,7 +57,11 @@ fn talk(session: &mut Session, script: &[(&str, &str)]) {
 }
 
 fn ehlo_lines(session: &mut Session) -> String {
-    match session.on_line(b"EHLO c.example", Timestamp(0)) {
+    let mut step = session.on_line(b"EHLO c.example", Timestamp(0));
+    if let Step::Ask(Question::Hello(_)) = step {
+        step = session.on_answer(Answer::Accept);
+    }
+    match step {
         Step::Reply(reply) => reply.text(),
         other => panic!("{other:?}"),
     }
@@ -212,10 +225,15 @@ fn spoiled_messages_end_the_transaction() {
                 ("DATA", "body 354"),
             ],
         );
-        let Step::Reply(reply) = session.on_body(Body::Flawed(flaws)) else { panic!() };
-        assert_eq!(reply.code(), code);
-        assert_eq!(reply.text().contains("smuggling"), code == 500);
-        talk(&mut session, &[("MAIL FROM:<a@b>", "?sender 250")]);
+        match session.on_body(Body::Flawed(flaws)) {
+            Step::Reply(reply) => {
+                assert!(reply.code() == code && reply.text().contains("smuggling"));
+                talk(&mut session, &[("MAIL FROM:<a@b>", "?sender 250")]);
+            }
+            // Row SR-20.
+            Step::Close(reply) => assert_eq!(reply.code(), code),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -364,6 +382,10 @@ fn a_random_script_gets_one_answer_for_each_line() {
                         session.on_body(Body::Flawed(Flaws { bare_line_end: true, too_large: false }))
                     }
                     Step::Body(_) => session.on_body(Body::Complete),
+                    Step::Chunk { octets, last, refusal } => match (refusal, last) {
+                        (None, true) => session.on_body(Body::Complete),
+                        (refusal, _) => session.on_chunk(octets, refusal),
+                    },
                 };
             };
             assert!(session.transaction().is_none_or(|t| t.recipients.len() <= 3));
@@ -372,4 +394,113 @@ fn a_random_script_gets_one_answer_for_each_line() {
             }
         }
     }
+}
+
+#[test]
+fn chunks_in_order() {
+    // RFC 3030, row SR-40.
+    let mut session = exchange();
+    talk(&mut session, &[("BDAT 5", "chunk 5 503")]);
+    assert!(matches!(session.on_chunk(5, Some(Reply::new(503, "5.5.1", "x"))), Step::Reply(_)));
+    let begin =
+        [("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "?sender 250"), ("RCPT TO:<c@d>", "?rcpt 250")];
+    talk(&mut session, &begin);
+    talk(&mut session, &[("BDAT 600", "chunk 600 0")]);
+    assert!(session.is_in_chunks());
+    assert!(matches!(session.on_chunk(600, None), Step::Reply(reply) if reply.code() == 250));
+    for wrong in ["DATA", "RCPT TO:<e@d>", "MAIL FROM:<a@b>"] {
+        talk(&mut session, &[(wrong, "503")]);
+    }
+    talk(&mut session, &[("BDAT 400 LAST", "chunk 400 last 0")]);
+    assert_eq!(session.on_body(Body::Complete), Step::Ask(Question::Message));
+    assert_eq!(session.on_answer(Answer::Message(accepted())), Step::Reply(accepted()));
+    // RSET forgets what came, and a chunk that fails ends the transaction.
+    talk(&mut session, &begin[1..]);
+    talk(&mut session, &[("BDAT 1", "chunk 1 0")]);
+    session.on_chunk(1, None);
+    talk(&mut session, &[("RSET", "250"), ("BDAT 1 LAST", "chunk 1 last 503")]);
+    session.on_chunk(1, Some(Reply::new(503, "5.5.1", "x")));
+    talk(&mut session, &begin[1..]);
+    talk(&mut session, &[("BDAT 1", "chunk 1 0")]);
+    session.on_chunk(1, Some(Reply::new(451, "4.3.0", "x")));
+    assert!(session.transaction().is_none());
+    talk(&mut session, &begin[1..2]);
+    talk(&mut session, &[("BDAT 1", "chunk 1 554")]);
+    session.on_chunk(1, Some(Reply::new(554, "5.5.1", "x")));
+    talk(&mut session, &[("RSET", "250")]);
+    talk(&mut session, &begin[1..]);
+    talk(&mut session, &[("BDAT 900", "chunk 900 0")]);
+    session.on_chunk(900, None);
+    talk(&mut session, &[("BDAT 101 LAST", "close 552")]);
+}
+
+#[test]
+fn a_certificate_signs_in_and_auth_goes_on() {
+    // Rows AU-06, SU-11.
+    let mut session = Session::new(settings(Kind::Submission, TlsOffer::Required), true);
+    session.on_certificate();
+    talk(&mut session, &[("EHLO c", "250"), ("MAIL FROM:<a@b>", "?sender 250"), ("RSET", "250")]);
+    talk(&mut session, &[("AUTH PLAIN", "auth PLAIN")]);
+    session.on_login(Login::SignedIn);
+    talk(&mut session, &[("AUTH PLAIN", "503"), ("MAIL FROM:<a@b>", "?sender 250")]);
+}
+
+#[test]
+fn tls_may_be_required_but_for_reports_about_it() {
+    // Row SR-07.
+    let mut required = settings(Kind::Exchange, TlsOffer::Required);
+    let mut session = Session::new(required.clone(), false);
+    talk(&mut session, &[("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "530")]);
+    required.without_tls = vec!["tlsreports@mx.example".parse().unwrap()];
+    let mut session = Session::new(required.clone(), false);
+    talk(
+        &mut session,
+        &[
+            ("EHLO c.example", "250"),
+            ("MAIL FROM:<a@b>", "?sender 250"),
+            ("RCPT TO:<jane@mx.example>", "530"),
+            ("RCPT TO:<tlsreports@mx.example>", "?rcpt 250"),
+        ],
+    );
+    let mut session = Session::new(required, true);
+    talk(
+        &mut session,
+        &[
+            ("EHLO c.example", "250"),
+            ("MAIL FROM:<a@b>", "?sender 250"),
+            ("RCPT TO:<jane@mx.example>", "?rcpt 250"),
+        ],
+    );
+}
+
+#[test]
+fn dsn_where_it_is_on_offer() {
+    // Row SR-41.
+    let mut session = Session::new(settings(Kind::Submission, TlsOffer::Optional), false);
+    assert!(ehlo_lines(&mut session).contains("DSN"));
+    session.signed_in = true;
+    talk(
+        &mut session,
+        &[
+            ("MAIL FROM:<a@b> RET=HDRS ENVID=q+2B", "?sender 250"),
+            ("RCPT TO:<c@d> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c@d", "?rcpt 250"),
+            ("RCPT TO:<c@d> NOTIFY=NEVER,SUCCESS", "501"),
+        ],
+    );
+    let transaction = session.transaction().unwrap();
+    assert_eq!(transaction.params.envid.as_deref(), Some("q+"));
+    assert_eq!(transaction.recipients[0].rcpt.notify, "SUCCESS,DELAY");
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_no_greeting() {
+    // Row SR-03.
+    let mut session = exchange();
+    let step = session.on_line(b"EHLO nowhere.example", Timestamp(0));
+    assert!(matches!(step, Step::Ask(Question::Hello(_))));
+    let refusal = Reply::new(550, "5.5.0", "your name has no address");
+    assert!(matches!(session.on_answer(Answer::Refuse(refusal)), Step::Reply(reply) if reply.code() == 550));
+    talk(&mut session, &[("MAIL FROM:<a@b>", "503")]);
+    assert!(matches!(session.on_line(b"HELO [192.0.2.1]", Timestamp(0)), Step::Reply(_)));
+    talk(&mut session, &[("MAIL FROM:<a@b>", "?sender 250")]);
 }

@@ -64,6 +64,12 @@ pub fn configure(dir: &Path, accounts: &[Account], settings: &[String]) -> anyho
     set(&mut text, "hostname", Value::from("localhost"))?;
     set(&mut text, "postmaster", Value::from(accounts.first().map_or("mox", |a| a.name.as_str())))?;
     set(&mut text, "localserve", Value::from(true))?;
+    // Everybody here comes from one address, and tries things that fail.
+    for service in ["smtp", "submission", "imap"] {
+        set(&mut text, &format!("{service}.max-connections-per-ip"), Value::from(10_000))?;
+        set(&mut text, &format!("{service}.new-connections-per-ip"), Value::from(1_000_000))?;
+    }
+    set(&mut text, "service.bad-client-delay", Value::from("0s"))?;
     for setting in settings {
         let (key, value) =
             setting.split_once('=').with_context(|| format!("--set {setting}: KEY=VALUE is wanted"))?;
