@@ -80,6 +80,19 @@ pub struct DnsCheckItem {
     pub secure: bool,
 }
 
+/// A list of addresses.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct AliasItem {
+    /// Its own address.
+    pub address: String,
+    /// Addresses of accounts.
+    pub members: Vec<String>,
+    /// Anyone may write to it.
+    pub post_public: bool,
+    /// Members may send as it.
+    pub allow_msg_from: bool,
+}
+
 /// What was decided about a message from another server.
 #[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
 pub struct DecisionItem {
@@ -166,6 +179,16 @@ pub trait Admin {
     fn address_add(&self, address: &str, account: &str) -> zbus::Result<()>;
     /// See the interface file.
     fn address_remove(&self, address: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn alias_list(&self) -> zbus::Result<Vec<AliasItem>>;
+    /// See the interface file.
+    fn alias_add(&self, address: &str, members: &[String]) -> zbus::Result<()>;
+    /// See the interface file.
+    fn alias_update(&self, address: &str, post_public: bool, allow_msg_from: bool) -> zbus::Result<()>;
+    /// See the interface file.
+    fn alias_remove(&self, address: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn alias_members(&self, address: &str, add: &[String], remove: &[String]) -> zbus::Result<()>;
     /// See the interface file.
     fn domain_list(&self) -> zbus::Result<Vec<DomainItem>>;
     /// See the interface file.

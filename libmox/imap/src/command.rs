@@ -8,6 +8,7 @@ mod fetch;
 mod filter;
 mod list;
 mod metadata;
+mod notify;
 mod order;
 mod search;
 
@@ -15,6 +16,7 @@ pub use fetch::{FetchItem, Partial, Peek, Section, SectionName, SectionText};
 pub use filter::MailboxFilter;
 pub use list::{List, StatusItem, StatusItems};
 pub use metadata::{Depth, GetMetadata, MetadataValue};
+pub use notify::{EventKind, Events, Notify, SelectedEvents};
 pub use order::{SortBy, SortKey, Threading, Window};
 pub use search::{EnvelopeField, SearchKey, SearchReturn};
 
@@ -192,6 +194,8 @@ pub enum Command {
         /// All of it.
         key: SearchKey,
     },
+    /// RFC 5465; none for NOTIFY NONE.
+    Notify(Option<Notify>),
     /// RFC 8437.
     Unauthenticate,
     /// RFC 9051 §6.4.5.

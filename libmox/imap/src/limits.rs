@@ -24,6 +24,8 @@ pub const TAG: usize = 1_000;
 pub const SEARCH_DEPTH: u32 = 50;
 /// Search keys in one command.
 pub const SEARCH_KEYS: u32 = 1_000;
+/// Event groups in one NOTIFY.
+pub const EVENT_GROUPS: usize = 100;
 /// Keys in one SORT; there are fewer kinds.
 pub const SORT_KEYS: usize = 20;
 /// Levels in a body part number; no message has more (RFC 9051 sets none, the message parser does).

@@ -97,6 +97,38 @@ pub fn list<'a>(list: &List, entries: &[Entry<'a>]) -> Vec<Line<'a>> {
     in_order(lines)
 }
 
+/// What is told of a name about which something changed, there or not. RFC 5465 §5.4 and §5.5: with what it is
+/// subscribed to, and under which name it was known before.
+pub fn write_changed(
+    out: &mut Vec<u8>,
+    entries: &[Entry<'_>],
+    name: &str,
+    old: Option<&str>,
+    dialect: Dialect,
+) {
+    let parents = parents(entries.iter().filter(|entry| entry.exists));
+    let entry = entries.iter().find(|entry| entry.name == name);
+    let mut attributes = Vec::new();
+    if !entry.is_some_and(|entry| entry.exists) {
+        attributes.push("\\NonExistent");
+    }
+    if entry.is_some_and(|entry| entry.subscribed) {
+        attributes.push("\\Subscribed");
+    }
+    attributes.push(if parents.contains(name) { "\\HasChildren" } else { "\\HasNoChildren" });
+    attributes.extend(entry.iter().flat_map(|entry| entry.uses.names()));
+    put(out, "* LIST (");
+    put(out, &attributes.join(" "));
+    put(out, ") \"/\" ");
+    mailbox(out, name, dialect);
+    if let Some(old) = old {
+        put(out, " (\"OLDNAME\" (");
+        mailbox(out, old, dialect);
+        put(out, "))");
+    }
+    put(out, "\r\n");
+}
+
 /// What is told of a mailbox that has another name now. RFC 9051 §6.3.9.7, row IM-06.
 pub fn write_renamed(out: &mut Vec<u8>, entries: &[Entry<'_>], old: &str, new: &str, dialect: Dialect) {
     let parents = parents(entries.iter().filter(|entry| entry.exists));

@@ -4,7 +4,7 @@
 //! Does not know: whether it may be said now; that is the session's and the view's.
 //! Fails with: nothing. Every writer appends whole tokens; lines end where their name says so.
 
-use crate::command::{StatusItem, StatusItems, Tag};
+use crate::command::{EventKind, StatusItem, StatusItems, Tag};
 use crate::date::encode_date_time;
 use crate::parse::{Dialect, Fault};
 use crate::utf7;
@@ -47,6 +47,8 @@ pub enum Code {
     AuthorizationFailed,
     /// Charsets we search in.
     BadCharset,
+    /// RFC 5465: the events that can be told.
+    BadEvent,
     /// Can never be done.
     Cannot,
     /// A list of capabilities.
@@ -79,6 +81,8 @@ pub enum Code {
     NonExistent,
     /// The search result was not saved.
     NotSaved,
+    /// RFC 5465: nothing more is told until the next NOTIFY.
+    NotificationOverflow,
     /// The account is full.
     OverQuota,
     /// Not without TLS.
@@ -121,6 +125,10 @@ impl Code {
             Self::AuthenticationFailed => put(out, "AUTHENTICATIONFAILED"),
             Self::AuthorizationFailed => put(out, "AUTHORIZATIONFAILED"),
             Self::BadCharset => put(out, "BADCHARSET (US-ASCII UTF-8)"),
+            Self::BadEvent => {
+                let names: Vec<&str> = EventKind::ALL.iter().map(|(_, name)| *name).collect();
+                write_to(out, format_args!("BADEVENT ({})", names.join(" ")));
+            }
             Self::Cannot => put(out, "CANNOT"),
             Self::Capability(list) => write_to(out, format_args!("CAPABILITY {list}")),
             Self::Closed => put(out, "CLOSED"),
@@ -139,6 +147,7 @@ impl Code {
             Self::Modified(set) => write_to(out, format_args!("MODIFIED {set}")),
             Self::NonExistent => put(out, "NONEXISTENT"),
             Self::NotSaved => put(out, "NOTSAVED"),
+            Self::NotificationOverflow => put(out, "NOTIFICATIONOVERFLOW"),
             Self::OverQuota => put(out, "OVERQUOTA"),
             Self::PrivacyRequired => put(out, "PRIVACYREQUIRED"),
             Self::ReadOnly => put(out, "READ-ONLY"),
@@ -223,6 +232,7 @@ pub fn fault_words(fault: &Fault) -> (Status, Option<Code>, &'static str) {
         Fault::Keyword => (Status::No, Some(Code::Limit), "not a valid keyword"),
         Fault::UseAttr => (Status::No, Some(Code::UseAttr), "unknown special use"),
         Fault::BadCharset => (Status::No, Some(Code::BadCharset), "cannot search in this charset"),
+        Fault::BadEvent => (Status::No, Some(Code::BadEvent), "unknown event"),
         Fault::TooBig(text) => (Status::Bad, Some(Code::TooBig), text),
         Fault::UnknownCte => (Status::No, Some(Code::UnknownCte), "unknown transfer encoding"),
     }

@@ -25,14 +25,17 @@ pub use results::FoundModSeqs;
 pub use resync::Removed;
 pub use selected::Selected;
 
-use crate::command::{Access, AppendTo, By, Command, FetchItem, SearchKey, SearchReturn, StatusItem, Tag};
+use crate::command::{
+    Access, AppendTo, By, Command, EventKind, FetchItem, SearchKey, SearchReturn, SelectedEvents, StatusItem,
+    Tag,
+};
 use crate::limits;
 use crate::metadata;
 use crate::parse::{Dialect, Fault};
 use crate::response::{self, Code, Status, put, tagged, untagged, write_to};
 use crate::seqset::SeqSet;
 use crate::view::{Expunges, Told};
-use libmox_types::Uid;
+use libmox_types::{Uid, UidSet};
 use std::collections::BTreeSet;
 
 /// What the driver must do next. Replies are already in the output.
@@ -64,6 +67,8 @@ struct Running {
     tag: Tag,
     expunges: Expunges,
     idle: bool,
+    /// Its own doing is that messages go or come.
+    removes: bool,
 }
 
 /// One connection.
@@ -81,6 +86,19 @@ pub struct Session {
     disabled: Vec<String>,
     /// Annotations that changed and were not told yet: of the open mailbox, or of the server.
     annotations: BTreeSet<(bool, String)>,
+    telling: Telling,
+}
+
+/// What is told of the open mailbox.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Telling {
+    /// Everything, while a command runs that allows it.
+    #[default]
+    Usual,
+    /// What NOTIFY chose.
+    Chosen(SelectedEvents),
+    /// Nothing but what the client does itself.
+    Nothing,
 }
 
 impl Session {
@@ -98,6 +116,7 @@ impl Session {
             compressed: false,
             disabled: Vec::new(),
             annotations: BTreeSet::new(),
+            telling: Telling::default(),
         }
     }
 
@@ -236,6 +255,9 @@ impl Session {
         match granted {
             Ok(replaces) => {
                 self.run(tag, Expunges::Told);
+                if let Some(running) = &mut self.running {
+                    running.removes = true;
+                }
                 Some(replaces)
             }
             Err((status, code, text)) => {
@@ -246,7 +268,7 @@ impl Session {
     }
 
     fn run(&mut self, tag: Tag, expunges: Expunges) {
-        self.running = Some(Running { tag, expunges, idle: false });
+        self.running = Some(Running { tag, expunges, idle: false, removes: false });
     }
 
     fn ask(&mut self, tag: Tag, ask: Ask) -> Result<Step, (Tag, &'static str)> {
@@ -381,8 +403,15 @@ impl Session {
             Command::GetQuotaRoot(mailbox) => Ask::QuotaRoot(mailbox),
             Command::Idle => {
                 response::continuation(out, "idling");
-                self.running = Some(Running { tag, expunges: Expunges::Told, idle: true });
+                self.running = Some(Running { tag, expunges: Expunges::Told, idle: true, removes: false });
                 return Ok(Step::Ask(Ask::Idle));
+            }
+            Command::Notify(notify) => {
+                self.telling = match &notify {
+                    None => Telling::Nothing,
+                    Some(notify) => notify.selected.clone().map_or(Telling::Nothing, Telling::Chosen),
+                };
+                Ask::Notify(notify)
             }
             Command::Unauthenticate => Ask::Unauthenticate,
             Command::Esearch { sources, returns, key } => return self.esearch(tag, sources, returns, key),
@@ -511,6 +540,9 @@ impl Session {
             _ => return Err((tag, "not possible now")),
         };
         self.run(tag, expunges);
+        if let Some(running) = &mut self.running {
+            running.removes = matches!(ask, Ask::Expunge(_) | Ask::Copy { .. });
+        }
         Ok(Step::Ask(ask))
     }
 
@@ -547,6 +579,7 @@ impl Session {
         self.state = State::NotAuthenticated;
         self.enabled = Enabled::default();
         self.annotations.clear();
+        self.telling = Telling::default();
         self.compressed = false;
         self.disabled.clear();
         self.faults = 0;
@@ -572,9 +605,12 @@ impl Session {
 
     /// What the client may be told of the open mailbox while the present command runs; without one, nothing.
     pub fn tell(&mut self, out: &mut Vec<u8>) -> Told {
-        let expunges = match &self.running {
-            Some(running) => running.expunges,
-            None => return Told::All,
+        let expunges = match (&self.running, &self.telling) {
+            (Some(running), Telling::Nothing) if !running.removes => return Told::All,
+            (Some(running), _) => running.expunges,
+            // RFC 5465 §6.1.1.
+            (None, Telling::Chosen(chosen)) if chosen.at_once => Expunges::Told,
+            (None, _) => return Told::All,
         };
         self.tell_annotations(out);
         let expunges = match expunges {
@@ -582,8 +618,18 @@ impl Session {
             other => other,
         };
         let style = self.enabled.style();
+        let drops_flags = match &self.telling {
+            Telling::Usual => false,
+            Telling::Chosen(chosen) => !chosen.events.has(EventKind::FlagChange),
+            Telling::Nothing => true,
+        };
         match &mut self.state {
-            State::Selected(selected) => selected.tell(expunges, style, out),
+            State::Selected(selected) => {
+                if drops_flags {
+                    selected.view.drop_flags();
+                }
+                selected.tell(expunges, style, out)
+            }
             _ => Told::All,
         }
     }
@@ -610,6 +656,30 @@ impl Session {
                 metadata::write_changed(out, name, entries, dialect);
             }
         }
+    }
+
+    /// What is to be said of messages that EXISTS told of, and which those are; asked for once. RFC 5465 §5.2.
+    pub fn new_items(&mut self) -> Option<(UidSet, Vec<FetchItem>)> {
+        let State::Selected(selected) = &mut self.state else { return None };
+        let fresh = selected.view.take_told();
+        match &self.telling {
+            Telling::Chosen(chosen) if !fresh.is_empty() && !chosen.new.is_empty() => {
+                Some((fresh, chosen.new.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the open mailbox is told of between commands. RFC 5465 §6.1.1.
+    #[must_use]
+    pub fn tells_at_once(&self) -> bool {
+        matches!(&self.telling, Telling::Chosen(chosen) if chosen.at_once)
+    }
+
+    /// Too much happened: as after NOTIFY NONE. RFC 5465 §5.8.
+    pub fn notification_overflow(&mut self, out: &mut Vec<u8>) {
+        self.telling = Telling::Nothing;
+        untagged(out, Status::Ok, Some(&Code::NotificationOverflow), "too much happened");
     }
 
     /// The tagged answer of the running command.

@@ -67,6 +67,8 @@ pub struct View {
     gone: UidSet,
     flags: BTreeMap<Uid, NewFlags>,
     dirty: UidSet,
+    /// Told by EXISTS since last asked for.
+    told: UidSet,
 }
 
 impl View {
@@ -253,6 +255,17 @@ impl View {
         self.dirty.subtract(&self.gone);
     }
 
+    /// The messages that EXISTS told of since this was asked last.
+    pub fn take_told(&mut self) -> UidSet {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The client does not want to hear of flags.
+    pub fn drop_flags(&mut self) {
+        self.flags.clear();
+        self.dirty = UidSet::new();
+    }
+
     /// The client has just been told these flags some other way.
     pub fn forget_flags(&mut self, uids: &UidSet) {
         self.flags.retain(|uid, _| !uids.contains(*uid));
@@ -300,6 +313,7 @@ impl View {
             let fresh = std::mem::take(&mut self.fresh);
             fresh.iter().for_each(|uid| self.push(uid));
             response::exists(out, self.count);
+            self.told.extend(&fresh);
         }
         for (uid, new) in std::mem::take(&mut self.flags) {
             if let Some(number) = self.number(uid) {

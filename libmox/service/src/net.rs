@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+/// Silence on a connection before its peer is asked whether it is there. Row IM-02.
+const KEEP_ALIVE: Duration = Duration::from_secs(5 * 60);
+
 /// How many connections a service takes, at once and anew in a minute: all together, and of each class of addresses
 /// ([`crate::limiter`]; row SR-31).
 #[derive(Debug)]
@@ -123,6 +126,9 @@ where
         match accepted.and_then(|(stream, remote)| Ok((stream.local_addr()?, stream, remote))) {
             Ok((local, stream, remote)) => {
                 let _ = stream.set_nodelay(true);
+                // A peer that is gone without a word is noticed. What cannot be set is not needed.
+                let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+                let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE);
                 let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                 let ticket = gate.enter(remote.ip());
                 tokio::spawn(handle(Accepted { stream, remote, local, ticket, busy: life.busy() }));

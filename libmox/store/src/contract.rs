@@ -124,6 +124,7 @@ libmox_ipc::verbs! {
     AppPasswordAdd => MadePassword,
     AppPasswordList => Vec<AppPassword>,
     AppPasswordRemove => bool,
+    ReaderConfig => ReaderSettings,
     Decided => (),
     DecisionsOf => Vec<Decided>,
 }

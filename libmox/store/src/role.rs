@@ -126,9 +126,11 @@ impl Role {
             | R::AppPasswordList(_)
             | R::AppPasswordRemove(_)
             | R::DecisionsOf(_) => self == Self::Admin,
-            R::Acknowledge(_) | R::VanishedSince(_) | R::Replace(_) | R::ReferenceList(_) => {
-                self == Self::Imap
-            }
+            R::Acknowledge(_)
+            | R::VanishedSince(_)
+            | R::Replace(_)
+            | R::ReferenceList(_)
+            | R::ReaderConfig(_) => self == Self::Imap,
         }
     }
 }

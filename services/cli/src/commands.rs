@@ -241,6 +241,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             bus.admin().await?.address_remove(&address).await.map_err(plain)?;
             to.done(&format!("{address} removed"));
         }
+        Command::Alias(command) => crate::alias::alias(bus, command, to).await?,
         Command::Domain(command) => domain(bus, command, to).await?,
         Command::Setaccountpassword { account } => {
             let password = read_password()?;

@@ -1,5 +1,6 @@
 //! The commands of `mox`, as a library so that completions and man pages are made from the same definitions.
 
+mod alias;
 mod checks;
 mod commands;
 mod credentials;
@@ -44,6 +45,9 @@ enum Command {
     /// Addresses of accounts
     #[command(subcommand)]
     Address(commands::Address),
+    /// Lists of addresses of accounts
+    #[command(subcommand)]
+    Alias(alias::Alias),
     /// Domains
     #[command(subcommand)]
     Domain(commands::Domain),

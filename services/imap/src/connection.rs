@@ -9,6 +9,7 @@ use crate::deflate::Deflate;
 use crate::error::Failure;
 use crate::events;
 use crate::messages::GONE;
+use crate::notify::Notifying;
 use crate::watch::{OwnFlags, Taken, Watching, uids};
 use crate::{Shared, Start};
 use libmox_imap::command::{AppendTo, By};
@@ -52,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) session: Session,
     pub(crate) watching: Option<Watching>,
+    /// The whole account, for NOTIFY.
+    pub(crate) notifying: Option<Box<Notifying>>,
     /// What the store gave the person who signed in.
     pub(crate) account: Option<SessionId>,
     pub(crate) appending: Option<Box<Appending>>,
@@ -86,6 +89,7 @@ impl Connection {
             reader,
             session,
             watching: None,
+            notifying: None,
             account: None,
             appending: None,
             cid,
@@ -131,7 +135,7 @@ impl Connection {
     /// Gives everything back.
     async fn leave(&mut self) {
         self.wire.close(GOODBYE_WAIT).await;
-        self.watching = None;
+        (self.watching, self.notifying) = (None, None);
         if let Some(appending) = self.appending.take() {
             appending.forget(&self.shared.store).await;
         }
@@ -301,7 +305,7 @@ impl Connection {
         let wait = if self.session.is_signed_in() { waits.signed_in } else { waits.before_login };
         let deadline = Instant::now() + wait;
         loop {
-            let Self { wire, watching, session, shared, .. } = self;
+            let Self { wire, watching, notifying, session, shared, .. } = self;
             let left = deadline.saturating_duration_since(Instant::now());
             let watch = async {
                 match watching {
@@ -314,6 +318,17 @@ impl Connection {
                 taken = watch => {
                     if taken? == Taken::Overflow {
                         Box::pin(self.watch_anew()).await?;
+                    }
+                    if self.session.tells_at_once() && self.reader.is_clean() {
+                        Box::pin(self.tell()).await?;
+                        self.flush().await?;
+                    }
+                }
+                item = notification(notifying) => {
+                    Box::pin(self.on_notification(item)).await?;
+                    // Nothing is said in the middle of what the client says.
+                    if self.reader.is_clean() {
+                        self.flush().await?;
                     }
                 }
                 () = shared.context.life.stopping() => return Err(stopping()),
@@ -359,6 +374,7 @@ impl Connection {
             Ask::Esearch { sources, returns, key, elsewhere } => {
                 Box::pin(self.esearch(&sources, returns, &key, &elsewhere)).await
             }
+            Ask::Notify(wanted) => Box::pin(self.notify(wanted)).await,
             Ask::Unauthenticate => return self.unauthenticate().await.map(|()| false),
             Ask::Fetch { uids, items, changed_since, vanished, sets_seen, by, missing } => {
                 if let (Some(named), Some(since)) = (&vanished, changed_since) {
@@ -396,6 +412,9 @@ impl Connection {
         }) {
             self.watching = None;
         }
+        if self.notifying.is_some() {
+            Box::pin(self.drain_notifications()).await?;
+        }
         self.tell().await?;
         self.session.complete(status, code.as_ref(), &text, self.wire.output());
         Ok(())
@@ -405,14 +424,22 @@ impl Connection {
     pub(crate) async fn tell(&mut self) -> Result<(), Failure> {
         loop {
             match self.session.tell(self.wire.output()) {
-                Told::All => return Ok(()),
+                Told::All => break,
                 Told::More => self.flush().await?,
                 Told::AskFlags(uids) => {
                     self.write_flags(&uids).await?;
-                    return Ok(());
+                    break;
                 }
             }
         }
+        if let Some((uids, items)) = self.session.new_items() {
+            match Box::pin(self.fetch(uids, &items, None, false, false)).await {
+                // Gone again, or not to be said so.
+                Err(Failure::No(..)) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
     }
 
     /// Asks for the flags of these messages and tells them.
@@ -479,7 +506,7 @@ impl Connection {
 
     /// UNAUTHENTICATE: back to before the login, on the same connection. RFC 8437.
     async fn unauthenticate(&mut self) -> Result<(), Failure> {
-        self.watching = None;
+        (self.watching, self.notifying) = (None, None);
         if let Some(session) = self.account.take() {
             self.shared.store.ask(SignOut(session)).await?;
         }
@@ -495,7 +522,7 @@ impl Connection {
     }
 
     /// NOOP and CHECK: what was committed before they came is told.
-    async fn poll(&mut self) -> Result<Done, Failure> {
+    pub(crate) async fn poll(&mut self) -> Result<Done, Failure> {
         let session = self.session_id()?;
         let Some(name) = self.session.mailbox().map(|selected| selected.name.clone()) else {
             return Ok(Done::OK);
@@ -523,7 +550,7 @@ impl Connection {
             self.tell().await?;
             self.flush().await?;
             self.wire.rest();
-            let Self { wire, watching, session, shared, .. } = self;
+            let Self { wire, watching, notifying, session, shared, .. } = self;
             let left = deadline.saturating_duration_since(Instant::now());
             let watch = async {
                 match watching {
@@ -566,6 +593,7 @@ impl Connection {
                         Box::pin(self.watch_anew()).await?;
                     }
                 }
+                item = notification(notifying) => Box::pin(self.on_notification(item)).await?,
                 () = shared.context.life.stopping() => return Err(stopping()),
             }
         }
@@ -606,6 +634,16 @@ impl Connection {
                 _ => return Err(Failure::Bye(None, "line too long".into())),
             }
         }
+    }
+}
+
+/// What the watch of the account brings next, if there is one. May be dropped while it waits.
+async fn notification(
+    notifying: &mut Option<Box<Notifying>>,
+) -> Option<Result<libmox_store::Item, libmox_store::StoreError>> {
+    match notifying {
+        Some(notifying) => notifying.next().await,
+        None => std::future::pending().await,
     }
 }
 

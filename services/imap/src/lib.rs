@@ -17,6 +17,7 @@ mod login;
 mod mailboxes;
 mod messages;
 mod metadata;
+mod notify;
 mod order;
 mod resync;
 mod search;

@@ -11,8 +11,8 @@ use libmox_imap::response::{Code, Status, continuation};
 use libmox_imap::{Step, limits, parse_sasl_line};
 use libmox_sasl::{Answer, Mechanism, Question, ServerExchange};
 use libmox_store::{
-    AskStanding, CramFinish, CramStart, LoginContext, LoginKey, LoginOutcome, LoginPassword, ScramFinish,
-    ScramHash, ScramStart, SignOut, SignedIn, StoreError,
+    AskStanding, CramFinish, CramStart, LoginContext, LoginKey, LoginOutcome, LoginPassword, ReaderConfig,
+    ScramFinish, ScramHash, ScramStart, SignOut, SignedIn, StoreError,
 };
 use std::time::Duration;
 
@@ -181,6 +181,10 @@ impl Connection {
                         let _ = self.shared.store.ask(libmox_store::SignOut(signed_in.session)).await;
                     }
                     tracing::debug!(mox_cid = %self.cid, %fault, "login exchange failed");
+                    if fault == libmox_sasl::Fault::Authorization {
+                        let text = "nobody acts for somebody else";
+                        return Ok(Outcome::Refused(Code::AuthorizationFailed, text.into()));
+                    }
                     return Ok(denied.unwrap_or_else(refused));
                 }
             };
@@ -225,7 +229,9 @@ impl Connection {
                 events::signed_in(self.cid, self.remote, &signed_in.account_name);
                 self.account = Some(signed_in.session);
                 self.reader.signed_in();
-                self.session.signed_in(Vec::new());
+                let config = ReaderConfig { session: signed_in.session };
+                let settings = self.shared.store.ask(config).await?;
+                self.session.signed_in(settings.disabled_capabilities);
                 let code = Code::Capability(self.session.capabilities());
                 self.finish(Ok(Done::with(code))).await?;
                 Ok(false)

@@ -91,7 +91,7 @@ impl Connection {
         Ok(Done::OK)
     }
 
-    async fn mailboxes(&self) -> Result<Mailboxes, Failure> {
+    pub(crate) async fn mailboxes(&self) -> Result<Mailboxes, Failure> {
         Ok(libmox_store::mailboxes(&self.shared.store, self.session_id()?).await?)
     }
 
@@ -140,7 +140,7 @@ impl Connection {
     }
 }
 
-fn state(mailbox: &Mailbox, append_limit: u64) -> MailboxState {
+pub(crate) fn state(mailbox: &Mailbox, append_limit: u64) -> MailboxState {
     MailboxState {
         id: mailbox.id,
         messages: mailbox.counts.total + mailbox.counts.deleted,
@@ -154,7 +154,7 @@ fn state(mailbox: &Mailbox, append_limit: u64) -> MailboxState {
     }
 }
 
-fn entries(all: &Mailboxes) -> Vec<Entry<'_>> {
+pub(crate) fn entries(all: &Mailboxes) -> Vec<Entry<'_>> {
     let mailboxes = all.mailboxes.iter().map(|mailbox| Entry {
         name: mailbox.name.as_str(),
         exists: true,

@@ -222,6 +222,6 @@ pub fn uids(view: &View) -> UidSet {
     view.present()
 }
 
-fn broken() -> Failure {
+pub(crate) fn broken() -> Failure {
     Failure::Bye(Some(Code::Unavailable), "mail store restarted, please reconnect".into())
 }

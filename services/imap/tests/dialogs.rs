@@ -102,12 +102,14 @@ macro_rules! dialogs {
 
 dialogs! {
     imap_dialog_binary: "binary.txt",
+    imap_dialog_disabled: "disabled.txt",
     imap_dialog_fetch: "fetch.txt",
     imap_dialog_limits: "limits.txt",
     imap_dialog_login: "login.txt",
     imap_dialog_mailboxes: "mailboxes.txt",
     imap_dialog_metadata: "metadata.txt",
     imap_dialog_multisearch: "multisearch.txt",
+    imap_dialog_notify: "notify.txt",
     imap_dialog_objectid: "objectid.txt",
     imap_dialog_qresync: "qresync.txt",
     imap_dialog_quota: "quota.txt",

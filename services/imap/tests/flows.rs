@@ -6,7 +6,9 @@
 mod support;
 
 use libmox_sasl::{ClientBinding, ScramClient, Secret, decode_line, encode_line, scram::Hash};
+use mox_imap::Waits;
 use std::fmt::Write;
+use std::time::Duration;
 use support::{PASSWORD, World};
 
 /// A message of about so many octets.
@@ -241,4 +243,65 @@ async fn a_stopping_server_says_goodbye() {
     world.context.life.stop();
     assert_eq!(peer.response().await, "* BYE [UNAVAILABLE] server is restarting, please reconnect");
     assert_eq!(peer.response().await, "");
+}
+
+const OPEN: &str = "[imap]\nallow-plaintext-login = true\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_has_an_end() {
+    // Row IM-02.
+    let waits = Waits {
+        before_login: Duration::from_millis(200),
+        signed_in: Duration::from_millis(1_000),
+        ..Waits::default()
+    };
+    let world = World::patient(OPEN, waits).await;
+    let mut stranger = world.connect().await;
+    let start = std::time::Instant::now();
+    assert_eq!(stranger.response().await, "* BYE inactive");
+    assert!(start.elapsed() < Duration::from_millis(900));
+    assert_eq!(stranger.response().await, "");
+    for command in ["NOOP", "IDLE"] {
+        let mut peer = world.signed_in("jane").await;
+        peer.send(&format!("a {command}\r\n")).await;
+        peer.response().await;
+        assert_eq!(peer.response().await, "* BYE inactive");
+        assert_eq!(peer.response().await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_nothing_is_dropped() {
+    // Row IM-02.
+    let waits = Waits { write: Duration::from_millis(300), ..Waits::default() };
+    let world = World::patient(OPEN, waits).await;
+    let mut peer = world.signed_in("jane").await;
+    let sent = message(8 << 20);
+    peer.command(&format!("a APPEND INBOX {{{}+}}\r\n{sent}", sent.len())).await;
+    peer.command("b SELECT INBOX").await;
+    peer.send(&"c FETCH 1 BODY.PEEK[]\r\n".repeat(10)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut last = String::new();
+    while let Some(line) = tokio::time::timeout(Duration::from_secs(10), peer.rest()).await.unwrap() {
+        last = line;
+    }
+    assert!(last.len() < 60 << 20, "not all of it came: {}", last.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_search_says_how_far_it_is() {
+    // Row IM-35.
+    let world = World::patient(OPEN, Waits { progress: Duration::ZERO, ..Waits::default() }).await;
+    let mut peer = world.signed_in("jane").await;
+    let one = "{14+}\r\nSubject: x\r\n\r\n";
+    peer.command(&format!("a APPEND INBOX {one} {one} {one}")).await;
+    peer.command("b SELECT INBOX").await;
+    let answer = peer.command("c SEARCH UNSEEN").await;
+    let want = [
+        "* OK [INPROGRESS (\"c\" 1 3)] still searching",
+        "* OK [INPROGRESS (\"c\" 2 3)] still searching",
+        "* SEARCH 1 2 3",
+        "c OK done",
+    ];
+    assert_eq!(answer, want);
 }

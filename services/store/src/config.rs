@@ -29,6 +29,7 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             addresses: config.addresses.clone(),
             catchall: config.catchall.clone(),
             login_disabled: config.login_disabled.clone(),
+            disabled_capabilities: config.disabled_capabilities.clone(),
             quota: config.quota,
             mailbox: config.mailbox.clone(),
             rejects: config.rejects.clone(),

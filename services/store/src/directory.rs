@@ -36,6 +36,8 @@ pub struct Configured {
     pub catchall: Vec<Domain>,
     /// Why nobody may sign in.
     pub login_disabled: Option<String>,
+    /// IMAP capabilities that its clients cannot cope with.
+    pub disabled_capabilities: Vec<String>,
     /// Octets of mail.
     pub quota: Option<u64>,
     /// Where its mail arrives.
@@ -270,6 +272,11 @@ impl Directory {
     pub fn quota(&self, account: &str) -> Option<u64> {
         let own = self.accounts.get(account).and_then(|account| account.quota);
         own.or(self.settings.quota).filter(|quota| *quota < u64::MAX)
+    }
+
+    /// IMAP capabilities that the clients of an account cannot cope with.
+    pub fn disabled_capabilities(&self, account: &str) -> Vec<String> {
+        self.accounts.get(account).map(|account| account.disabled_capabilities.clone()).unwrap_or_default()
     }
 
     /// Why nobody may sign in to an account.

@@ -216,6 +216,11 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let session = peer.session(request.session)?;
             plain(Reply::Replace(store.replace(peer, &session, request).await?))
         }
+        R::ReaderConfig(request) => {
+            let session = peer.session(request.session)?;
+            let disabled_capabilities = store.directory().disabled_capabilities(&session.name);
+            plain(Reply::ReaderConfig(libmox_store::ReaderSettings { disabled_capabilities }))
+        }
         R::VanishedSince(request) => {
             let session = peer.session(request.session)?;
             plain(Reply::VanishedSince(store.vanished_since(&session, &request)?))

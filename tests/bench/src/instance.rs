@@ -76,6 +76,11 @@ impl Instance {
         Ok(())
     }
 
+    /// The process that started everything.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Where the listener named so in the ready file is.
     pub fn address(&self, key: &str) -> anyhow::Result<SocketAddr> {
         let (host, port) = (&self.ready[key]["host"], &self.ready[key]["port"]);

@@ -5,7 +5,9 @@
 //! Does not know: the services' insides. Fails when a message that was answered with 250 is not there.
 
 mod activation;
+mod dovecot;
 mod handshake;
+mod imap;
 mod instance;
 mod load;
 mod processes;
@@ -60,6 +62,12 @@ struct Args {
     /// Measure the load only
     #[arg(long)]
     load_only: bool,
+    /// Measure IMAP only, on so many messages, beside Dovecot where it is installed
+    #[arg(long, value_name = "N")]
+    imap: Option<usize>,
+    /// Idle connections for the memory of one
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    idle: usize,
     /// Fail when a target is missed
     #[arg(long)]
     strict: bool,
@@ -84,6 +92,9 @@ async fn main() -> anyhow::Result<()> {
         port_base: args.port_base,
         log: args.log.clone(),
     };
+    if let Some(messages) = args.imap {
+        return imap_beside(&args, &programs, temporary.path(), messages).await;
+    }
     let mut figures = Figures { machine: report::machine(), ..Figures::default() };
 
     let instance = Instance::start(&programs, &["smtp.verify=false"]).await?;
@@ -126,5 +137,42 @@ async fn main() -> anyhow::Result<()> {
         warm + args.messages
     );
     ensure!(!(args.strict && missed > 0), "{missed} targets missed");
+    Ok(())
+}
+
+/// The same messages and commands on both servers.
+async fn imap_beside(
+    args: &Args,
+    programs: &Programs,
+    dir: &std::path::Path,
+    messages: usize,
+) -> anyhow::Result<()> {
+    let (size, idle) = (args.size, args.idle);
+    let instance =
+        Instance::start(programs, &["smtp.verify=false", "imap.allow-plaintext-login=true"]).await?;
+    let server = imap::Server::of(&instance)?;
+    let ours = tokio::task::spawn_blocking(move || imap::run(&server, messages, size, idle)).await??;
+    instance.stop().await?;
+    let theirs = if dovecot::is_there() {
+        let dovecot = dovecot::start(&dir.join("dovecot"), args.port_base + 900)?;
+        let server = dovecot.server.clone();
+        let figures = tokio::task::spawn_blocking(move || imap::run(&server, messages, size, idle)).await??;
+        drop(dovecot);
+        Some(figures)
+    } else {
+        None
+    };
+    for (what, value) in report::machine() {
+        #[expect(clippy::print_stdout, reason = "this is what the person came for")]
+        {
+            println!("{what:<12} {value}");
+        }
+    }
+    imap::print(&ours, theirs.as_deref());
+    if let Some(json) = &args.json {
+        let figures = imap::json(&ours, theirs.as_deref());
+        std::fs::write(json, serde_json::to_vec_pretty(&figures)?)
+            .with_context(|| format!("cannot write {}", json.display()))?;
+    }
     Ok(())
 }

@@ -20,6 +20,19 @@ pub struct Process {
     pub threads: u64,
 }
 
+/// A process, its children, and theirs.
+pub fn descendants(parent: u32) -> anyhow::Result<Vec<Process>> {
+    let mut all = family(parent)?;
+    let mut at = 0;
+    while at < all.len() {
+        let pid = all[at].pid;
+        let known: Vec<u32> = all.iter().map(|process| process.pid).collect();
+        all.extend(family(pid)?.into_iter().filter(|process| !known.contains(&process.pid)));
+        at += 1;
+    }
+    Ok(all)
+}
+
 /// A process and its children, in the order of their ids.
 pub fn family(parent: u32) -> anyhow::Result<Vec<Process>> {
     let mut all = Vec::new();

@@ -5,6 +5,7 @@ mod hostile;
 mod junk;
 mod kills;
 mod life;
+mod lists;
 mod local;
 mod logins;
 mod mail;

@@ -61,7 +61,7 @@ pub(super) fn fetch(c: &mut Cursor<'_>, by: By) -> Parsed<Command> {
     Ok(Command::Fetch { by, set, items, changed_since, vanished, window })
 }
 
-fn item(c: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
+pub(super) fn item(c: &mut Cursor<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
     let name = c.run(|b| b.is_ascii_alphanumeric() || b == b'.').to_ascii_uppercase();
     let whole = |name, text, peek| FetchItem::Section {
         section: Section { part: Vec::new(), text },

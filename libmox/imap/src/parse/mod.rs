@@ -9,6 +9,7 @@ mod fetch;
 mod lex;
 mod list;
 mod metadata;
+mod notify;
 mod order;
 mod search;
 
@@ -51,6 +52,8 @@ pub enum Fault {
     UseAttr,
     /// A charset we cannot search in.
     BadCharset,
+    /// A kind of event we do not tell. RFC 5465 §3.1.
+    BadEvent,
     /// A limit, and what was over it.
     TooBig(&'static str),
     /// A message with NUL octets, or literal8 where text belongs.
@@ -164,6 +167,7 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
         "SEARCH" => search::search(c, By::Seq)?,
         "SORT" => order::sort(c, By::Seq)?,
         "THREAD" => order::thread(c, By::Seq)?,
+        "NOTIFY" => notify::notify(c)?,
         "ESEARCH" => order::esearch(c)?,
         "UNAUTHENTICATE" => Command::Unauthenticate,
         "FETCH" => fetch::fetch(c, By::Seq)?,

@@ -1,7 +1,7 @@
 //! What the session asks of the driver, and what it is told.
 
 use crate::command::{
-    Access, By, FetchItem, FlagChange, GetMetadata, List, MailboxFilter, MetadataValue, SearchKey,
+    Access, By, FetchItem, FlagChange, GetMetadata, List, MailboxFilter, MetadataValue, Notify, SearchKey,
     SearchReturn, Secret, SelectParams, SortKey, StatusItems, Threading,
 };
 use crate::view::View;
@@ -111,6 +111,8 @@ pub enum Ask {
         /// For others: as it came.
         elsewhere: SearchKey,
     },
+    /// Watch the whole account, or no longer.
+    Notify(Option<Notify>),
     /// Give the account back, then [`Session::signed_out`].
     ///
     /// [`Session::signed_out`]: crate::Session::signed_out

@@ -6,7 +6,7 @@ use super::{Session, State};
 use crate::response::{Code, Status, Style, put, untagged};
 
 /// What works, beside the revisions and how to sign in.
-const CAPABILITIES: [&str; 40] = [
+const CAPABILITIES: [&str; 41] = [
     "LITERAL+",
     "ENABLE",
     "ID",
@@ -41,6 +41,7 @@ const CAPABILITIES: [&str; 40] = [
     "PARTIAL",
     "MULTISEARCH",
     "UIDONLY",
+    "NOTIFY",
     "UNAUTHENTICATE",
     "INPROGRESS",
     "PREVIEW",
@@ -76,9 +77,10 @@ impl Session {
     /// What this connection can do now.
     #[must_use]
     pub fn capabilities(&self) -> String {
-        let mut list = String::from("IMAP4rev2 IMAP4rev1");
+        let rev2 = if self.is_off("IMAP4rev2") { "" } else { "IMAP4rev2 " };
+        let mut list = format!("{rev2}IMAP4rev1");
         let mut add = |name: &str| {
-            if !self.disabled.iter().any(|off| off.eq_ignore_ascii_case(name)) {
+            if !self.is_off(name) {
                 list.push(' ');
                 list.push_str(name);
             }
@@ -102,11 +104,17 @@ impl Session {
         list
     }
 
+    /// Row IM-47.
+    fn is_off(&self, name: &str) -> bool {
+        self.disabled.iter().any(|off| off.eq_ignore_ascii_case(name))
+    }
+
     pub(super) fn enable(&mut self, names: &[String], out: &mut Vec<u8>) {
         let mut condstore = false;
         put(out, "* ENABLED");
         for name in names {
             let name = match name.as_str() {
+                name if self.is_off(name) => continue,
                 "IMAP4REV2" => {
                     self.enabled.rev2 = true;
                     "IMAP4rev2"

@@ -61,6 +61,8 @@ pub struct AccountConfig {
     pub full_name: String,
     /// Nobody may sign in, with the text to show.
     pub login_disabled: Option<String>,
+    /// IMAP capabilities that its clients cannot cope with, in upper case. Row IM-47.
+    pub disabled_capabilities: Vec<String>,
     /// Octets of mail; `u64::MAX` for no limit, whatever the limit of others.
     pub quota: Option<u64>,
     /// Where mail arrives.
@@ -96,6 +98,19 @@ pub enum Destination {
     Catchall(Domain),
 }
 
+/// RFC 9051 §9 `capability`. What a login needs cannot be switched off.
+fn capability(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_uppercase();
+    let atom = |b: u8| b > b' ' && b < 0x7f && !b"(){%*\"\\]".contains(&b);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(atom) {
+        return Err("not the name of a capability".into());
+    }
+    if name == "IMAP4REV1" || name.starts_with("AUTH=") {
+        return Err(format!("{name} cannot be switched off for one account"));
+    }
+    Ok(name)
+}
+
 /// The longest that what left the queue is known.
 const RETIRED_MOST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The longest that a token in the subject is good.
@@ -123,6 +138,9 @@ impl Domains {
                 let mut account = AccountConfig {
                     full_name: s.text("full-name", |t| Ok::<_, String>(t.to_owned())).unwrap_or_default(),
                     login_disabled: s.text("login-disabled", disabled_text),
+                    disabled_capabilities: s
+                        .texts("imap-capabilities-disabled", capability)
+                        .unwrap_or_default(),
                     quota: s.text("quota", quota),
                     mailbox: s.text("mailbox", MailboxName::parse),
                     rejects: s.text("rejects-mailbox", MailboxName::parse),

@@ -458,6 +458,14 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.imap-capabilities-disabled",
+        "[]",
+        "[\"UIDONLY\", \"NOTIFY\"]",
+        "IMAPCapabilitiesDisabled",
+        "IMAP capabilities that are not announced to the clients of the account, for those that cannot cope with one.",
+    ),
+    key(
+        D,
         "accounts.*.quota",
         "",
         "\"5GiB\"",

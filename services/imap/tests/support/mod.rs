@@ -40,7 +40,11 @@ fn directory() -> Directory {
     // The last one may keep two KiB.
     let accounts = [("jane", None), ("bob", None), ("tiny", Some(2048))].map(|(name, quota)| {
         let address = Address::parse(&format!("{name}@example.org")).unwrap();
-        (name.to_string(), Configured { addresses: vec![address], quota, ..Configured::default() })
+        let disabled_capabilities =
+            if name == "tiny" { vec!["UIDONLY".into(), "SORT".into()] } else { Vec::new() };
+        let configured =
+            Configured { addresses: vec![address], quota, disabled_capabilities, ..Configured::default() };
+        (name.to_string(), configured)
     });
     Directory::new(
         1,
@@ -196,6 +200,19 @@ impl Peer {
                 }
             }
         }
+    }
+
+    /// Everything up to the end of the connection, whole or not; none where there is nothing more.
+    pub async fn rest(&mut self) -> Option<String> {
+        loop {
+            let mut piece = vec![0; 1 << 16];
+            match self.stream.read(&mut piece).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => self.input.extend_from_slice(&piece[..read]),
+            }
+        }
+        let rest = String::from_utf8_lossy(&std::mem::take(&mut self.input)).into_owned();
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// Sends a command and returns everything up to its completion.

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""Independent IMAP clients, each doing a whole job against an installed server.
+
+usage: clients.py [name ...]   runs all tests in order, or only those named (the set-up always runs)
+Prints "system: name ok" for each. The container image holds the clients of the distribution; imapflow comes from npm,
+fetched once on this machine.
+"""
+import os
+import sys
+
+from hosts import CACHE, Host, image, packages, run_tests, sh
+from main import (World, packages_install_and_listen_on_loopback_only, quickstart_sets_up_a_server, send,
+                  two_hosts_boot)
+
+INCLUDE = "python3,python3-imapclient,offlineimap3,mutt,fetchmail,getmail6,nodejs"
+CA = "/root/ca.pem"
+
+
+class ClientWorld(World):
+    """As World, with the clients inside."""
+
+    def host(self, name, address):
+        host = Host(self.link, name, address, self.work, base=image(INCLUDE))
+        self.hosts.append(host)
+        return host
+
+
+def mail_is_there(w):
+    """Trust, a hosts entry, and some messages to work on."""
+    w.a.run(f"cp /var/lib/mox-keys/authority/certificate.pem {CA}")
+    w.a.run(f"grep -q mail.h1.test /etc/hosts || echo '{w.a.address} mail.h1.test' >> /etc/hosts")
+    for number in range(5):
+        send(w.a, "you@h1.test", f"client mail {number}", body=f"body number {number}")
+    w.a.wait_for('SUBJECT "client mail"', count=5)
+
+
+def script(w, name, text):
+    """Runs a Python script inside; it says so when it is content."""
+    w.a.write(f"/root/{name}.py", text)
+    out = w.a.run(f"python3 /root/{name}.py 2>&1")
+    assert out.strip().endswith("content"), out
+    return out
+
+
+def imapclient_does_everything(w):
+    script(w, "imapclient_job", f"""
+import ssl, time
+from imapclient import IMAPClient
+context = ssl.create_default_context(cafile={CA!r})
+def sign_in():
+    client = IMAPClient("mail.h1.test", ssl_context=context)
+    client.login({w.a.login!r}, {w.a.password!r})
+    return client
+one, two = sign_in(), sign_in()
+for name in (b"IDLE", b"QRESYNC", b"SORT", b"THREAD=REFERENCES", b"METADATA", b"QUOTA", b"MOVE", b"NOTIFY"):
+    assert one.has_capability(name.decode()), name
+one.id_({{"name": "imapclient"}})
+one.create_folder("Grüße/unten")
+assert one.folder_exists("Grüße/unten")
+one.append("Grüße/unten", b"Subject: one\\r\\nMessage-Id: <1@h1.test>\\r\\n\\r\\none\\r\\n", flags=[b"\\\\Flagged"])
+one.append("Grüße/unten", b"Subject: Re: one\\r\\nIn-Reply-To: <1@h1.test>\\r\\n\\r\\ntwo\\r\\n")
+status = one.folder_status("Grüße/unten", ["MESSAGES", "UIDNEXT", "HIGHESTMODSEQ"])
+assert status[b"MESSAGES"] == 2, status
+one.select_folder("Grüße/unten")
+assert one.search(["FLAGGED"]) == [1]
+assert one.sort(["REVERSE ARRIVAL"])[0] == 2
+assert one.thread(criteria="ALL") == ((1, 2),)
+data = one.fetch([1, 2], ["ENVELOPE", "BODYSTRUCTURE", "FLAGS", "BODY.PEEK[]"])
+assert data[1][b"ENVELOPE"].subject == b"one"
+assert data[2][b"BODY[]"].endswith(b"two\\r\\n")
+two.select_folder("Grüße/unten")
+two.idle()
+one.add_flags([1], [b"work"])
+seen = two.idle_check(timeout=10)
+assert any(b"FETCH" in line for line in seen), seen
+two.idle_done()
+one.copy([1], "INBOX")
+one.move([2], "INBOX")
+one.delete_messages([1])
+one.expunge()
+assert one.search() == []
+one.rename_folder("Grüße/unten", "umbenannt")
+one.delete_folder("umbenannt")
+one.delete_folder("Grüße")
+quota = one.get_quota_root("INBOX")
+assert quota is not None
+one.logout(); two.logout()
+print("content")
+""")
+
+
+def imaplib_follows_the_standard_library(w):
+    script(w, "imaplib_job", f"""
+import imaplib, ssl
+client = imaplib.IMAP4_SSL("mail.h1.test", ssl_context=ssl.create_default_context(cafile={CA!r}))
+client.login({w.a.login!r}, {w.a.password!r})
+assert client.create('"standard"')[0] == "OK"
+text = b"Subject: standard\\r\\n\\r\\nx\\r\\n"
+assert client.append('"standard"', "(work)", imaplib.Time2Internaldate(0), text)[0] == "OK"
+assert client.select('"standard"') == ("OK", [b"1"])
+kind, data = client.uid("FETCH", "1", "(FLAGS INTERNALDATE BODY.PEEK[])")
+assert data[0][1] == text and b"work" in data[0][0], data
+assert client.uid("SORT", "(DATE)", "UTF-8", "ALL")[1] == [b"1"]
+assert client.uid("THREAD", "REFERENCES", "UTF-8", "ALL")[1] == [b"(1)"]
+assert client.store("1", "+FLAGS", "(\\\\Deleted)")[0] == "OK"
+assert client.expunge()[1] == [b"1"]
+assert client.close()[0] == "OK" and client.delete('"standard"')[0] == "OK"
+client.logout()
+print("content")
+""")
+
+
+def offlineimap_keeps_two_sides_equal(w):
+    w.a.run("rm -rf /root/offline /root/.offlineimap && mkdir -p /root/offline")
+    w.a.write("/root/.offlineimaprc", f"""[general]
+accounts = a
+maxsyncaccounts = 1
+[Account a]
+localrepository = local
+remoterepository = remote
+[Repository local]
+type = Maildir
+localfolders = /root/offline
+[Repository remote]
+type = IMAP
+remotehost = mail.h1.test
+remoteuser = {w.a.login}
+remotepass = {w.a.password}
+ssl = yes
+sslcacertfile = {CA}
+""")
+    w.a.run("offlineimap -o -u basic 2>&1")
+    count = "find /root/offline/INBOX/cur /root/offline/INBOX/new -type f | wc -l"
+    assert int(w.a.run(count)) == len(w.a.inbox())
+    # A flag from here, a message from there, a message less from here.
+    w.a.run("f=$(ls -d /root/offline/INBOX/cur/* /root/offline/INBOX/new/* | head -1);"
+            " mv $f /root/offline/INBOX/cur/$(basename $f | sed 's/:2,.*//'):2,FS")
+    send(w.a, "you@h1.test", "while offline")
+    w.a.wait_for('SUBJECT "while offline"')
+    flagged = len(w.a.inbox("FLAGGED"))
+    w.a.run("offlineimap -o -u basic 2>&1")
+    assert len(w.a.inbox("FLAGGED")) == flagged + 1
+    assert int(w.a.run(count)) == len(w.a.inbox())
+    # Every message is byte for byte the same: sizes without line ends.
+    sizes = w.a.run("find /root/offline/INBOX -type f -path '*/[cn]*/*' -exec sh -c 'tr -d \"\\r\" < $0 | wc -c' {} \\; | sort -n")
+    assert len(sizes.split()) == len(w.a.inbox())
+
+
+def mutt_reads_and_files(w):
+    w.a.write("/root/.muttrc", f"""set folder = "imaps://mail.h1.test/"
+set spoolfile = "imaps://mail.h1.test/INBOX"
+set imap_user = "{w.a.login}"
+set imap_pass = "{w.a.password}"
+set certificate_file = {CA}
+set ssl_force_tls = yes
+set imap_qresync = yes
+set imap_condstore = yes
+set imap_deflate = yes
+set header_cache = /root/mutt-cache
+set confirmappend = no
+set confirmcreate = no
+set delete = yes
+set move = no
+set sort = threads
+""")
+    w.a.run("mkdir -p /root/mutt-cache")
+    before = len(w.a.inbox())
+    # Tags what matches, copies it to a new mailbox, and quits; twice, so that the second start resynchronises.
+    keys = "<tag-pattern>~s client<enter><tag-prefix><copy-message>=filed<enter><sync-mailbox><quit>"
+    for _ in range(2):
+        w.a.run(f"TERM=xterm timeout 60 mutt -e 'push \"{keys}\"' </dev/null 2>&1 | tail -c 200", check=False)
+    out = w.a.run(f"curl -sS -k --user '{w.a.login}:{w.a.password}' imaps://{w.a.address}/ -X 'STATUS filed (MESSAGES)'")
+    assert "MESSAGES" in out and "MESSAGES 0" not in out, out
+    assert len(w.a.inbox()) == before
+
+
+def imapflow_speaks_every_extension(w):
+    module = f"{CACHE}/npm"
+    if not os.path.isdir(f"{module}/node_modules/imapflow"):
+        os.makedirs(module, exist_ok=True)
+        sh(["npm", "install", "--prefix", module, "--no-audit", "--no-fund", "imapflow"])
+    sh(["cp", "-a", f"{module}/node_modules", f"{w.a.root}/root/"])
+    w.a.write("/root/job.js", f"""
+const {{ ImapFlow }} = require('imapflow');
+const fs = require('fs');
+(async () => {{
+  const client = new ImapFlow({{ host: 'mail.h1.test', port: 993, secure: true, logger: false, qresync: true,
+    tls: {{ ca: fs.readFileSync('{CA}') }}, auth: {{ user: '{w.a.login}', pass: '{w.a.password}' }} }});
+  await client.connect();
+  if (!client.enabled.has('QRESYNC')) throw new Error('no QRESYNC');
+  await client.mailboxCreate(['flow', 'ä']);
+  const lock = await client.getMailboxLock('INBOX');
+  let seen = 0;
+  for await (const message of client.fetch('1:*', {{ uid: true, envelope: true, bodyStructure: true, flags: true, threadId: true, source: true }})) {{
+    if (!message.source.length || !message.emailId) throw new Error('nothing in ' + message.uid);
+    seen++;
+  }}
+  if (seen !== client.mailbox.exists) throw new Error('seen ' + seen);
+  const found = await client.search({{ subject: 'client mail' }}, {{ uid: true }});
+  await client.messageFlagsAdd(found, ['$Important'], {{ uid: true }});
+  await client.messageCopy(found, 'flow/ä', {{ uid: true }});
+  lock.release();
+  const status = await client.status('flow/ä', {{ messages: true, highestModseq: true }});
+  if (status.messages !== found.length) throw new Error('copied ' + status.messages);
+  await client.getQuota('INBOX');
+  const other = await client.getMailboxLock('flow/ä');
+  await client.messageDelete('1:*');
+  other.release();
+  await client.mailboxDelete('flow/ä');
+  await client.logout();
+  console.log('content');
+}})().catch(error => {{ console.error(error); process.exit(1); }});
+""")
+    out = w.a.run("cd /root && timeout 60 node job.js 2>&1")
+    assert out.strip().endswith("content"), out
+
+
+def fetchmail_and_getmail_take_mail_away(w):
+    before = len(w.a.inbox())
+    w.a.write("/root/.fetchmailrc", f"""poll mail.h1.test protocol imap port 993 username "{w.a.login}" password "{w.a.password}"
+  ssl sslcertfile {CA} sslcertck keep fetchall mda "cat >> /root/fetched"
+""")
+    w.a.run("chmod 600 /root/.fetchmailrc; rm -f /root/fetched; fetchmail --invisible 2>&1")
+    subjects = int(w.a.run("grep -c '^Subject:' /root/fetched"))
+    assert subjects >= before, (subjects, before)
+    w.a.run("rm -rf /root/taken && mkdir -p /root/taken/new /root/taken/cur /root/taken/tmp /root/.config/getmail")
+    w.a.write("/root/.config/getmail/getmailrc", f"""[retriever]
+type = SimpleIMAPSSLRetriever
+server = mail.h1.test
+port = 993
+username = {w.a.login}
+password = {w.a.password}
+ca_certs = {CA}
+mailboxes = ("INBOX",)
+[destination]
+type = Maildir
+path = /root/taken/
+[options]
+read_all = true
+delete = true
+""")
+    send(w.a, "you@h1.test", "to be taken")
+    w.a.wait_for('SUBJECT "to be taken"')
+    w.a.run("getmail --getmaildir /root/.config/getmail 2>&1")
+    taken = int(w.a.run("ls /root/taken/new | wc -l"))
+    assert taken == before + 1, (taken, before)
+    assert w.a.inbox() == []
+    assert w.a.run("mox check").strip() == "everything is in order"
+
+
+TESTS = [
+    imapclient_does_everything,
+    imaplib_follows_the_standard_library,
+    offlineimap_keeps_two_sides_equal,
+    mutt_reads_and_files,
+    imapflow_speaks_every_extension,
+    fetchmail_and_getmail_take_mail_away,
+]
+
+
+def main():
+    assert packages(), "no packages: make deb"
+    setup = [two_hosts_boot, packages_install_and_listen_on_loopback_only, quickstart_sets_up_a_server, mail_is_there]
+    run_tests("client", ClientWorld(), setup, TESTS, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
