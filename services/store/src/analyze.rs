@@ -254,6 +254,7 @@ impl Store {
         if let Some(sealer) = sealed {
             chain.insert(0, ("ARC".into(), format!("sealed by {sealer}, where DMARC passed")));
         }
+        chain.push(("reputation".into(), known.step.word().into()));
         let unknown = !known.step.knows_sender();
         let found = |take, reason, text: String| Found {
             take,
