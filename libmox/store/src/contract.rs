@@ -127,6 +127,8 @@ libmox_ipc::verbs! {
     ReaderConfig => ReaderSettings,
     ReaderGrant => GrantToken,
     LoginGrant => LoginOutcome,
+    Decided => (),
+    DecisionsOf => Vec<Decided>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use crate::accounts::publish;
 use crate::engine::{FileName, Target};
+use crate::junk::Filter;
 use crate::keys;
 use crate::limits::REPAIRED;
 use crate::records::{self, Cold, MailboxRecord, Message, Place, Read, encode};
@@ -53,6 +54,17 @@ impl Store {
                 lines.push(self.find_threads(&name, id, request.dry).await?);
                 continue;
             }
+            if request.what == RepairKind::Retrain {
+                if !request.dry {
+                    self.retrain(&name).await?;
+                }
+                let filter: Filter = self.engine.record(&keys::junk_filter(id))?.unwrap_or_default();
+                lines.push(format!(
+                    "{name}: {} messages learnt as junk, {} as no junk, {} words",
+                    filter.junk, filter.ham, filter.words
+                ));
+                continue;
+            }
             loop {
                 let found = self.repair_account(&name, id, request).await?;
                 lines.extend(found.lines);
@@ -96,6 +108,8 @@ impl Store {
                     new_validity(name, &mut writer, mailbox, &mut found)?;
                 }
             }
+            // Is none of records.
+            RepairKind::Retrain => {}
             RepairKind::Uids => {
                 for mailbox in &mailboxes {
                     new_uids(name, &mut writer, mailbox, &mut found)?;

@@ -8,7 +8,12 @@
 
 mod checks;
 mod limits;
+mod lists;
 mod report;
+mod spf;
+
+#[cfg(test)]
+mod golden;
 
 use checks::Checker;
 use libmox_ipc::{Answer, Refusal, Service};
@@ -127,6 +132,19 @@ impl Service for VerifyService {
         let outcome = match request {
             Request::Verify(ask) => self.verify(ask, descriptors).await.map(Reply::Verify),
             Request::Spf(ask) => Ok(Reply::Spf(self.checker.sender(&ask).await.to_owned())),
+            Request::TakesMail(ask) => {
+                Ok(Reply::TakesMail(lists::takes_mail(self.checker.resolver(), &ask.0).await))
+            }
+            Request::HasAddress(ask) => {
+                Ok(Reply::HasAddress(lists::has_name(self.checker.resolver(), &ask.0).await))
+            }
+            Request::ListHealth(ask) => {
+                Ok(Reply::ListHealth(lists::is_healthy(self.checker.resolver(), &ask.0).await))
+            }
+            Request::AskLists(ask) => {
+                let listed = lists::listed(self.checker.resolver(), ask.remote_ip, &ask.zones).await;
+                Ok(Reply::AskLists(listed))
+            }
         };
         answer.reply(outcome).await;
     }
