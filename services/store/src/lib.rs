@@ -36,6 +36,7 @@ mod queue;
 mod receive;
 mod records;
 mod rejects;
+mod reparse;
 mod reputation;
 mod retired;
 mod serve;
