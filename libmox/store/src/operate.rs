@@ -61,11 +61,13 @@ pub enum RepairKind {
     Threads,
     /// The junk filter, learnt anew from all messages (row JK-04).
     Retrain,
+    /// What is known of messages, found out anew by `mox-verify` (row ST-41).
+    Parse,
 }
 
 impl RepairKind {
     /// All of them with the names people give them.
-    pub const ALL: [(Self, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str); 8] = [
         (Self::UidMeta, "fixuidmeta"),
         (Self::MessageSizes, "fixmsgsize"),
         (Self::Counts, "recalculatemailboxcounts"),
@@ -73,6 +75,7 @@ impl RepairKind {
         (Self::Uids, "reassignuids"),
         (Self::Threads, "reassignthreads"),
         (Self::Retrain, "retrain"),
+        (Self::Parse, "reparse"),
     ];
 
     /// The one with this name.

@@ -17,6 +17,8 @@ pub type VerifyError = libmox_ipc::CallError<VerifyFault>;
 
 /// `FileDescriptorName=` of its socket.
 pub const SOCKET: &str = "verify";
+/// The same for the store, which has messages parsed again and nothing checked.
+pub const STORE_SOCKET: &str = "verify-store";
 /// Octets of a message sent inline; larger ones are a read-only descriptor.
 pub const INLINE_OCTETS: usize = 64 * 1024;
 
@@ -75,6 +77,14 @@ pub struct Spf {
     pub helo: Option<Host>,
     /// MAIL FROM.
     pub mail_from: ReversePath,
+}
+
+/// Parses a stored message anew: the parser may know more than the one that saw it first. With one descriptor, open
+/// for reading. Reply: [`Facts`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parse {
+    /// Octets of the file.
+    pub size: ByteCount,
 }
 
 /// Whether the domain of a sender takes mail (row SR-09). Reply: [`Takes`].
@@ -173,4 +183,25 @@ libmox_ipc::verbs! {
     HasAddress => Takes,
     ListHealth => bool,
     AskLists => Option<Listed>,
+    Parse => Facts,
+}
+
+/// Who asks. The name of the socket says it, and decides which verbs exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// `mox-smtp`
+    Smtp,
+    /// `mox-store`
+    Store,
+}
+
+impl Caller {
+    /// All of them with their sockets.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Smtp, SOCKET), (Self::Store, STORE_SOCKET)];
+
+    /// Whether it may ask this.
+    #[must_use]
+    pub fn may(self, request: &Request) -> bool {
+        matches!(request, Request::Parse(_)) == (self == Self::Store)
+    }
 }

@@ -8,9 +8,8 @@ use libmox_service::bus::{actions, authorize};
 use libmox_service::{clock, config, paths};
 use libmox_store::{
     AccountList, AccountRemove, AccountSetPassword, AppPasswordAdd, AppPasswordList, AppPasswordRemove,
-    Backup, BackupProgress, Check, Decided, DecisionsOf, ReaderGrant, Reload, Repair, RepairKind, Scopes, Status,
-    TlsKey,
-    TlsKeyAdd, TlsKeyList, TlsKeyRemove,
+    Backup, BackupProgress, Check, Decided, DecisionsOf, ReaderGrant, Reload, Repair, RepairKind, Scopes,
+    Status, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove,
 };
 use libmox_types::{Address, Domain, Timestamp};
 use mox_dbus::admin1::{

@@ -113,6 +113,8 @@ enum Command {
     Bumpuidvalidity(operate::Repair),
     /// Give all messages new uids in the order they were received
     Reassignuids(operate::Repair),
+    /// Parse all messages again, after the parser learnt something
+    Reparse(operate::Repair),
     /// Find the threads of all messages anew
     Reassignthreads(operate::Repair),
     /// Learn the junk filter anew from all messages marked as junk or not junk

@@ -41,6 +41,7 @@ mod receive;
 mod records;
 mod references;
 mod rejects;
+mod reparse;
 mod replace;
 mod reputation;
 mod retired;

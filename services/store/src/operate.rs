@@ -50,6 +50,10 @@ impl Store {
         }
         let mut lines = Vec::new();
         for (name, id) in accounts {
+            if request.what == RepairKind::Parse {
+                lines.extend(self.reparse(&name, id, request.dry).await?);
+                continue;
+            }
             if request.what == RepairKind::Threads {
                 lines.push(self.find_threads(&name, id, request.dry).await?);
                 continue;
@@ -108,15 +112,13 @@ impl Store {
                     new_validity(name, &mut writer, mailbox, &mut found)?;
                 }
             }
-            // Is none of records.
-            RepairKind::Retrain => {}
             RepairKind::Uids => {
                 for mailbox in &mailboxes {
                     new_uids(name, &mut writer, mailbox, &mut found)?;
                 }
             }
-            // In steps of its own.
-            RepairKind::Threads => {}
+            // In steps of their own.
+            RepairKind::Threads | RepairKind::Retrain | RepairKind::Parse => {}
         }
         if request.dry || found.lines.is_empty() {
             return Ok(found);

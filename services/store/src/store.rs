@@ -51,6 +51,8 @@ pub struct Store {
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
     next_session: AtomicU64,
     clock: Clock,
+    /// Parses what is stored; the store itself never does.
+    pub(crate) parser: std::sync::OnceLock<libmox_verify::Verifier>,
 }
 
 /// A person signed in on a connection.
@@ -159,6 +161,7 @@ impl Store {
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),
+            parser: std::sync::OnceLock::new(),
             // Ids of an earlier run of the store must not fit.
             next_session: AtomicU64::new(libmox_service::clock::random_u64() >> 16),
             clock,

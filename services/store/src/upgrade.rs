@@ -154,7 +154,7 @@ impl Store {
 }
 
 /// The next messages by id, and whether they are the last.
-fn step_of(writer: &Writer<'_>, after: MsgId) -> Result<(Vec<MsgId>, bool), Fault> {
+pub(crate) fn step_of(writer: &Writer<'_>, after: MsgId) -> Result<(Vec<MsgId>, bool), Fault> {
     let from = keys::place(writer.id, after);
     let end = keys::behind(&keys::places(writer.id)).unwrap_or_default();
     let mut ids = Vec::new();
