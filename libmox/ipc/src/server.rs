@@ -9,7 +9,7 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, Notify, mpsc};
 
 /// Who answers the requests of a contract.
 pub trait Service: Send + Sync + 'static {
@@ -52,6 +52,9 @@ pub enum ServeFault {
     /// A frame that cannot be read.
     #[error("bad frame")]
     Frame(#[from] FrameFault),
+    /// A bug of ours: the caller must not wait for an answer that nobody writes any more.
+    #[error("a request ended abnormally")]
+    Broken,
 }
 
 /// Calls under way; those that became streams have a window. An id that is missing was cancelled.
@@ -258,6 +261,17 @@ async fn say_goodbye(in_flight: &Semaphore, out: &mpsc::Sender<Outgoing>) -> Res
     Ok(())
 }
 
+/// Tells of a panic in a request: the end of the connection is the answer of all that wait on it.
+struct Alarm(Arc<Notify>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
+}
+
 async fn read_calls<S: Service>(
     service: &Arc<S>,
     peer: S::Peer,
@@ -273,11 +287,13 @@ async fn read_calls<S: Service>(
     let streams = Arc::new(Semaphore::new(STREAMS));
     let mut tasks = tokio::task::JoinSet::new();
     let mut stopping = std::pin::pin!(stopping);
+    let broken = Arc::new(Notify::new());
     loop {
         while tasks.try_join_next().is_some() {}
         let frame = tokio::select! {
             biased;
             () = &mut stopping => return say_goodbye(&in_flight, out).await,
+            () = broken.notified() => return Err(ServeFault::Broken),
             frame = reader.next(stream) => frame?,
         };
         let Some(frame) = frame else { return Ok(()) };
@@ -312,7 +328,9 @@ async fn read_calls<S: Service>(
                 };
                 credits.lock().unwrap_or_else(PoisonError::into_inner).insert(id, None);
                 let (service, peer, credits) = (Arc::clone(service), Arc::clone(&peer), Arc::clone(&credits));
+                let alarm = Alarm(Arc::clone(&broken));
                 tasks.spawn(async move {
+                    let _alarm = alarm;
                     service.call(peer, request, descriptors, answer).await;
                     credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 });

@@ -101,6 +101,7 @@ impl Service for Server {
     ) {
         match request {
             said::Request::Say(Say(text)) if text == "fail" => answer.reply(Err("as told".into())).await,
+            said::Request::Say(Say(text)) if text == "bug" => panic!("as told"),
             said::Request::Say(Say(text)) => answer.reply(Ok(said::Reply::Say(text))).await,
             said::Request::Open(_) => answer.reply_with(Ok(said::Reply::Open(())), fds).await,
             said::Request::Secret(_) => answer.reply(Ok(said::Reply::Secret(()))).await,
@@ -165,6 +166,14 @@ async fn calls_faults_and_streams_share_a_connection() {
     assert!(matches!(bad.next().await, Some(Err(CallError::Fault(f))) if f == "unlucky"));
     assert!(bad.next().await.is_none());
     assert_eq!(client.epoch().await.unwrap(), 1);
+}
+
+/// The caller would wait for ever otherwise.
+#[tokio::test]
+async fn a_bug_in_a_request_ends_the_connection_and_nothing_else() {
+    let run = start("bug");
+    assert!(matches!(run.client.ask(Say("bug".into())).await, Err(CallError::Lost)));
+    assert_eq!(run.client.ask(Say("again".into())).await.unwrap(), "again");
 }
 
 #[tokio::test]

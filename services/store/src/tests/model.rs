@@ -398,6 +398,8 @@ impl Run {
             let messages = std::mem::take(&mut self.model.get_mut(from).unwrap().messages);
             let target = self.model.get_mut(to).unwrap();
             messages.into_values().for_each(|letter| add(target, settled(letter)));
+            // Row IM-46: copied, not moved.
+            self.model.get_mut(to).unwrap().annotations = self.model[from].annotations.clone();
             return;
         }
         let moved: Vec<String> = self
