@@ -2,6 +2,7 @@
 //! `dbus/interfaces/*.xml`, which is the source of truth; a test compares it with what the services show.
 
 pub mod admin1;
+pub mod imap1;
 pub mod queue1;
 pub mod service1;
 

@@ -9,6 +9,8 @@ use mox_testkit::repository;
 mod imap_names;
 #[path = "../fuzz/fuzz_targets/imap_reader.rs"]
 mod imap_reader;
+#[path = "../fuzz/fuzz_targets/imap_session.rs"]
+mod imap_session;
 #[path = "../fuzz/fuzz_targets/ipc_frames.rs"]
 mod ipc_frames;
 #[path = "../fuzz/fuzz_targets/ipc_values.rs"]
@@ -37,6 +39,11 @@ fn mutated_imap_names() {
 #[test]
 fn mutated_imap_reader() {
     mutate("imap_reader", imap_reader::target);
+}
+
+#[test]
+fn mutated_imap_session() {
+    mutate("imap_session", imap_session::target);
 }
 
 #[test]

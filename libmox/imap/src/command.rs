@@ -196,6 +196,8 @@ pub enum Command {
     },
     /// RFC 5465; none for NOTIFY NONE.
     Notify(Option<Notify>),
+    /// RFC 5267 §4.3.5: tags.
+    CancelUpdate(Vec<String>),
     /// RFC 8437.
     Unauthenticate,
     /// RFC 9051 §6.4.5.

@@ -27,9 +27,11 @@ mod view;
 
 pub use command::{Command, Tag};
 pub use date::{Date, encode_date_time, parse_date_time};
-pub use parse::{Dialect, Fault, parse, parse_sasl_line, parse_seq_set};
+pub use parse::{Dialect, Fault, parse, parse_sasl_line, parse_search_program, parse_seq_set};
 pub use pattern::Pattern;
 pub use reader::{Event, Reader};
 pub use seqset::{OutOfRange, SeqNumber, SeqSet};
-pub use session::{Ask, Enabled, FoundModSeqs, Offers, Opened, Removed, Selected, Session, Step};
+pub use session::{
+    Ask, Enabled, FoundModSeqs, Offers, Opened, Removed, SearchContext, Selected, Session, Step,
+};
 pub use view::{Expunges, Told, View};

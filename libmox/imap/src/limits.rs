@@ -24,6 +24,10 @@ pub const TAG: usize = 1_000;
 pub const SEARCH_DEPTH: u32 = 50;
 /// Search keys in one command.
 pub const SEARCH_KEYS: u32 = 1_000;
+/// Searches of one connection that are kept up to date.
+pub const CONTEXTS: usize = 8;
+/// Messages in the result of a sort that is kept up to date: it is sorted anew for each that comes.
+pub const SORTED_CONTEXT: usize = 5_000;
 /// Event groups in one NOTIFY.
 pub const EVENT_GROUPS: usize = 100;
 /// Keys in one SORT; there are fewer kinds.

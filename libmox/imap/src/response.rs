@@ -81,6 +81,8 @@ pub enum Code {
     NonExistent,
     /// The search result was not saved.
     NotSaved,
+    /// RFC 5267: the search with this tag is not kept up to date.
+    NoUpdate(String),
     /// RFC 5465: nothing more is told until the next NOTIFY.
     NotificationOverflow,
     /// The account is full.
@@ -103,6 +105,8 @@ pub enum Code {
     UidValidity(UidValidity),
     /// Cannot be done now.
     Unavailable,
+    /// RFC 5466: there is no such filter.
+    UndefinedFilter(String),
     /// RFC 9586: only commands by uid.
     UidRequired,
     /// RFC 9585: a command still runs; how far it is, and of how much.
@@ -147,6 +151,10 @@ impl Code {
             Self::Modified(set) => write_to(out, format_args!("MODIFIED {set}")),
             Self::NonExistent => put(out, "NONEXISTENT"),
             Self::NotSaved => put(out, "NOTSAVED"),
+            Self::NoUpdate(tag) => {
+                put(out, "NOUPDATE ");
+                string(out, tag.as_bytes(), Dialect::Utf7);
+            }
             Self::NotificationOverflow => put(out, "NOTIFICATIONOVERFLOW"),
             Self::OverQuota => put(out, "OVERQUOTA"),
             Self::PrivacyRequired => put(out, "PRIVACYREQUIRED"),
@@ -155,6 +163,7 @@ impl Code {
             Self::ServerBug => put(out, "SERVERBUG"),
             Self::TooBig => put(out, "TOOBIG"),
             Self::TryCreate => put(out, "TRYCREATE"),
+            Self::UndefinedFilter(name) => write_to(out, format_args!("UNDEFINED-FILTER {name}")),
             Self::UidRequired => put(out, "UIDREQUIRED"),
             Self::InProgress(tag, done, all) => {
                 put(out, "INPROGRESS (");

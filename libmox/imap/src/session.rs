@@ -15,12 +15,14 @@
 
 mod ask;
 mod capability;
+mod context;
 mod results;
 mod resync;
 mod selected;
 
 pub use ask::{Ask, Offers, Opened};
 pub use capability::Enabled;
+pub use context::SearchContext;
 pub use results::FoundModSeqs;
 pub use resync::Removed;
 pub use selected::Selected;
@@ -125,8 +127,8 @@ impl Session {
         untagged(out, Status::Ok, Some(&Code::Capability(self.capabilities())), text);
     }
 
-    /// The first line of a connection whose TLS certificate was proof enough ([`Self::signed_in`] came before). RFC 9051
-    /// §7.1.4, row IM-41.
+    /// The first line to somebody who is signed in already ([`Self::signed_in`] came before): by a TLS certificate (row
+    /// IM-41), or because an administrator brought the connection (row IM-42). RFC 9051 §7.1.4.
     pub fn greeting_signed_in(&self, text: &str, out: &mut Vec<u8>) {
         write_to(out, format_args!("* PREAUTH [CAPABILITY {}] {text}\r\n", self.capabilities()));
     }
@@ -413,6 +415,16 @@ impl Session {
                 };
                 Ask::Notify(notify)
             }
+            Command::CancelUpdate(tags) => {
+                if let Some(unknown) = tags.iter().find(|tag| !self.has_context(tag)) {
+                    let text = format!("no search {unknown} is kept up to date");
+                    tagged(out, Some(&tag), Status::Bad, None, &text);
+                    return Ok(Step::Done);
+                }
+                self.cancel_contexts(&tags);
+                tagged(out, Some(&tag), Status::Ok, None, "done");
+                return Ok(Step::Done);
+            }
             Command::Unauthenticate => Ask::Unauthenticate,
             Command::Esearch { sources, returns, key } => return self.esearch(tag, sources, returns, key),
             Command::Close
@@ -441,6 +453,13 @@ impl Session {
         if self.enabled.uid_only && names_numbers(&command) {
             tagged(out, Some(&tag), Status::Bad, Some(&Code::UidRequired), "numbers are switched off");
             return Ok(Step::Done);
+        }
+        if let Command::Search { returns: Some(returns), .. } | Command::Sort { returns: Some(returns), .. } =
+            &command
+            && returns.update
+            && self.has_context(tag.as_str())
+        {
+            return Err((tag, "the tag is that of a search kept up to date"));
         }
         let read_only = selected.access == Access::ReadOnly;
         let changes = matches!(command, Command::Expunge(_) | Command::Store { .. } | Command::Move { .. });
@@ -656,6 +675,13 @@ impl Session {
                 metadata::write_changed(out, name, entries, dialect);
             }
         }
+    }
+
+    /// Messages whose place in a result may have changed, since asked last; nothing where no result is kept.
+    pub fn touched(&mut self) -> UidSet {
+        let State::Selected(selected) = &mut self.state else { return UidSet::new() };
+        let touched = selected.view.take_touched();
+        if selected.contexts().is_empty() { UidSet::new() } else { touched }
     }
 
     /// What is to be said of messages that EXISTS told of, and which those are; asked for once. RFC 5465 §5.2.

@@ -69,6 +69,8 @@ pub struct View {
     dirty: UidSet,
     /// Told by EXISTS since last asked for.
     told: UidSet,
+    /// Came, or changed flags, since last asked for.
+    touched: UidSet,
 }
 
 impl View {
@@ -224,6 +226,7 @@ impl View {
         if self.number(uid).is_none() || self.gone.contains(uid) || self.dirty.contains(uid) {
             return;
         }
+        self.touched.insert(uid);
         if self.flags.len() >= PENDING_FLAGS && !self.flags.contains_key(&uid) {
             self.flags.keys().for_each(|uid| self.dirty.insert(*uid));
             self.flags.clear();
@@ -236,6 +239,7 @@ impl View {
     /// The same for a change the client made itself and knows the outcome of: it only replaces what is still to
     /// be told, which would be out of date.
     pub fn on_own_flags(&mut self, uid: Uid, flags: Flags, keywords: Vec<Keyword>, mod_seq: ModSeq) {
+        self.touched.insert(uid);
         if let Some(pending) = self.flags.get_mut(&uid) {
             *pending = NewFlags { flags, keywords, mod_seq };
         }
@@ -251,8 +255,14 @@ impl View {
         fresh.remove_range(Uid(0), Uid(self.last));
         self.fresh = fresh;
         self.flags.clear();
+        self.touched.extend(&known);
         self.dirty = known;
         self.dirty.subtract(&self.gone);
+    }
+
+    /// The messages that came or changed flags since this was asked last.
+    pub fn take_touched(&mut self) -> UidSet {
+        std::mem::take(&mut self.touched)
     }
 
     /// The messages that EXISTS told of since this was asked last.
@@ -314,6 +324,7 @@ impl View {
             fresh.iter().for_each(|uid| self.push(uid));
             response::exists(out, self.count);
             self.told.extend(&fresh);
+            self.touched.extend(&fresh);
         }
         for (uid, new) in std::mem::take(&mut self.flags) {
             if let Some(number) = self.number(uid) {

@@ -204,6 +204,8 @@ pub mod actions {
     pub const MANAGE_ACCOUNTS: &str = "org.libmox.manage-accounts";
     /// Backup and repairs.
     pub const MANAGE_DATA: &str = "org.libmox.manage-data";
+    /// Somebody else's mail; no other action implies it.
+    pub const READ_MAIL: &str = "org.libmox.read-mail";
     /// Domains.
     pub const MANAGE_DOMAINS: &str = "org.libmox.manage-domains";
 }

@@ -125,6 +125,10 @@ libmox_ipc::verbs! {
     AppPasswordList => Vec<AppPassword>,
     AppPasswordRemove => bool,
     ReaderConfig => ReaderSettings,
+    ReaderGrant => GrantToken,
+    LoginGrant => LoginOutcome,
+    Decided => (),
+    DecisionsOf => Vec<Decided>,
 }
 
 #[cfg(test)]

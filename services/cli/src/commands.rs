@@ -5,6 +5,7 @@ use crate::{Command, credentials, localserve, operate};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use mox_dbus::admin1::AdminProxy;
+use mox_dbus::imap1::ImapProxy;
 use mox_dbus::queue1::QueueProxy;
 use mox_dbus::service1::ServiceProxy;
 use serde_json::json;
@@ -198,6 +199,11 @@ impl Bus {
         Ok(AdminProxy::new(&self.connection).await?)
     }
 
+    /// `mox-imap`.
+    pub async fn imap(&self) -> anyhow::Result<ImapProxy<'_>> {
+        Ok(ImapProxy::new(&self.connection).await?)
+    }
+
     async fn queue(&self) -> anyhow::Result<QueueProxy<'_>> {
         Ok(QueueProxy::new(&self.connection).await?)
     }
@@ -241,15 +247,18 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             bus.admin().await?.address_remove(&address).await.map_err(plain)?;
             to.done(&format!("{address} removed"));
         }
+        Command::Alias(command) => crate::alias::alias(bus, command, to).await?,
         Command::Domain(command) => domain(bus, command, to).await?,
         Command::Setaccountpassword { account } => {
             let password = read_password()?;
             bus.admin().await?.account_set_password(&account, &password).await.map_err(plain)?;
             to.done(&format!("password of {account} set"));
         }
+        Command::Admin(command) => crate::admin::run(bus, command).await?,
         Command::Tlspubkey(command) => credentials::tls_pub_key(bus, command, to).await?,
         Command::Apppassword(command) => credentials::app_password(bus, command, to).await?,
         Command::Queue(command) => queue(bus, command, to).await?,
+        Command::Why { wanted } => return why(bus, &wanted, to).await,
         Command::Check { account } => {
             let lines = bus.admin().await?.check(&account.unwrap_or_default()).await.map_err(plain)?;
             if to.json {
@@ -272,7 +281,9 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         }
         Command::Bumpuidvalidity(asked) => operate::repair(bus, "bumpuidvalidity", &asked, to).await?,
         Command::Reassignuids(asked) => operate::repair(bus, "reassignuids", &asked, to).await?,
+        Command::Reparse(asked) => operate::repair(bus, "reparse", &asked, to).await?,
         Command::Reassignthreads(asked) => operate::repair(bus, "reassignthreads", &asked, to).await?,
+        Command::Retrain(asked) => operate::repair(bus, "retrain", &asked, to).await?,
         _ => bail!("this command does not use the bus"),
     }
     Ok(ExitCode::SUCCESS)
@@ -289,6 +300,43 @@ async fn status(bus: &Bus, to: To) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The whole chain of each decision.
+async fn why(bus: &Bus, wanted: &str, to: To) -> anyhow::Result<ExitCode> {
+    let decisions = bus.admin().await?.why(wanted).await.map_err(plain)?;
+    if to.json {
+        let one = |d: &mox_dbus::admin1::DecisionItem| {
+            let chain: Vec<_> = d
+                .chain
+                .iter()
+                .map(|(topic, text)| serde_json::json!({ "topic": topic, "text": text }))
+                .collect();
+            serde_json::json!({
+                "at": d.at, "cid": d.cid, "remote_ip": d.remote_ip, "mail_from": d.mail_from,
+                "message_id": d.message_id, "reply": d.reply, "chain": chain,
+            })
+        };
+        to.text(&serde_json::json!(decisions.iter().map(one).collect::<Vec<_>>()).to_string());
+    } else if decisions.is_empty() {
+        to.text("nothing is known of it");
+    }
+    if decisions.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !to.json {
+        for d in &decisions {
+            let head = format!("connection {} from {}, MAIL FROM <{}>", d.cid, d.remote_ip, d.mail_from);
+            let mut lines = vec![head];
+            if !d.message_id.is_empty() {
+                lines.push(format!("message <{}>", d.message_id));
+            }
+            lines.extend(d.chain.iter().map(|(topic, text)| format!("  {topic}: {text}")));
+            lines.push(format!("  told: {}", d.reply));
+            to.text(&lines.join("\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn dns_check(bus: &Bus, domain: &str, to: To) -> anyhow::Result<ExitCode> {

@@ -63,7 +63,7 @@ mod tests {
             let path = root.join(format!("packaging-deb/debian/{name}.install"));
             std::fs::read_to_string(path).unwrap()
         };
-        let debian = install("mox-cli") + &install("mox-queue");
+        let debian = install("mox-cli") + &install("mox-queue") + &install("mox-admin");
         let fedora = std::fs::read_to_string(root.join("packaging-rpm/mox.spec")).unwrap();
         for entry in std::fs::read_dir(dir.path()).unwrap() {
             let page = entry.unwrap().file_name().into_string().unwrap();

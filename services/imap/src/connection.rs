@@ -432,6 +432,10 @@ impl Connection {
                 }
             }
         }
+        let touched = self.session.touched();
+        if !touched.is_empty() {
+            Box::pin(self.update_contexts(&touched)).await?;
+        }
         if let Some((uids, items)) = self.session.new_items() {
             match Box::pin(self.fetch(uids, &items, None, false, false)).await {
                 // Gone again, or not to be said so.

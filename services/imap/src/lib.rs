@@ -7,6 +7,7 @@
 //! If it dies halfway: clients connect again; a command without an answer may have happened or not.
 
 mod append;
+mod bus;
 mod connection;
 mod content;
 mod deflate;
@@ -23,6 +24,8 @@ mod resync;
 mod search;
 mod text;
 mod watch;
+
+pub use bus::offer;
 
 use anyhow::Context as _;
 use connection::Connection;
@@ -81,6 +84,8 @@ enum Start {
     Plain,
     /// Port 993.
     Tls,
+    /// Neither TLS nor login: an administrator brought the connection.
+    SignedIn,
 }
 
 /// Serves until told to stop.
@@ -95,6 +100,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
 /// The same with clients made elsewhere.
 pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
     let shared = Arc::new(shared);
+    bus::serves(&shared);
     let mut sockets = shared.context.take_sockets();
     let config = shared.context.config();
     let imap = &config.imap;

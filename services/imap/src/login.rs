@@ -11,8 +11,8 @@ use libmox_imap::response::{Code, Status, continuation};
 use libmox_imap::{Step, limits, parse_sasl_line};
 use libmox_sasl::{Answer, Mechanism, Question, ServerExchange};
 use libmox_store::{
-    AskStanding, CramFinish, CramStart, LoginContext, LoginKey, LoginOutcome, LoginPassword, ReaderConfig,
-    ScramFinish, ScramHash, ScramStart, SignOut, SignedIn, StoreError,
+    AskStanding, CramFinish, CramStart, GrantToken, LoginContext, LoginGrant, LoginKey, LoginOutcome,
+    LoginPassword, ReaderConfig, ScramFinish, ScramHash, ScramStart, SignOut, SignedIn, StoreError,
 };
 use std::time::Duration;
 
@@ -39,6 +39,24 @@ impl Connection {
             mechanism: mechanism.into(),
             tls: self.wire.tls().map_or_else(String::new, |tls| format!("{} {}", tls.version, tls.cipher)),
             user_agent: self.agent.clone(),
+        }
+    }
+
+    /// Signs in with a token that an administrator brought (row IM-42). Fails in words for whoever brought it.
+    pub(crate) async fn grant(&mut self, token: GrantToken) -> Result<(), String> {
+        let context = LoginContext { mechanism: "(admin)".into(), ..self.login_context("PLAIN") };
+        let outcome = self.shared.store.ask(LoginGrant { context, token }).await;
+        match outcome.map_err(|error| error.to_string())? {
+            LoginOutcome::SignedIn(signed_in) => {
+                events::signed_in(self.cid, self.remote, &signed_in.account_name);
+                self.account = Some(signed_in.session);
+                self.reader.signed_in();
+                let config = ReaderConfig { session: signed_in.session };
+                let settings = self.shared.store.ask(config).await.map_err(|error| error.to_string())?;
+                self.session.signed_in(settings.disabled_capabilities);
+                Ok(())
+            }
+            _ => Err("the token is not good, or not any more".into()),
         }
     }
 
@@ -73,7 +91,10 @@ impl Connection {
             events::signed_in(self.cid, self.remote, &signed_in.account_name);
             self.account = Some(signed_in.session);
             self.reader.signed_in();
-            self.session.signed_in(Vec::new());
+            // Row IM-47; without an answer everything is announced.
+            let config = ReaderConfig { session: signed_in.session };
+            let settings = self.shared.store.ask(config).await.unwrap_or_default();
+            self.session.signed_in(settings.disabled_capabilities);
             return;
         }
         // It says AUTHENTICATE EXTERNAL, or something else for the same account (rows AU-06, TR-39).

@@ -1,13 +1,7 @@
 //! Starts `mox-imap`.
 
-use libmox_service::bus::Offer;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    libmox_service::run(
-        "mox-imap",
-        Offer::named("org.libmox.Imap1"),
-        |config| config.service.idle_exit,
-        mox_imap::serve,
-    )
+    libmox_service::run("mox-imap", mox_imap::offer(), |config| config.service.idle_exit, mox_imap::serve)
 }

@@ -21,11 +21,56 @@ impl Connection {
         key: &SearchKey,
     ) -> Result<Done, Failure> {
         let mailbox = self.mailbox_id()?;
+        let key = &self.with_filters(key.clone()).await?;
         let Some(selected) = self.session.mailbox() else { return Ok(Done::OK) };
         let (found, mod_seqs) = self.find(mailbox, selected.view.present(), key).await?;
         let sorted = self.in_order(found, order).await?;
         self.session.sorted(by, returns, &sorted, mod_seqs, self.wire.output());
+        if returns.is_some_and(|returns| returns.update) {
+            let (key, order) = (key.clone(), Some(order.to_vec()));
+            self.session.keep_context(by, key, order, sorted, self.wire.output());
+        }
         Ok(Done::OK)
+    }
+
+    /// Tells how results that are kept up to date changed with these messages. RFC 5267 §4.3.
+    pub(crate) async fn update_contexts(&mut self, touched: &UidSet) -> Result<(), Failure> {
+        let mailbox = self.mailbox_id()?;
+        let contexts =
+            self.session.mailbox().map(|selected| selected.contexts().to_vec()).unwrap_or_default();
+        for (at, context) in contexts.iter().enumerate() {
+            let Some(selected) = self.session.mailbox() else { return Ok(()) };
+            let among = touched.intersection(&selected.view.present());
+            if among.is_empty() {
+                return Ok(());
+            }
+            let (now, _) = self.find(mailbox, among.clone(), &context.key).await?;
+            let before = context.result();
+            let mut left = among.intersection(&before);
+            left.subtract(&now);
+            let mut came = now;
+            came.subtract(&before);
+            let order = match &context.order {
+                Some(order) if !came.is_empty() => {
+                    let mut all = before;
+                    all.subtract(&left);
+                    all.extend(&came);
+                    Some(self.in_order(all, order).await?)
+                }
+                _ => None,
+            };
+            let Self { session, wire, .. } = self;
+            if let Some(selected) = session.mailbox_mut() {
+                selected.take_from_context(at, &left, wire.output());
+                // What went while it was put in order is not in it.
+                if let Some(order) = &order {
+                    let there: UidSet = order.iter().copied().collect();
+                    came = came.intersection(&there);
+                }
+                selected.add_to_context(at, &came, order, wire.output());
+            }
+        }
+        Ok(())
     }
 
     /// Messages of the open mailbox in an order.
@@ -52,6 +97,7 @@ impl Connection {
 
     pub(crate) async fn thread(&mut self, by: By, how: Threading, key: &SearchKey) -> Result<Done, Failure> {
         let (session, mailbox) = (self.session_id()?, self.mailbox_id()?);
+        let key = &self.with_filters(key.clone()).await?;
         let Some(selected) = self.session.mailbox() else { return Ok(Done::OK) };
         let (uids, _) = self.find(mailbox, selected.view.present(), key).await?;
         let mut messages = Vec::new();
@@ -85,6 +131,8 @@ impl Connection {
         key: &SearchKey,
         elsewhere: &SearchKey,
     ) -> Result<Done, Failure> {
+        let (key, elsewhere) =
+            (&self.with_filters(key.clone()).await?, &self.with_filters(elsewhere.clone()).await?);
         let all = libmox_store::mailboxes(&self.shared.store, self.session_id()?).await?.mailboxes;
         let open = self.session.mailbox().map(|selected| selected.id);
         let here = sources.contains(&MailboxFilter::Selected);

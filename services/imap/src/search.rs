@@ -10,18 +10,22 @@ use crate::fetch::Decoding;
 use crate::text::{Scan, Term};
 use libmox_imap::command::{By, EnvelopeField, SearchKey, SearchReturn};
 use libmox_imap::response::{self, Code, Status};
-use libmox_imap::{Date, FoundModSeqs, Session};
+use libmox_imap::{Date, FoundModSeqs, Session, limits, parse_search_program};
 use libmox_message::transfer::Decoder;
 use libmox_message::words::{charset_named, decode_words};
 use libmox_message::{Envelope, Part, Structure, params};
 use libmox_service::clock;
 use libmox_store::{Item, MessageList, MessageRecord, Request, Want};
 use libmox_types::{MailboxId, Timestamp, UidSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Octets of a header that are searched.
 const HEADER: u64 = 1024 * 1024;
+
+/// Filters within filters.
+const FILTER_DEPTH: usize = 5;
 
 /// A term that only the content can answer.
 struct Wanted {
@@ -46,9 +50,50 @@ impl Connection {
         let mailbox = self.mailbox_id()?;
         let Some(selected) = self.session.mailbox() else { return Ok(Done::OK) };
         let uids = selected.view.present();
+        let key = self.with_filters(key).await?;
         let (found, mod_seqs) = self.find(mailbox, uids, &key).await?;
         self.session.found(by, returns, &found, mod_seqs, self.wire.output());
+        if returns.is_some_and(|returns| returns.update) {
+            let result = found.iter().collect();
+            self.session.keep_context(by, key, None, result, self.wire.output());
+        }
         Ok(Done::OK)
+    }
+
+    /// The key with what its filters say (RFC 5466): annotations of the server, private ones first.
+    pub(crate) async fn with_filters(&self, mut key: SearchKey) -> Result<SearchKey, Failure> {
+        for _ in 0..FILTER_DEPTH {
+            let names = key.filters();
+            if names.is_empty() {
+                return Ok(key);
+            }
+            let all = self.annotations(None).await?;
+            let mut filters = BTreeMap::new();
+            for name in names {
+                let entry = |kind: &str| {
+                    let entry = format!("/{kind}/filters/values/{name}");
+                    all.iter().find(|annotation| annotation.name == entry)
+                };
+                let Some(found) = entry("private").or_else(|| entry("shared")) else {
+                    return Err(Failure::no(Code::UndefinedFilter(name), "no such filter"));
+                };
+                let Ok(program) = parse_search_program(&found.value) else {
+                    return Err(Failure::no(Code::UndefinedFilter(name), "the filter is no search"));
+                };
+                filters.insert(name, self.session.resolve(program));
+            }
+            key = key.with_filters(&filters);
+            // Filters in filters: as large as one command may be.
+            let mut keys = 0;
+            key.any(&mut |_| {
+                keys += 1;
+                keys > limits::SEARCH_KEYS
+            });
+            if keys > limits::SEARCH_KEYS {
+                return Err(Failure::no(Code::Limit, "search too complicated"));
+            }
+        }
+        Err(Failure::no(Code::Limit, "filters nest too deeply"))
     }
 
     /// The messages among these that satisfy the key, and their modseqs where the key speaks of them.
@@ -220,7 +265,12 @@ impl Facts<'_> {
         let received = Date::of_time(record.received);
         Some(match key {
             SearchKey::All | SearchKey::Old | SearchKey::SaveDateSupported => true,
-            SearchKey::New | SearchKey::Recent | SearchKey::Seq(_) | SearchKey::Uid(_) => false,
+            // Filters were put in before.
+            SearchKey::Filter(_)
+            | SearchKey::New
+            | SearchKey::Recent
+            | SearchKey::Seq(_)
+            | SearchKey::Uid(_) => false,
             SearchKey::Flag(flag, set) => record.flags.has(*flag) == *set,
             SearchKey::Keyword(keyword, set) => record.keywords.contains(keyword) == *set,
             SearchKey::Before(day) => received < *day,

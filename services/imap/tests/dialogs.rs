@@ -102,6 +102,7 @@ macro_rules! dialogs {
 
 dialogs! {
     imap_dialog_binary: "binary.txt",
+    imap_dialog_context: "context.txt",
     imap_dialog_disabled: "disabled.txt",
     imap_dialog_fetch: "fetch.txt",
     imap_dialog_limits: "limits.txt",

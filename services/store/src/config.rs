@@ -41,11 +41,16 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             },
             fromid_logins: config.fromid_logins.clone(),
             introbox: config.introbox.clone(),
+            junk_filter: config.junk_filter.clone(),
+            subject_pass: config.subject_pass,
+            arc_sealers: config.arc_sealers.clone(),
+            no_first_time_delay: config.no_first_time_delay,
+            automatic_junk_flags: config.automatic_junk_flags.clone(),
             destinations: config.destinations.clone(),
         };
         (name.clone(), account)
     });
-    Directory::new(generation, settings, rules.collect(), accounts.collect())
+    Directory::new(generation, settings, rules.collect(), accounts.collect()).with_aliases(&domains.aliases)
 }
 
 /// Reads the files again; mistakes keep what is in force.

@@ -92,7 +92,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::CheckRecipient(request) => {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
-        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
+        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request).await?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request, once).await?)),
         R::DeliverTogether(request) => {
             plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
@@ -205,6 +205,11 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let (done, total) = store.engine.backup_progress().read();
             plain(Reply::BackupProgress(libmox_store::Progress { done, total }))
         }
+        R::Decided(decided) => {
+            store.note_decision(decided);
+            plain(Reply::Decided(()))
+        }
+        R::DecisionsOf(request) => plain(Reply::DecisionsOf(store.decisions_of(&request).await?)),
         R::Repair(request) => plain(Reply::Repair(store.repair(&request).await?)),
         R::Acknowledge(request) => {
             let session = peer.session(request.session)?;
@@ -215,6 +220,8 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let session = peer.session(request.session)?;
             plain(Reply::Replace(store.replace(peer, &session, request).await?))
         }
+        R::ReaderGrant(request) => plain(Reply::ReaderGrant(store.reader_grant(&request)?)),
+        R::LoginGrant(request) => plain(Reply::LoginGrant(store.login_grant(peer, &request)?)),
         R::ReaderConfig(request) => {
             let session = peer.session(request.session)?;
             let disabled_capabilities = store.directory().disabled_capabilities(&session.name);

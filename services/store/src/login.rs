@@ -547,7 +547,13 @@ fn bears_nonce(auth_message: &[u8], nonce: &str) -> bool {
 
 impl Store {
     /// One line in the journal and one in the account's record of logins; a flood of refusals is in the journal only.
-    fn told(&self, context: &LoginContext, account: Option<AccountId>, login: &str, result: LoginResult) {
+    pub(crate) fn told(
+        &self,
+        context: &LoginContext,
+        account: Option<AccountId>,
+        login: &str,
+        result: LoginResult,
+    ) {
         let outcome = match result {
             LoginResult::SignedIn => "signed in",
             LoginResult::Denied => "denied",

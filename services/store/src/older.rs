@@ -184,10 +184,57 @@ pub struct FactsV1 {
     pub list: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+pub struct ColdV2 {
+    #[serde(with = "serde_bytes")]
+    pub prefix: Vec<u8>,
+    pub facts: FactsV2,
+    pub origin: Option<Origin>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+pub struct FactsV2 {
+    #[serde(with = "serde_bytes")]
+    pub structure: Vec<u8>,
+    pub message_id: String,
+    pub references: Vec<String>,
+    pub base_subject: String,
+    pub date: Option<Timestamp>,
+    pub from: Option<Address>,
+    pub preview: String,
+    pub automatic: bool,
+    pub list: bool,
+    pub answer: bool,
+    pub report: bool,
+    pub recipients: Vec<Address>,
+}
+
+fn cold_v2(body: &[u8]) -> Option<Cold> {
+    let old: ColdV2 = postcard::from_bytes(body).ok()?;
+    let facts = Facts {
+        structure: old.facts.structure,
+        message_id: old.facts.message_id,
+        references: old.facts.references,
+        base_subject: old.facts.base_subject,
+        date: old.facts.date,
+        from: old.facts.from,
+        preview: old.facts.preview,
+        automatic: old.facts.automatic,
+        list: old.facts.list,
+        answer: old.facts.answer,
+        report: old.facts.report,
+        recipients: old.facts.recipients,
+        ..Facts::default()
+    };
+    Some(Cold { prefix: old.prefix, facts, origin: old.origin })
+}
+
 /// Whether the subject was that of an answer was not kept: such a message is not matched by its subject.
 pub fn cold(version: u8, body: &[u8]) -> Option<Cold> {
-    if version != 1 {
-        return None;
+    match version {
+        1 => {}
+        2 => return cold_v2(body),
+        _ => return None,
     }
     let old: ColdV1 = postcard::from_bytes(body).ok()?;
     let facts = Facts {

@@ -26,10 +26,16 @@ impl Writer<'_> {
         }
         let at = message.received;
         for address in self.cold(message.id)?.facts.recipients {
-            let key = keys::wrote(self.id, &address);
-            let before: Option<WroteRecord> = self.tx.record(&key)?;
-            let (first, last) = before.map_or((at, at), |b| (b.first.min(at), b.last.max(at)));
-            self.tx.change().put(key, encode(&WroteRecord { first, last }));
+            let organisation = crate::signals::organisation(&address.domain);
+            for key in [
+                keys::wrote(self.id, &address),
+                keys::wrote_domain(self.id, &address.domain),
+                keys::wrote_organisation(self.id, &organisation),
+            ] {
+                let before: Option<WroteRecord> = self.tx.record(&key)?;
+                let (first, last) = before.map_or((at, at), |b| (b.first.min(at), b.last.max(at)));
+                self.tx.change().put(key, encode(&WroteRecord { first, last }));
+            }
         }
         Ok(())
     }

@@ -36,6 +36,7 @@ macro_rules! stored {
 stored! {
     (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
+    crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
 }
 
 impl Stored for Account {
@@ -74,7 +75,7 @@ impl Stored for Message {
 }
 
 impl Stored for Cold {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
     fn older(version: u8, body: &[u8]) -> Option<Self> {
         older::cold(version, body)
     }
@@ -240,11 +241,15 @@ pub struct Progress {
 /// | `Ties` | makes its ties: Message-ID and base subject | `Threads` |
 /// | `Clear` | takes it out of its thread | `Threads` |
 /// | `Threads` | finds its parent and thread | none |
+/// | `Forget` | its junk filter training is forgotten, and the whole table before the first one | `Learn` |
+/// | `Learn` | is learnt as its flags say | none |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     Ties,
     Clear,
     Threads,
+    Forget,
+    Learn,
 }
 
 /// What logins are checked against. Never leaves the store.

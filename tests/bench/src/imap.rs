@@ -243,7 +243,7 @@ fn idle_memory(server: &Server, connections: usize) -> anyhow::Result<Figure> {
         Ok(processes::descendants(server.pid)?.iter().map(|process| process.own).sum())
     };
     let mut open = Vec::with_capacity(connections);
-    // What the first one brings with it is not counted.
+    let mut empty = 0;
     for at in 0..=connections {
         let mut client = Client::signed_in(server)?;
         client.run("SELECT INBOX")?;
@@ -251,15 +251,14 @@ fn idle_memory(server: &Server, connections: usize) -> anyhow::Result<Figure> {
         let mut line = Vec::new();
         client.stream.read_until(b'\n', &mut line)?;
         open.push(client);
+        // What the first one brings with it is not counted.
         if at == 0 {
-            std::thread::sleep(Duration::from_secs(1));
+            std::thread::sleep(Duration::from_secs(2));
+            empty = own()?;
         }
     }
     std::thread::sleep(Duration::from_secs(2));
     let full = own()?;
-    open.truncate(1);
-    std::thread::sleep(Duration::from_secs(3));
-    let empty = own()?;
     let each = full.saturating_sub(empty) / u64::try_from(connections.max(1))?;
     Ok(Figure {
         what: "memory of an idle connection",

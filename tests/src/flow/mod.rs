@@ -2,8 +2,10 @@
 
 mod bus;
 mod hostile;
+mod junk;
 mod kills;
 mod life;
+mod lists;
 mod local;
 mod logins;
 mod mail;

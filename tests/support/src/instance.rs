@@ -211,6 +211,23 @@ impl Instance {
             .output()
     }
 
+    /// Runs `mox` against the instance's bus with something to read.
+    pub fn mox_with(&self, arguments: &[&str], input: &str) -> io::Result<Output> {
+        let bus = self.ready["bus"].as_str().unwrap_or_default();
+        let mut child = Command::new(binaries().join("mox"))
+            .args(["--bus", bus])
+            .args(arguments)
+            .env("MOX_CONFIG_DIR", self.dir.join("config"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut pipe) = child.stdin.take() {
+            io::Write::write_all(&mut pipe, input.as_bytes())?;
+        }
+        child.wait_with_output()
+    }
+
     /// The same with something to read.
     pub fn mox_reading(&self, arguments: &[&str], input: &Path) -> io::Result<Output> {
         let bus = self.ready["bus"].as_str().unwrap_or_default();

@@ -6,6 +6,7 @@ use super::Window;
 use crate::date::Date;
 use crate::seqset::SeqSet;
 use libmox_types::{Flag, Keyword, ModSeq, Uid, UidSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// RETURN of SEARCH. RFC 9051 §6.4.4, RFC 4731, RFC 5182.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct SearchReturn {
     pub save: bool,
     /// Only these places. RFC 9394.
     pub partial: Option<Window>,
+    /// Tell when the result changes. RFC 5267.
+    pub update: bool,
 }
 
 impl SearchReturn {
@@ -89,6 +92,8 @@ pub enum SearchKey {
     Seq(SeqSet),
     /// Uids the session made of a set; never read from the wire.
     Among(UidSet),
+    /// RFC 5466: what the annotation of this name says.
+    Filter(String),
     /// RFC 8474 §6: the message with this id.
     EmailId(String),
     /// RFC 8474 §6: the messages of the thread with this id.
@@ -116,6 +121,31 @@ impl SearchKey {
             Self::And(keys) => Self::And(keys.into_iter().map(|key| key.resolve_uids(last)).collect()),
             key => key,
         }
+    }
+
+    /// With filters in the place of their names; one that is not given stays.
+    #[must_use]
+    pub fn with_filters(self, filters: &BTreeMap<String, SearchKey>) -> Self {
+        match self {
+            Self::Filter(name) => filters.get(&name).cloned().unwrap_or(Self::Filter(name)),
+            Self::Not(key) => Self::Not(Box::new(key.with_filters(filters))),
+            Self::Or(a, b) => Self::Or(Box::new(a.with_filters(filters)), Box::new(b.with_filters(filters))),
+            Self::And(keys) => Self::And(keys.into_iter().map(|key| key.with_filters(filters)).collect()),
+            key => key,
+        }
+    }
+
+    /// Names of filters in it.
+    #[must_use]
+    pub fn filters(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        self.any(&mut |key| {
+            if let Self::Filter(name) = key {
+                names.insert(name.clone());
+            }
+            false
+        });
+        names
     }
 
     /// Whether any key inside satisfies the question.

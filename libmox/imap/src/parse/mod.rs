@@ -15,6 +15,7 @@ mod search;
 
 pub(crate) use append::{AppendHead, append_continues, append_head};
 pub(crate) use lex::{Cursor, is_astring_char, literal_header};
+pub use search::parse_search_program;
 
 use crate::command::{
     Access, By, Command, FlagChange, FlagList, Resync, Secret, SelectParams, StatusItem, StatusItems, Tag,
@@ -169,6 +170,7 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
         "THREAD" => order::thread(c, By::Seq)?,
         "NOTIFY" => notify::notify(c)?,
         "ESEARCH" => order::esearch(c)?,
+        "CANCELUPDATE" => Command::CancelUpdate(order::tags(c)?),
         "UNAUTHENTICATE" => Command::Unauthenticate,
         "FETCH" => fetch::fetch(c, By::Seq)?,
         "STORE" => store(c, By::Seq)?,

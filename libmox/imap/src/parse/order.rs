@@ -122,3 +122,16 @@ pub(super) fn window(c: &mut Cursor<'_>) -> Parsed<Window> {
     let b = c.nz_number()?;
     Ok(Window { first: a.min(b), last: a.max(b), from_end })
 }
+
+/// RFC 5267 §7 `cancelupdate`: quoted tags.
+pub(super) fn tags(c: &mut Cursor<'_>) -> Parsed<Vec<String>> {
+    let mut tags = Vec::new();
+    while !c.at_end() {
+        c.space()?;
+        if c.peek() != Some(b'"') {
+            return syntax("quoted tag expected");
+        }
+        tags.push(c.string()?);
+    }
+    if tags.is_empty() { syntax("quoted tag expected") } else { Ok(tags) }
+}

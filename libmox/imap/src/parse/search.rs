@@ -34,6 +34,11 @@ pub(super) fn charset(c: &mut Cursor<'_>) -> Parsed<()> {
     }
 }
 
+/// Keys alone, as a filter holds them.
+pub fn parse_search_program(octets: &[u8]) -> Result<SearchKey, Fault> {
+    program(&mut Cursor::new(octets, super::Dialect::Utf8))
+}
+
 /// Keys up to the end of the command.
 pub(super) fn program(c: &mut Cursor<'_>) -> Parsed<SearchKey> {
     let mut count = 0;
@@ -66,6 +71,9 @@ pub(super) fn return_options(c: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             "ALL" => returns.all = true,
             "COUNT" => returns.count = true,
             "SAVE" => returns.save = true,
+            "UPDATE" => returns.update = true,
+            // RFC 5267 §4.2: a hint that more of the same will come.
+            "CONTEXT" => {}
             "PARTIAL" => {
                 c.space()?;
                 if returns.partial.replace(window(c)?).is_some() {
@@ -149,6 +157,14 @@ fn key(c: &mut Cursor<'_>, depth: u32, count: &mut u32) -> Parsed<SearchKey> {
         "UID" => {
             c.space()?;
             SearchKey::Uid(c.seq_set()?)
+        }
+        // RFC 5466 §3.1.
+        "FILTER" => {
+            c.space()?;
+            match c.atom()? {
+                name if name.contains('/') || name.contains('%') => return syntax("filter name expected"),
+                name => SearchKey::Filter(name.to_lowercase()),
+            }
         }
         "EMAILID" => SearchKey::EmailId(object_id(c)?),
         "THREADID" => SearchKey::ThreadId(object_id(c)?),

@@ -6,7 +6,7 @@ use super::{Session, State};
 use crate::response::{Code, Status, Style, put, untagged};
 
 /// What works, beside the revisions and how to sign in.
-const CAPABILITIES: [&str; 41] = [
+const CAPABILITIES: [&str; 44] = [
     "LITERAL+",
     "ENABLE",
     "ID",
@@ -39,6 +39,9 @@ const CAPABILITIES: [&str; 41] = [
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
     "PARTIAL",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
+    "FILTERS",
     "MULTISEARCH",
     "UIDONLY",
     "NOTIFY",

@@ -265,6 +265,15 @@ impl Session {
         Ok(Step::Ask(Ask::Esearch { sources, returns, key, elsewhere }))
     }
 
+    /// A key that came by another way than a command, for the open mailbox.
+    #[must_use]
+    pub fn resolve(&self, key: SearchKey) -> SearchKey {
+        match &self.state {
+            State::Selected(selected) => selected.resolve(key),
+            _ => key,
+        }
+    }
+
     /// Keeps the result of an ESEARCH in the open mailbox as `$`.
     pub fn keep_found(&mut self, returns: SearchReturn, uids: &UidSet) {
         if let (true, State::Selected(selected)) = (returns.save, &mut self.state) {

@@ -2,7 +2,7 @@
 //!
 //! Law: RFC 9051 §6.3.2 and §7.3.4; RFC 2180 for messages that are gone.
 
-use super::{Opened, Session, State};
+use super::{Opened, SearchContext, Session, State};
 use crate::command::{Access, By, SearchKey};
 use crate::response::{self, Code, Status, Style, put, untagged};
 use crate::seqset::SeqSet;
@@ -28,6 +28,8 @@ pub struct Selected {
     keywords: Vec<Keyword>,
     /// `$`
     pub(super) saved: UidSet,
+    /// Searches kept up to date.
+    pub(super) contexts: Vec<SearchContext>,
 }
 
 impl Session {
@@ -63,6 +65,7 @@ impl Session {
             told_mod_seq: opened.mod_seq,
             keywords: opened.keywords,
             saved: UidSet::new(),
+            contexts: Vec::new(),
         }));
     }
 }
@@ -90,6 +93,9 @@ impl Selected {
 
     /// See [`View::tell`].
     pub(super) fn tell(&mut self, expunges: Expunges, style: Style, out: &mut Vec<u8>) -> Told {
+        if expunges != Expunges::Held {
+            self.leave_contexts(out);
+        }
         let keywords = self.view.pending_keywords();
         self.announce(&keywords, out);
         let told = self.view.tell(expunges, style, out);
