@@ -251,3 +251,53 @@ pub fn cold(version: u8, body: &[u8]) -> Option<Cold> {
     };
     Some(Cold { prefix: old.prefix, facts, origin: old.origin })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{Stored, decode};
+
+    fn read<T: Stored>(old: &impl Serialize) -> T {
+        let bytes = postcard::to_extend(old, vec![1]).unwrap();
+        decode(b"k", &bytes).unwrap()
+    }
+
+    #[test]
+    fn what_was_queued_and_set_before_is_still_there() {
+        let to = QueueRecipient {
+            address: "a@x.example".parse().unwrap(),
+            notify: "NEVER".into(),
+            orcpt: String::new(),
+        };
+        let old = QueueRecordV1 {
+            message: QueueId(3),
+            recipient: to.clone(),
+            next_attempt: Timestamp(5),
+            attempts: 2,
+            held: true,
+            last: "421".into(),
+        };
+        let new: QueueRecord = read(&old);
+        assert_eq!((new.message, new.recipient, new.attempts, new.mail_from), (QueueId(3), to, 2, None));
+        let old = QueueMessageV1 {
+            cid: Cid(1),
+            account: AccountId(2),
+            account_name: "jane".into(),
+            mail_from: ReversePath::Null,
+            header_from: None,
+            queued: Timestamp(7),
+            size: ByteCount(8),
+            prefix: 4,
+            needs: Needs::default(),
+            message_id: "m@x".into(),
+            entries: 1,
+        };
+        let new: QueueMessage = read(&old);
+        assert_eq!((new.size, new.entries, new.wishes), (ByteCount(8), 1, Wishes::default()));
+        let scram = || Scram { iterations: 1, salt: vec![1], stored_key: vec![2], server_key: vec![3] };
+        let argon2 = Argon2 { memory_kib: 1, passes: 1, lanes: 1, salt: vec![4], hash: vec![5] };
+        let old = SecretsV1 { set: Timestamp(9), argon2, scram_sha1: scram(), scram_sha256: scram() };
+        let new: Secrets = read(&old);
+        assert!(new.set == Timestamp(9) && new.scram_sha256.salt == [1] && new.cram.is_none());
+    }
+}

@@ -298,6 +298,12 @@ fn certificates_sign_in_without_a_password() {
     assert!(phone().sign_in(&other, &other_password).is_err(), "another account");
     phone().sign_in(&login, &password).unwrap();
 
+    // Row TM-04: nor is there resumption on port 25.
+    let tls = instance.tls();
+    for _ in 0..2 {
+        assert!(!instance.smtp().unwrap().starttls(&tls).unwrap().line.is_resumed());
+    }
+
     // A key that nobody has opens nothing, and is in nobody's way.
     let stranger_tls = showing(&stranger);
     let mut smtp = Smtp::connect_tls(instance.address("submissions"), &stranger_tls).unwrap();

@@ -85,6 +85,14 @@ fn who_cannot_be_told_by_the_next_server_is_told_by_us() {
     let to = format!("<{there}> NOTIFY=SUCCESS");
     assert_eq!(submit(&mut smtp, &me, "", &[&to], &message(&me, &there, "handed on")).code, 250);
     arrived(&target, 0, "handed on");
+    // Rows SR-06, SR-22, SU-10: that TLS was required is passed on and written down; where it is not on, 25 refuses.
+    assert_eq!(
+        submit(&mut smtp, &me, " REQUIRETLS", &[&format!("<{there}>")], &message(&me, &there, "secret")).code,
+        250
+    );
+    let secret = arrived(&target, 0, "secret").replace("\r\n\t", " ");
+    assert_eq!(secret.matches("(requiretls) id").count(), 2, "{secret}");
+    assert_eq!(target.smtp().unwrap().command("MAIL FROM:<> REQUIRETLS").unwrap().code, 523);
     report(&instance, 0, &["Action: relayed", "Status: 2.0.0", "Diagnostic-Code: smtp; 250"]);
 }
 

@@ -250,3 +250,19 @@ fn check(part: &Part, end: u64) {
         from = child.body_end;
     }
 }
+
+#[test]
+fn tls_is_not_required_only_where_all_fields_say_so() {
+    // RFC 8689 §5, row SR-36.
+    for (fields, want) in [
+        ("", false),
+        ("TLS-Required: No\r\n", true),
+        ("TLS-Required: no\r\ntls-required: NO\r\n", true),
+        ("TLS-Required: No\r\nTLS-Required: Yes\r\n", false),
+        ("TLS-Required: Yes\r\nTLS-Required: No\r\n", false),
+        ("TLS-Required: maybe\r\n", false),
+    ] {
+        let facts = crate::parse(format!("From: a@b\r\n{fields}\r\nhi\r\n").as_bytes());
+        assert_eq!(facts.tls_required_no, want, "{fields}");
+    }
+}
