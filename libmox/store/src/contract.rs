@@ -2,7 +2,7 @@
 
 use crate::*;
 use libmox_ipc::Contract;
-use libmox_types::{QueueId, Timestamp};
+use libmox_types::{QueueId, Timestamp, UidSet};
 use serde::{Deserialize, Serialize};
 
 /// The store's contract.
@@ -127,6 +127,7 @@ libmox_ipc::verbs! {
     ReaderConfig => ReaderSettings,
     ReaderGrant => GrantToken,
     LoginGrant => LoginOutcome,
+    FlaggedSet => Option<UidSet>,
 }
 
 #[cfg(test)]
