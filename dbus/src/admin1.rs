@@ -80,6 +80,38 @@ pub struct DnsCheckItem {
     pub secure: bool,
 }
 
+/// A list of addresses.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct AliasItem {
+    /// Its own address.
+    pub address: String,
+    /// Addresses of accounts.
+    pub members: Vec<String>,
+    /// Anyone may write to it.
+    pub post_public: bool,
+    /// Members may send as it.
+    pub allow_msg_from: bool,
+}
+
+/// What was decided about a message from another server.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct DecisionItem {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Connection id.
+    pub cid: String,
+    /// Address of the sender.
+    pub remote_ip: String,
+    /// MAIL FROM; empty for null.
+    pub mail_from: String,
+    /// Without brackets; may be empty.
+    pub message_id: String,
+    /// What the sender was told.
+    pub reply: String,
+    /// Topic and text of each thing looked at, in order.
+    pub chain: Vec<(String, String)>,
+}
+
 /// How the system is.
 #[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
 pub struct SystemStatus {
@@ -148,6 +180,16 @@ pub trait Admin {
     /// See the interface file.
     fn address_remove(&self, address: &str) -> zbus::Result<()>;
     /// See the interface file.
+    fn alias_list(&self) -> zbus::Result<Vec<AliasItem>>;
+    /// See the interface file.
+    fn alias_add(&self, address: &str, members: &[String]) -> zbus::Result<()>;
+    /// See the interface file.
+    fn alias_update(&self, address: &str, post_public: bool, allow_msg_from: bool) -> zbus::Result<()>;
+    /// See the interface file.
+    fn alias_remove(&self, address: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn alias_members(&self, address: &str, add: &[String], remove: &[String]) -> zbus::Result<()>;
+    /// See the interface file.
     fn domain_list(&self) -> zbus::Result<Vec<DomainItem>>;
     /// See the interface file.
     fn domain_add(&self, domain: &str, account: &str, disabled: bool) -> zbus::Result<()>;
@@ -171,6 +213,8 @@ pub trait Admin {
     fn repair(&self, account: &str, what: &str, dry: bool) -> zbus::Result<Vec<String>>;
     /// See the interface file.
     fn read_mail(&self, account: &str) -> zbus::Result<String>;
+    /// See the interface file.
+    fn why(&self, wanted: &str) -> zbus::Result<Vec<DecisionItem>>;
     /// See the interface file.
     fn config_test(&self) -> zbus::Result<Vec<String>>;
 }

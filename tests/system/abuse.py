@@ -286,7 +286,8 @@ def smuggling(instance, _):
         sock.close()
         # The first end of data may be an honest one behind the trick; two messages kept is one too many.
         kept = [said for said in replies if said.startswith(b"250 2.0.0 kept")]
-        bare = b"\r\n" not in end or end.replace(b"\r\n", b"").strip(b".\x00") != b""
+        # Where the end is an honest one after all, what follows are commands of the same client.
+        bare = any(octet in end.replace(b"\r\n", b"") for octet in b"\r\n") and b"\r\n.\r\n" not in end
         if len(kept) > 1 or (bare and kept):
             through.append(end)
     return not through, f"{len(ends)} ways, {len(through)} got through {through or ''}"

@@ -137,12 +137,13 @@ def msmtp_signs_in_with_each_mechanism(w):
 
 def curl_signs_in_over_smtp_and_imap(w):
     w.b.write("/root/mail.txt", "From: you@h1.test\r\nSubject: curl\r\n\r\nhello\r\n")
-    for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"):
+    # Debian's curl knows no SCRAM.
+    for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5"):
         w.b.run(f"curl -sS -k smtps://192.0.2.1/h2.test --user '{w.a.login}:{w.a.password}' --login-options AUTH={mechanism} "
                 "--mail-from you@h1.test --mail-rcpt you@h1.test -T /root/mail.txt 2>&1")
         if mechanism != "LOGIN":
             w.b.run(f"curl -sS -k imaps://192.0.2.1/ --user '{w.a.login}:{w.a.password}' --login-options AUTH={mechanism} 2>&1")
-    w.a.wait_for("SUBJECT curl", count=5)
+    w.a.wait_for("SUBJECT curl", count=3)
 
 
 def pythons_smtplib_and_imaplib_sign_in(w):
@@ -168,8 +169,10 @@ for how in ("login", "login_cram_md5"):
 def gsasl_binds_to_the_channel(w):
     for mechanism in ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN"):
         for service, port in (("imap", 143), ("smtp", 587)):
-            out = w.b.run(f"gsasl --{service} --mechanism={mechanism} --authentication-id={w.a.login} --authorization-id= "
-                          f"--password='{w.a.password}' --x509-ca-file= --verbose 192.0.2.1 {port} </dev/null 2>&1", check=False)
+            # It refuses by itself to go without a binding it could have.
+            unbound = "" if mechanism.endswith("-PLUS") else "--no-cb"
+            out = w.b.run(f"gsasl {unbound} --{service} --mechanism={mechanism} --authentication-id={w.a.login} "
+                          f"--password='{w.a.password}' --x509-ca-file= 192.0.2.1 {port} </dev/null 2>&1", check=False)
             good = "OK" in out.split("AUTHENTICATE")[-1] if service == "imap" else "235 2.7.0" in out
             assert good, f"{service} {mechanism}:\n{out}"
 

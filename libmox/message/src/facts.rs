@@ -58,6 +58,10 @@ pub struct Facts {
     pub flaws: Flaws,
     /// Row ST-40.
     pub preview: String,
+    /// For the junk filter: words with a space between them, lines for parts and fields (row JK-05).
+    pub words: String,
+    /// The Content-Type of some part cannot be read (row JK-06).
+    pub bad_content_type: bool,
 }
 
 /// Properties of the bytes that decide how a message may travel.

@@ -15,6 +15,7 @@ mod preview;
 pub mod received;
 pub mod structure;
 pub mod subject;
+mod tokens;
 pub mod transfer;
 pub mod words;
 pub mod write;

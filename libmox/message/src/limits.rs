@@ -24,3 +24,15 @@ pub const MESSAGE_ID_OCTETS: usize = 998;
 pub const PREVIEW_CHARS: usize = 256;
 /// Octets of decoded text looked at for the preview.
 pub const PREVIEW_INPUT: usize = 1024 * 1024;
+/// Words of the texts of a message that the junk filter is given.
+pub const WORDS: usize = 2_000;
+/// And of its header fields.
+pub const FIELD_WORDS: usize = 300;
+/// Octets of all these words.
+pub const WORD_OCTETS: usize = 24 * 1024;
+/// Characters of a word, at least. Row JK-05.
+pub const WORD_CHARS_LEAST: usize = 4;
+/// And at most: what is longer is no word.
+pub const WORD_CHARS: usize = 30;
+/// Octets of decoded text looked at for words, over all parts.
+pub const WORD_INPUT: usize = 1024 * 1024;

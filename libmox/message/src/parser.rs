@@ -11,6 +11,7 @@ use crate::limits;
 use crate::params::{self, Disposition};
 use crate::preview::Preview;
 use crate::structure::{Envelope, Part, Structure};
+use crate::tokens::{TextReader, Tokens};
 use crate::{date, subject};
 
 /// Takes bytes, gives [`Facts`] at the end.
@@ -32,6 +33,10 @@ pub struct Parser {
     root: RootFields,
     preview: Option<Preview>,
     preview_text: String,
+    /// Reads the innermost part, if that is text.
+    reader: Option<TextReader>,
+    /// Words so far, while no part is read, and the octets of text they came from.
+    words: (Tokens, usize),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -83,6 +88,7 @@ struct Header {
     content_type: Option<Vec<u8>>,
     in_digest: bool,
     previewing: bool,
+    reading: bool,
 }
 
 /// Fields that only matter at the top.
@@ -93,6 +99,8 @@ struct RootFields {
     auto_submitted: bool,
     list_id: bool,
     return_path: bool,
+    return_path_value: Option<Vec<u8>>,
+    bad_content_type: bool,
     has_separator: bool,
     no_header: bool,
     tls_required_no: Option<bool>,
@@ -137,6 +145,8 @@ impl Parser {
             root: RootFields::default(),
             preview: None,
             preview_text: String::new(),
+            reader: None,
+            words: (Tokens::new(), 0),
         }
     }
 
@@ -343,6 +353,9 @@ impl Parser {
         if open.header.previewing {
             self.end_preview();
         }
+        if open.header.reading {
+            self.end_words();
+        }
         if matches!(open.kind, Kind::Multipart { .. }) && part.children.is_empty() {
             // RFC 2046 §5.1.1: a multipart has at least one part.
             part.children.push(Part {
@@ -453,7 +466,12 @@ impl Parser {
                 b"references" if self.root.references.is_none() => self.root.references = self.keep(value),
                 b"auto-submitted" => self.root.auto_submitted |= !value.eq_ignore_ascii_case(b"no"),
                 b"list-id" => self.root.list_id = true,
-                b"return-path" => self.root.return_path = true,
+                b"return-path" => {
+                    self.root.return_path = true;
+                    if self.root.return_path_value.is_none() {
+                        self.root.return_path_value = self.keep(value);
+                    }
+                }
                 // RFC 8689 §5: several are only good if all say the same.
                 b"tls-required" => {
                     let no = value.eq_ignore_ascii_case(b"no");
@@ -562,6 +580,17 @@ impl Parser {
             .map(<[u8]>::trim_ascii_end)
             .filter(|boundary| !boundary.is_empty() && boundary.len() + 8 < limits::DELIMITER_OCTETS);
         let mut message = false;
+        let text = part.media_type == "text"
+            && matches!(part.subtype.as_str(), "plain" | "html")
+            && part.disposition.as_ref().is_none_or(|d| d.kind != "attachment");
+        if text && self.words.1 < limits::WORD_INPUT {
+            self.end_words();
+            let charset = params::plain(&part.params, "charset");
+            let (tokens, looked_at) = std::mem::take(&mut self.words);
+            let html = part.subtype == "html";
+            self.reader = Some(TextReader::new(html, charset, part.encoding.as_deref(), tokens, looked_at));
+            open.header.reading = true;
+        }
         match (part.media_type.as_str(), part.subtype.as_str(), boundary) {
             ("multipart", _, Some(boundary)) if deeper => {
                 open.kind = Kind::Multipart { boundary: boundary.to_vec(), closed: false };
@@ -594,6 +623,10 @@ impl Parser {
         open.in_header = false;
         let part = &mut open.part;
         let parsed = open.header.content_type.take().map(|field| params::parse(&field));
+        let readable = |(value, _): &(String, _)| {
+            value.split_once('/').is_some_and(|(a, b)| is_token(a) && is_token(b)) || value == "text"
+        };
+        self.root.bad_content_type |= parsed.as_ref().is_some_and(|parsed| !readable(parsed));
         match parsed.as_ref().and_then(|(value, _)| value.split_once('/')) {
             Some((media_type, subtype)) if is_token(media_type) && is_token(subtype) => {
                 part.media_type = media_type.into();
@@ -621,6 +654,18 @@ impl Parser {
             && !preview.feed(piece)
         {
             self.end_preview();
+        }
+        if let Some(reader) = &mut self.reader
+            && self.open.last().is_some_and(|open| open.header.reading)
+            && !reader.feed(piece)
+        {
+            self.end_words();
+        }
+    }
+
+    fn end_words(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            self.words = reader.finish();
         }
     }
 
@@ -653,11 +698,39 @@ impl Parser {
         self.close(self.offset, 0);
         let root = self.open.pop().map(|open| open.part).unwrap_or_default();
         let structure = Structure { root };
-        facts(structure, &self.root, self.flaws, self.preview_text, self.offset)
+        let words = field_words(&structure, &self.root, self.words.0);
+        facts(structure, &self.root, self.flaws, (self.preview_text, words), self.offset)
     }
 }
 
-fn facts(structure: Structure, root: &RootFields, flaws: Flaws, preview: String, size: u64) -> Facts {
+/// The words of the fields that row JK-05 names, behind those of the text.
+fn field_words(structure: &Structure, root: &RootFields, mut tokens: Tokens) -> String {
+    let envelope = structure.envelope();
+    for (name, value) in [
+        ("from", &envelope.from),
+        ("to", &envelope.to),
+        ("cc", &envelope.cc),
+        ("bcc", &envelope.bcc),
+        ("reply-to", &envelope.reply_to),
+        ("subject", &envelope.subject),
+        ("sender", &envelope.sender),
+        ("return-path", &root.return_path_value),
+    ] {
+        if let Some(value) = value {
+            let value = &value[..value.len().min(limits::WORD_OCTETS)];
+            tokens.field(name, &crate::words::decode_words(value));
+        }
+    }
+    tokens.finish()
+}
+
+fn facts(
+    structure: Structure,
+    root: &RootFields,
+    flaws: Flaws,
+    (preview, words): (String, String),
+    size: u64,
+) -> Facts {
     let envelope: &Envelope = structure.envelope();
     let text = envelope.subject.as_deref().map(crate::words::decode_words).unwrap_or_default();
     let (base_subject, subject_is_answer) = subject::base(&text);
@@ -689,6 +762,8 @@ fn facts(structure: Structure, root: &RootFields, flaws: Flaws, preview: String,
         no_header: root.no_header,
         flaws,
         preview,
+        words,
+        bad_content_type: root.bad_content_type,
         structure,
     }
 }

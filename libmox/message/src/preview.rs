@@ -21,7 +21,17 @@ pub(crate) struct Preview {
 
 enum Strip {
     Plain(Plain),
-    Html(Box<Html>),
+    Html(Box<Html<Out>>),
+}
+
+/// Where shown text goes.
+pub(crate) trait Sink {
+    /// Whether quoted text is text.
+    const SHOWS_QUOTES: bool;
+    fn char(&mut self, c: char);
+    fn gap(&mut self);
+    fn quote(&mut self);
+    fn full(&self) -> bool;
 }
 
 impl Preview {
@@ -30,7 +40,11 @@ impl Preview {
         Self {
             transfer: Decoder::for_encoding(encoding),
             charset: charset.new_decoder(),
-            strip: if html { Strip::Html(Box::default()) } else { Strip::Plain(Plain::default()) },
+            strip: if html {
+                Strip::Html(Box::new(Html::new(Out::default())))
+            } else {
+                Strip::Plain(Plain::default())
+            },
             bytes: Vec::new(),
             text: String::new(),
             looked_at: 0,
@@ -190,10 +204,25 @@ impl Plain {
     }
 }
 
+impl Sink for Out {
+    const SHOWS_QUOTES: bool = false;
+    fn char(&mut self, c: char) {
+        Out::char(self, c);
+    }
+    fn gap(&mut self) {
+        self.gap = true;
+    }
+    fn quote(&mut self) {
+        Out::quote(self);
+    }
+    fn full(&self) -> bool {
+        Out::full(self)
+    }
+}
+
 /// Markup, well-formed or not.
-#[derive(Default)]
-struct Html {
-    out: Out,
+pub(crate) struct Html<S> {
+    pub(crate) out: S,
     state: Markup,
     /// The name of a tag, the start of a comment, or an entity.
     word: String,
@@ -218,8 +247,12 @@ enum Markup {
 /// Characters of a tag name or entity that matter.
 const WORD: usize = 12;
 
-impl Html {
-    fn feed(&mut self, text: &str) -> bool {
+impl<S: Sink> Html<S> {
+    pub(crate) fn new(out: S) -> Self {
+        Self { out, state: Markup::Text, word: String::new(), hidden: None, quotes: 0, entity: false }
+    }
+
+    pub(crate) fn feed(&mut self, text: &str) -> bool {
         for c in text.chars() {
             if self.out.full() {
                 return true;
@@ -311,7 +344,7 @@ impl Html {
     }
 
     fn shown(&mut self, c: char) {
-        if self.hidden.is_none() && self.quotes == 0 {
+        if self.hidden.is_none() && (S::SHOWS_QUOTES || self.quotes == 0) {
             self.out.char(c);
         }
     }
@@ -335,7 +368,7 @@ impl Html {
             // Words inside a line stay together.
             "b" | "/b" | "i" | "/i" | "u" | "/u" | "a" | "/a" | "em" | "/em" | "strong" | "/strong"
             | "span" | "/span" | "font" | "/font" | "wbr" | "small" | "/small" | "code" | "/code" => {}
-            _ => self.out.gap = true,
+            _ => self.out.gap(),
         }
     }
 }

@@ -392,6 +392,10 @@ pub fn store_refusal(error: &libmox_store::StoreError) -> Reply {
     match error.fault() {
         Some(Fault::OverQuota) => Reply::new(452, "4.2.2", "mailbox is full"),
         Some(Fault::Full) => Reply::new(452, "4.3.1", "no disk space left, try again later"),
+        Some(Fault::SenderDisabled) => Reply::new(451, "4.3.0", "sender domain temporarily disabled"),
+        Some(Fault::SenderUsed) => {
+            Reply::new(554, "5.1.7", "the id in MAIL FROM was used before, or is for several")
+        }
         Some(Fault::NotYours) => Reply::new(550, "5.7.1", "address not allowed for this account"),
         Some(Fault::Limit(name)) => Reply::new(451, "4.7.1", format!("limit reached: {name}")),
         _ => Reply::new(451, "4.3.0", "try again later"),

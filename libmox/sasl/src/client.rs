@@ -258,6 +258,8 @@ mod tests {
         first_fails(b"p=tls-unique,,n=user,r=n", Fault::BindingUnsupported);
         first_fails(b"n,a=other,n=user,r=n", Fault::Authorization);
         first_fails(b"n,other,n=user,r=n", Fault::Malformed);
+        let mut server = ServerExchange::new(Mechanism::ScramSha256, Bindings::default());
+        assert!(matches!(server.on_message(b"n,a=,n=user,r=n"), Step::Ask(Question::ScramStart { .. })));
         first_fails("n,,n=e\u{301},r=n".as_bytes(), Fault::Username);
         first_fails(b"n,,n=,r=n", Fault::Username);
         first_fails(b"\xff", Fault::Encoding);

@@ -313,7 +313,8 @@ impl ServerExchange {
         }
         if !authorize.is_empty() {
             let authorize = unescape(authorize.strip_prefix("a=").ok_or(Fault::Malformed)?)?;
-            if authorize != username {
+            // RFC 5802 §7 wants a name here; GNU SASL leaves it out where none was given, and means none.
+            if !authorize.is_empty() && authorize != username {
                 return Err(Fault::Authorization);
             }
         }

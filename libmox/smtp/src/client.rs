@@ -9,7 +9,7 @@
 //! | Envelope | replies to what was sent | Body, or the end of the transaction |
 //! | Body | [`Client::on_sent`], then the last reply | Ready |
 //!
-//! Law: RFC 5321 §4.3, RFC 2920 (pipelining), RFC 3207, RFC 6531 §3.4, RFC 8689 §4, RFC 9422.
+//! Law: RFC 5321 §4.3, RFC 2920 (pipelining), RFC 3207, RFC 3461 §5.2.1 (DSN is passed on where it is known), RFC 6531 §3.4, RFC 8689 §4, RFC 9422.
 //! Does not know: sockets, DNS, certificates, when to try again.
 //! Fails with: [`Failure`], for good or for now.
 
@@ -140,6 +140,15 @@ impl Extensions {
     }
 }
 
+/// RFC 3461 parameters of a recipient, empty where not given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RcptReports {
+    /// `NOTIFY`
+    pub notify: String,
+    /// `ORCPT`, still encoded.
+    pub orcpt: String,
+}
+
 /// A message for some recipients.
 #[derive(Debug, Clone)]
 pub struct Transaction {
@@ -147,6 +156,12 @@ pub struct Transaction {
     pub from: ReversePath,
     /// At least one.
     pub recipients: Vec<Address>,
+    /// RFC 3461 parameters of each recipient, as given; none for the others.
+    pub reports: Vec<RcptReports>,
+    /// RFC 3461 `FULL` or `HDRS`; empty if not given.
+    pub ret: String,
+    /// RFC 3461 ENVID, decoded; empty if not given.
+    pub envelope_id: String,
     /// Octets, for SIZE.
     pub size: u64,
     /// Needs RFC 6531.
@@ -305,14 +320,17 @@ impl Client {
         }
         let most = self.extensions.rcpt_max.unwrap_or(count);
         let reset = std::mem::take(&mut self.dirty).then(|| (Sent::Rset, "RSET\r\n".into()));
-        self.commands = reset
-            .into_iter()
-            .chain(std::iter::once((Sent::Mail, self.mail_command(transaction))))
-            .chain(transaction.recipients.iter().take(most).enumerate().map(|(at, recipient)| {
-                (Sent::Rcpt(at), format!("RCPT TO:<{}>\r\n", recipient.for_wire(transaction.smtputf8)))
-            }))
-            .chain(std::iter::once((Sent::Data, "DATA\r\n".into())))
-            .collect();
+        self.commands =
+            reset
+                .into_iter()
+                .chain(std::iter::once((Sent::Mail, self.mail_command(transaction))))
+                .chain(
+                    transaction.recipients.iter().take(most).enumerate().map(|(at, recipient)| {
+                        (Sent::Rcpt(at), self.rcpt_command(transaction, at, recipient))
+                    }),
+                )
+                .chain(std::iter::once((Sent::Data, "DATA\r\n".into())))
+                .collect();
         self.stage = Stage::Envelope;
         self.flight()
     }
@@ -348,8 +366,30 @@ impl Client {
         if transaction.smtputf8 {
             line.push_str(" SMTPUTF8");
         }
+        if self.extensions.dsn {
+            if !transaction.ret.is_empty() {
+                line.push_str(&format!(" RET={}", transaction.ret));
+            }
+            if !transaction.envelope_id.is_empty() {
+                line.push_str(&format!(" ENVID={}", xtext(&transaction.envelope_id)));
+            }
+        }
         if transaction.requiretls {
             line.push_str(" REQUIRETLS");
+        }
+        line.push_str("\r\n");
+        line
+    }
+
+    fn rcpt_command(&self, transaction: &Transaction, at: usize, recipient: &Address) -> String {
+        let mut line = format!("RCPT TO:<{}>", recipient.for_wire(transaction.smtputf8));
+        if let Some(reports) = transaction.reports.get(at).filter(|_| self.extensions.dsn) {
+            if !reports.notify.is_empty() {
+                line.push_str(&format!(" NOTIFY={}", reports.notify));
+            }
+            if !reports.orcpt.is_empty() {
+                line.push_str(&format!(" ORCPT={}", reports.orcpt));
+            }
         }
         line.push_str("\r\n");
         line
@@ -474,6 +514,18 @@ impl Client {
     }
 }
 
+/// RFC 3461 §4.
+fn xtext(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'!'..=b'~' if byte != b'+' && byte != b'=' => out.push(char::from(byte)),
+            other => out.push_str(&format!("+{other:02X}")),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,6 +535,9 @@ mod tests {
         Transaction {
             from: ReversePath::Address("me@s.example".parse().unwrap()),
             recipients: recipients.iter().map(|r| r.parse().unwrap()).collect(),
+            reports: Vec::new(),
+            ret: String::new(),
+            envelope_id: String::new(),
             size: 100,
             smtputf8: false,
             eight_bit: true,
@@ -630,6 +685,25 @@ mod tests {
         client.on_reply(&answer("354"));
         client.on_sent();
         ends(client.on_reply(&answer("250")), &["ok 250", "not tried"]);
+    }
+
+    #[test]
+    fn reports_are_asked_for_where_the_server_knows_of_them() {
+        // Row SR-41.
+        let wishes = Transaction {
+            reports: vec![RcptReports { notify: "SUCCESS".into(), orcpt: "rfc822;a@x".into() }],
+            ret: "HDRS".into(),
+            envelope_id: "a+b c".into(),
+            eight_bit: false,
+            ..transaction(&["a@x.example"])
+        };
+        let mut client = greeted("250-x\r\n250-DSN\r\n250 PIPELINING");
+        sends(
+            client.begin(&wishes),
+            "MAIL FROM:<me@s.example> RET=HDRS ENVID=a+2Bb+20c\r\nRCPT TO:<a@x.example> NOTIFY=SUCCESS ORCPT=rfc822;a@x\r\nDATA\r\n",
+        );
+        let mut client = greeted("250-x\r\n250 PIPELINING");
+        sends(client.begin(&wishes), "MAIL FROM:<me@s.example>\r\nRCPT TO:<a@x.example>\r\nDATA\r\n");
     }
 
     #[test]

@@ -431,7 +431,8 @@ fn flag(slot: &mut bool, value: Option<&str>) -> Result<(), Fault> {
 }
 
 /// RFC 3461 §4: `+2B` is a plus sign.
-fn xtext(text: &str) -> Option<String> {
+#[must_use]
+pub fn xtext(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

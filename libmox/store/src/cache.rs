@@ -11,6 +11,8 @@ pub enum CacheKind {
     MtaSts = 1,
     /// A session of a web page, by the hash of its token.
     WebSession = 2,
+    /// Whether a DNS block list works, by zone.
+    DnsList = 3,
 }
 
 /// One cached value. Reply: [`Cached`], if there is one that has not ended.

@@ -11,7 +11,7 @@ pub struct StoreContract;
 
 impl Contract for StoreContract {
     const NAME: &'static str = "mox-store";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Request = Request;
     type Reply = Reply;
     type Item = Item;
@@ -127,6 +127,8 @@ libmox_ipc::verbs! {
     ReaderConfig => ReaderSettings,
     ReaderGrant => GrantToken,
     LoginGrant => LoginOutcome,
+    Decided => (),
+    DecisionsOf => Vec<Decided>,
     FlaggedSet => Option<UidSet>,
 }
 

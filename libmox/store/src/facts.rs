@@ -31,6 +31,10 @@ pub struct Facts {
     pub report: bool,
     /// Addresses of To, Cc and Bcc. At most [`RECIPIENT_ADDRESSES`].
     pub recipients: Vec<Address>,
+    /// For the junk filter: words with a space between them, lines for parts and fields. At most [`WORD_OCTETS`].
+    pub words: String,
+    /// Some Content-Type cannot be read: a sign of junk (row JK-06).
+    pub bad_content_type: bool,
 }
 
 impl From<&libmox_message::Facts> for Facts {
@@ -61,12 +65,16 @@ impl From<&libmox_message::Facts> for Facts {
             answer: found.subject_is_answer,
             report: found.delivery_report,
             recipients,
+            words: found.words.clone(),
+            bad_content_type: found.bad_content_type,
         }
     }
 }
 
 /// Octets of [`Facts::structure`]; a larger one is dropped by the producer and parsed again when needed.
 pub const STRUCTURE_OCTETS: usize = 128 * 1024;
+/// Octets of [`Facts::words`]; what is beyond is not looked at.
+pub const WORD_OCTETS: usize = 32 * 1024;
 /// Entries of [`Facts::recipients`].
 pub const RECIPIENT_ADDRESSES: usize = 200;
 /// Entries of [`Facts::references`].

@@ -62,4 +62,10 @@ pub enum Fault {
     /// Too little disk space for more mail: a temporary error for everyone (row ST-46: SMTP 452 4.3.1).
     #[error("the disk is full")]
     Full,
+    /// The domain of the sender is switched off for now: 451 4.3.0 (row SU-14).
+    #[error("sender domain temporarily disabled")]
+    SenderDisabled,
+    /// An envelope sender that was to be unique is not: 554 5.1.7 (row SU-08).
+    #[error("envelope sender used before")]
+    SenderUsed,
 }

@@ -59,17 +59,23 @@ pub enum RepairKind {
     Uids,
     /// Threads of all messages found anew (row ST-35).
     Threads,
+    /// The junk filter, learnt anew from all messages (row JK-04).
+    Retrain,
+    /// What is known of messages, found out anew by `mox-verify` (row ST-41).
+    Parse,
 }
 
 impl RepairKind {
     /// All of them with the names people give them.
-    pub const ALL: [(Self, &'static str); 6] = [
+    pub const ALL: [(Self, &'static str); 8] = [
         (Self::UidMeta, "fixuidmeta"),
         (Self::MessageSizes, "fixmsgsize"),
         (Self::Counts, "recalculatemailboxcounts"),
         (Self::UidValidity, "bumpuidvalidity"),
         (Self::Uids, "reassignuids"),
         (Self::Threads, "reassignthreads"),
+        (Self::Retrain, "retrain"),
+        (Self::Parse, "reparse"),
     ];
 
     /// The one with this name.

@@ -35,7 +35,25 @@ pub struct QueueAdd {
     pub needs: Needs,
     /// Not before.
     pub release: Option<Timestamp>,
+    /// What the sender wishes besides.
+    pub wishes: Wishes,
 }
+
+/// What a sender may ask for, besides that the message arrives.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// RFC 3461: `FULL` or `HDRS`, empty if not given.
+    pub ret: String,
+    /// RFC 3461 ENVID, decoded; empty if not given.
+    pub envelope_id: String,
+    /// RFC 4865 §9: `for;60` or `until;2030-01-01T00:00:00Z`, empty if not given (row SU-07).
+    pub future_release: String,
+    /// Of `X-Mox-Extra-` fields: name and value (row SU-09). At most [`EXTRA_OCTETS`].
+    pub extra: Vec<(String, String)>,
+}
+
+/// Octets of [`Wishes::extra`].
+pub const EXTRA_OCTETS: usize = 4 * 1024;
 
 /// One recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +110,7 @@ pub struct QueueEntry {
     pub account: AccountId,
     /// By name.
     pub account_name: String,
-    /// Envelope sender.
+    /// Envelope sender: for this recipient only where it was made unique (row SU-08).
     pub mail_from: ReversePath,
     /// Recipient.
     pub recipient: QueueRecipient,
@@ -114,6 +132,8 @@ pub struct QueueEntry {
     pub message_id: String,
     /// The sender's account wants no more mail to this address: it fails without an attempt (row QU-17).
     pub suppressed: bool,
+    /// What the sender wishes besides.
+    pub wishes: Wishes,
 }
 
 /// Records the beginning of an attempt, before dialing. Entries that are gone meanwhile are left out of the reply.

@@ -1,7 +1,9 @@
 //! Mail from strangers: role `smtp` (and recipient checks for `submission`).
 
 use crate::{Body, Facts};
-use libmox_types::{Address, ByteCount, Cid, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp};
+use libmox_types::{
+    Address, ByteCount, Cid, Domain, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -84,6 +86,17 @@ pub struct Destined {
     pub intro: bool,
     /// Refused: it goes to the mailbox for rejects, if it goes anywhere.
     pub reject: Option<Reject>,
+    /// For a list of addresses: where it goes for each that was asked about (row SR-12).
+    pub members: Vec<Member>,
+}
+
+/// One member of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub address: Address,
+    /// Where it goes there.
+    pub destined: Destined,
 }
 
 /// A message that the sender is told was refused.
@@ -123,6 +136,28 @@ pub struct Analyze {
     pub refused: Option<String>,
     /// At most 1000.
     pub recipients: Vec<RecipientPath>,
+    /// What it said in EHLO.
+    pub helo: Option<Host>,
+    /// The connection was encrypted.
+    pub tls: bool,
+    /// A token in the subject that lets a message pass (row JK-11).
+    pub pass: Option<String>,
+    /// What DNS block lists say of the sender's address, once they were asked.
+    pub lists: Lists,
+    /// Who says in a good ARC chain that DMARC passed before the message was forwarded (row MA-24).
+    pub sealed_by: Option<Domain>,
+}
+
+/// What DNS block lists say (row MA-22).
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lists {
+    /// Nobody asked; see [`Analysis::ask_lists`].
+    #[default]
+    NotAsked,
+    /// None lists it.
+    Clear,
+    /// This zone does, with what it says about it.
+    Listed(String),
 }
 
 /// Octets of [`Analyze::headers`].
@@ -133,10 +168,20 @@ pub const HEADER_OCTETS: usize = 256 * 1024;
 pub struct Analysis {
     /// What.
     pub decision: Decision,
-    /// Why, in words for the journal.
+    /// Why, in one word for programs: see `services/store/src/analyze.rs`.
     pub reason: String,
     /// For [`Deliver`], where the decision is to accept or to reject.
     pub destined: Option<Destined>,
+    /// Why, for people.
+    pub text: String,
+    /// It would be accepted, but nothing is known of the sender: the service may ask DNS block lists and then again.
+    pub ask_lists: bool,
+    /// The sender is new here: the service lets it wait (row SR-29).
+    pub first: bool,
+    /// Refused, but not for good: a message with this in its subject would be taken (row JK-11).
+    pub pass: Option<String>,
+    /// What was looked at and what it said, in order, for `mox why`.
+    pub chain: Vec<(String, String)>,
 }
 
 /// What to do.
@@ -152,6 +197,8 @@ pub enum Decision {
     OverQuota,
     /// 451 4.3.0 or 450 4.2.1.
     Deferred,
+    /// 550 5.7.2: only members may write to this list.
+    NotMember,
 }
 
 /// What the checks of the message said, in the words of RFC 8601 ("pass", "fail", "none", ...).
@@ -183,6 +230,8 @@ pub enum Delivered {
         /// Whether the owner can look at it.
         kept: bool,
     },
+    /// Only members may write to this list: 550 5.7.2.
+    NotMember,
 }
 
 /// Proof that a message is on stable storage; only the store makes one.

@@ -1,6 +1,6 @@
 //! Who may ask what: one row a role, decided by the socket the connection came in on.
 
-use crate::Request;
+use crate::{CacheGet, CacheKind, CacheSet, Request};
 use serde::{Deserialize, Serialize};
 
 /// A service, as the store sees it.
@@ -50,7 +50,7 @@ impl Role {
                 matches!(self, Self::Smtp | Self::Submission | Self::Imap | Self::Queue)
             }
             R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
-            R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) => self == Self::Smtp,
+            R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) | R::Decided(_) => self == Self::Smtp,
             R::LoginPassword(_)
             | R::ScramStart(_)
             | R::ScramFinish(_)
@@ -85,6 +85,12 @@ impl Role {
                 matches!(self, Self::Imap | Self::Submission)
             }
             R::TlsSupportSet(_) => self == Self::Queue,
+            R::CacheGet(CacheGet { kind: CacheKind::DnsList, .. })
+            | R::CacheSet(CacheSet { kind: CacheKind::DnsList, .. })
+                if self == Self::Smtp =>
+            {
+                true
+            }
             R::CacheGet(_)
             | R::CacheSet(_)
             | R::CacheList(_)
@@ -119,7 +125,8 @@ impl Role {
             | R::TlsKeyRemove(_)
             | R::AppPasswordAdd(_)
             | R::AppPasswordList(_)
-            | R::AppPasswordRemove(_) => self == Self::Admin,
+            | R::AppPasswordRemove(_)
+            | R::DecisionsOf(_) => self == Self::Admin,
             R::Acknowledge(_)
             | R::VanishedSince(_)
             | R::Replace(_)

@@ -170,11 +170,20 @@ impl State {
             }
             Request::Analyze(ask) => {
                 self.refusal()?;
-                let accept =
-                    Analysis { decision: Decision::Accept, reason: "no objection".into(), destined: None };
+                let accept = Analysis {
+                    decision: Decision::Accept,
+                    reason: String::new(),
+                    destined: None,
+                    text: String::new(),
+                    ask_lists: false,
+                    first: false,
+                    pass: None,
+                    chain: Vec::new(),
+                };
                 let analyses = ask.recipients.iter().map(|_| accept.clone()).collect();
                 Reply::Analyze(analyses)
             }
+            Request::Decided(_) => Reply::Decided(()),
             Request::Deliver(deliver) => {
                 self.refusal()?;
                 let bytes = self.body(&deliver.body)?;

@@ -6,7 +6,7 @@
 
 use libmox_ipc::Contract;
 use libmox_store::{Facts, Verdict};
-use libmox_types::{ByteCount, Cid, Host, ReversePath, Timestamp};
+use libmox_types::{ByteCount, Cid, Domain, Host, ReversePath, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -17,6 +17,8 @@ pub type VerifyError = libmox_ipc::CallError<VerifyFault>;
 
 /// `FileDescriptorName=` of its socket.
 pub const SOCKET: &str = "verify";
+/// The same for the store, which has messages parsed again and nothing checked.
+pub const STORE_SOCKET: &str = "verify-store";
 /// Octets of a message sent inline; larger ones are a read-only descriptor.
 pub const INLINE_OCTETS: usize = 64 * 1024;
 
@@ -77,6 +79,57 @@ pub struct Spf {
     pub mail_from: ReversePath,
 }
 
+/// Parses a stored message anew: the parser may know more than the one that saw it first. With one descriptor, open
+/// for reading. Reply: [`Facts`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parse {
+    /// Octets of the file.
+    pub size: ByteCount,
+}
+
+/// Whether the domain of a sender takes mail (row SR-09). Reply: [`Takes`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TakesMail(pub Domain);
+
+/// Whether an EHLO name has an address (row SR-03). Reply: [`Takes`]; `Mail` if it has one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HasAddress(pub Domain);
+
+/// Reply to [`TakesMail`] and [`HasAddress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Takes {
+    /// MX records, or an address.
+    Mail,
+    /// RFC 7505: it says that it takes none.
+    NullMx,
+    /// Neither MX records nor addresses.
+    NoAddress,
+    /// The DNS fails for now.
+    Unknown,
+}
+
+/// Whether a DNS block list works: it lists 127.0.0.2 and not 127.0.0.1 (RFC 5782 §5). Reply: yes or no.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListHealth(pub Domain);
+
+/// Asks DNS block lists about an address, in this order. Reply: the first that lists it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AskLists {
+    /// Who sends.
+    pub remote_ip: IpAddr,
+    /// Zones; at most 20.
+    pub zones: Vec<Domain>,
+}
+
+/// A DNS block list knows an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Which.
+    pub zone: Domain,
+    /// What it says; may be empty.
+    pub text: String,
+}
+
 /// Reply to [`Verify`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
@@ -91,6 +144,11 @@ pub struct Verified {
     pub headers: String,
     /// DMARC asks to refuse it and it did not pass.
     pub dmarc_refuses: bool,
+    /// Whose word there is that DMARC passed before the message was forwarded: the domain that sealed it last, where
+    /// the whole chain is good (RFC 8617). Only looked at where DMARC refuses.
+    pub sealed_by: Option<Domain>,
+    /// Each lookup and verdict in words, for `mox why`.
+    pub chain: Vec<(String, String)>,
 }
 
 /// What a receiver must know of the bytes of a message.
@@ -121,4 +179,29 @@ libmox_ipc::verbs! {
     VerifyContract;
     Verify => Verified,
     Spf => String,
+    TakesMail => Takes,
+    HasAddress => Takes,
+    ListHealth => bool,
+    AskLists => Option<Listed>,
+    Parse => Facts,
+}
+
+/// Who asks. The name of the socket says it, and decides which verbs exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// `mox-smtp`
+    Smtp,
+    /// `mox-store`
+    Store,
+}
+
+impl Caller {
+    /// All of them with their sockets.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Smtp, SOCKET), (Self::Store, STORE_SOCKET)];
+
+    /// Whether it may ask this.
+    #[must_use]
+    pub fn may(self, request: &Request) -> bool {
+        matches!(request, Request::Parse(_)) == (self == Self::Store)
+    }
 }

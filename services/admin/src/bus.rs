@@ -8,11 +8,13 @@ use libmox_service::bus::{actions, authorize};
 use libmox_service::{clock, config, paths};
 use libmox_store::{
     AccountList, AccountRemove, AccountSetPassword, AppPasswordAdd, AppPasswordList, AppPasswordRemove,
-    Backup, BackupProgress, Check, ReaderGrant, Reload, Repair, RepairKind, Scopes, Status, TlsKey,
-    TlsKeyAdd, TlsKeyList, TlsKeyRemove,
+    Backup, BackupProgress, Check, Decided, DecisionsOf, ReaderGrant, Reload, Repair, RepairKind, Scopes,
+    Status, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove,
 };
 use libmox_types::{Address, Domain, Timestamp};
-use mox_dbus::admin1::{AccountItem, AppPasswordItem, DnsCheckItem, DomainItem, SystemStatus, TlsKeyItem};
+use mox_dbus::admin1::{
+    AccountItem, AliasItem, AppPasswordItem, DecisionItem, DnsCheckItem, DomainItem, SystemStatus, TlsKeyItem,
+};
 use std::sync::Arc;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
@@ -21,6 +23,10 @@ pub(crate) struct AdminInterface(pub Arc<Admin>);
 
 fn address(text: &str) -> Result<Address, AdminError> {
     Address::parse(text).map_err(|error| AdminError::Invalid(format!("{text}: {error}")))
+}
+
+fn addresses(texts: &[String]) -> Result<Vec<Address>, AdminError> {
+    texts.iter().map(|text| address(text)).collect()
 }
 
 fn domain(text: &str) -> Result<Domain, AdminError> {
@@ -345,6 +351,68 @@ impl AdminInterface {
         Ok(self.0.change(Edit::AddressRemove { address: entry.into() }).await?)
     }
 
+    async fn alias_list(
+        &self,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<AliasItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let item = |alias: &config::AliasConfig| AliasItem {
+            address: alias.address.to_string(),
+            members: alias.members.iter().map(ToString::to_string).collect(),
+            post_public: alias.post_public,
+            allow_msg_from: alias.allow_msg_from,
+        };
+        Ok(Admin::domains()?.aliases.iter().map(item).collect())
+    }
+
+    async fn alias_add(
+        &self,
+        name: &str,
+        members: Vec<String>,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        let members = addresses(&members)?;
+        Ok(self.0.change(Edit::AliasAdd { address: address(name)?, members }).await?)
+    }
+
+    async fn alias_update(
+        &self,
+        name: &str,
+        post_public: bool,
+        allow_msg_from: bool,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        Ok(self.0.change(Edit::AliasUpdate { address: address(name)?, post_public, allow_msg_from }).await?)
+    }
+
+    async fn alias_remove(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        Ok(self.0.change(Edit::AliasRemove { address: address(name)? }).await?)
+    }
+
+    async fn alias_members(
+        &self,
+        name: &str,
+        add: Vec<String>,
+        remove: Vec<String>,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        let (add, remove) = (addresses(&add)?, addresses(&remove)?);
+        Ok(self.0.change(Edit::AliasMembers { address: address(name)?, add, remove }).await?)
+    }
+
     async fn domain_list(
         &self,
         #[zbus(connection)] c: &Connection,
@@ -499,6 +567,27 @@ impl AdminInterface {
         let account = (!account.is_empty()).then(|| account.to_owned());
         let repair = Repair { account, what: kind, dry };
         Ok(self.0.store.ask(repair).await.map_err(AdminError::from)?)
+    }
+
+    /// A connection id or a Message-ID.
+    async fn why(
+        &self,
+        wanted: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<DecisionItem>> {
+        authorize(c, &h, actions::MANAGE_DATA).await?;
+        let decisions = self.0.store.ask(DecisionsOf { wanted: wanted.to_owned() }).await;
+        let item = |decided: Decided| DecisionItem {
+            at: decided.at.0,
+            cid: decided.cid.to_string(),
+            remote_ip: decided.remote_ip.to_string(),
+            mail_from: decided.mail_from.to_string(),
+            message_id: decided.message_id,
+            reply: decided.reply,
+            chain: decided.chain,
+        };
+        Ok(decisions.map_err(AdminError::from)?.into_iter().map(item).collect())
     }
 
     async fn config_test(

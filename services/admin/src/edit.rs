@@ -4,7 +4,7 @@
 //! same. Does not know: the store, the bus.
 
 use crate::AdminError;
-use libmox_service::config::{DOMAINS_FILE, Domains};
+use libmox_service::config::{DOMAINS_FILE, Domains, NEW_ACCOUNT};
 use libmox_types::{Address, Domain};
 use std::io::Write;
 use std::path::Path;
@@ -23,6 +23,14 @@ pub enum Edit {
     AddressAdd { address: String, account: String },
     /// One less.
     AddressRemove { address: String },
+    /// A new list of addresses.
+    AliasAdd { address: Address, members: Vec<Address> },
+    /// Who may write to it, and as it.
+    AliasUpdate { address: Address, post_public: bool, allow_msg_from: bool },
+    /// A list goes.
+    AliasRemove { address: Address },
+    /// Members come and go.
+    AliasMembers { address: Address, add: Vec<Address>, remove: Vec<Address> },
     /// A new domain.
     DomainAdd { domain: Domain, disabled: bool },
     /// A domain goes; nobody may have addresses in it.
@@ -51,6 +59,12 @@ fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
             }
             let mut account = Table::new();
             account.insert("addresses", Item::Value(Value::Array(Array::from_iter([address.to_string()]))));
+            let defaults: DocumentMut = NEW_ACCOUNT
+                .parse()
+                .map_err(|error: toml_edit::TomlError| AdminError::Mistakes(error.to_string()))?;
+            for (key, value) in defaults.as_table() {
+                account.insert(key, value.clone());
+            }
             accounts.insert(name, Item::Table(account));
         }
         Edit::AccountRemove { name } => {
@@ -83,6 +97,50 @@ fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
             }
             if !removed {
                 return Err(AdminError::NotFound(format!("address {address}")));
+            }
+        }
+        Edit::AliasAdd { address, members } => {
+            let aliases = table(root, "aliases")?;
+            if alias_key(aliases, address).is_some() {
+                return Err(AdminError::Exists(format!("list {address}")));
+            }
+            let mut fresh = Table::new();
+            let members = Array::from_iter(members.iter().map(ToString::to_string));
+            fresh.insert("addresses", Item::Value(Value::Array(members)));
+            // Row SR-15: said where people look.
+            fresh.insert("post-public", Item::Value(Value::from(true)));
+            aliases.insert(&address.to_string(), Item::Table(fresh));
+        }
+        Edit::AliasUpdate { address, post_public, allow_msg_from } => {
+            let alias = existing_alias(root, address)?;
+            alias.insert("post-public", Item::Value(Value::from(*post_public)));
+            alias.insert("allow-msg-from", Item::Value(Value::from(*allow_msg_from)));
+        }
+        Edit::AliasRemove { address } => {
+            let aliases = table(root, "aliases")?;
+            let key =
+                alias_key(aliases, address).ok_or_else(|| AdminError::NotFound(format!("list {address}")))?;
+            aliases.remove(&key);
+        }
+        Edit::AliasMembers { address, add, remove } => {
+            let alias = existing_alias(root, address)?;
+            let list = alias.entry("addresses").or_insert_with(|| Item::Value(Value::Array(Array::new())));
+            let list =
+                list.as_array_mut().ok_or_else(|| AdminError::Invalid("addresses is no list".into()))?;
+            for member in remove {
+                let text = member.to_string();
+                let before = list.len();
+                list.retain(|entry| !entry.as_str().is_some_and(|entry| same(entry, &text)));
+                if list.len() == before {
+                    return Err(AdminError::NotFound(format!("member {member}")));
+                }
+            }
+            for member in add {
+                let text = member.to_string();
+                if list.iter().any(|entry| entry.as_str().is_some_and(|entry| same(entry, &text))) {
+                    return Err(AdminError::Exists(format!("member {member}")));
+                }
+                list.push(text);
             }
         }
         Edit::DomainAdd { domain, disabled } => {
@@ -126,6 +184,18 @@ fn existing<'a>(list: &'a mut Table, name: &str, kind: &str) -> Result<&'a mut T
     list.get_mut(name)
         .and_then(Item::as_table_mut)
         .ok_or_else(|| AdminError::NotFound(format!("{kind} {name}")))
+}
+
+/// The key of a list as written, whichever spelling of its address it is.
+fn alias_key(aliases: &Table, address: &Address) -> Option<String> {
+    let text = address.to_string();
+    aliases.iter().map(|(key, _)| key.to_owned()).find(|key| same(key, &text))
+}
+
+fn existing_alias<'a>(root: &'a mut Table, address: &Address) -> Result<&'a mut Table, AdminError> {
+    let aliases = table(root, "aliases")?;
+    let key = alias_key(aliases, address).ok_or_else(|| AdminError::NotFound(format!("list {address}")))?;
+    existing(aliases, &key, "list")
 }
 
 /// The key as written, whichever spelling of the domain it is.
@@ -197,11 +267,50 @@ mod tests {
         let read = Domains::parse(&text).unwrap();
         assert!(read.domains[&domain].disabled);
         assert_eq!(read.accounts["jane"].addresses.len(), 2);
-        assert_eq!(read.accounts["joe"].login_disabled.as_deref(), Some("gone"));
+        let account = &read.accounts["joe"];
+        assert_eq!(account.login_disabled.as_deref(), Some("gone"));
+        // Rows JK-02, JK-11, JK-14.
+        let filter = libmox_service::config::JunkFilterConfig { enabled: true, ..Default::default() };
+        assert_eq!((&account.junk_filter, account.subject_pass), (&filter, 12 * 3600));
+        assert_eq!(account.automatic_junk_flags, Some(Default::default()));
+        assert_eq!(account.rejects.as_ref().map(libmox_types::MailboxName::as_str), Some("Rejects"));
         let text = apply(&text, &Edit::AddressRemove { address: "j@xn--bcher-kva.example".into() }).unwrap();
         let text = apply(&text, &Edit::DomainRemove { domain }).unwrap();
         let text = apply(&text, &Edit::AccountRemove { name: "joe".into() }).unwrap();
         assert_eq!(Domains::parse(&text), Domains::parse(FILE));
+    }
+
+    /// Rows SR-12, SR-15.
+    #[test]
+    fn lists_come_change_and_go() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let team = || address("team@example.org");
+        let add = Edit::AliasAdd { address: team(), members: vec![address("jane@example.org")] };
+        let text = apply(FILE, &add).unwrap();
+        assert!(Domains::parse(&text).unwrap().aliases[0].post_public);
+        assert!(apply(&text, &add).unwrap_err().to_string().contains("exists already"));
+        let text =
+            apply(&text, &Edit::AddressAdd { address: "j2@example.org".into(), account: "jane".into() })
+                .unwrap();
+        let (j2, none) = (|| vec![address("j2@example.org")], Vec::new);
+        let members =
+            |add: Vec<Address>, remove: Vec<Address>| Edit::AliasMembers { address: team(), add, remove };
+        let text = apply(&text, &members(j2(), none())).unwrap();
+        assert!(apply(&text, &members(j2(), none())).is_err(), "twice");
+        let text =
+            apply(&text, &Edit::AliasUpdate { address: team(), post_public: false, allow_msg_from: true })
+                .unwrap();
+        let alias = &Domains::parse(&text).unwrap().aliases[0];
+        assert_eq!((alias.members.len(), alias.post_public, alias.allow_msg_from), (2, false, true));
+        // A member's address cannot go while it is one.
+        let gone = Edit::AddressRemove { address: "j2@example.org".into() };
+        assert!(apply(&text, &gone).unwrap_err().to_string().contains("not an address of an account"));
+        let text = apply(&text, &members(none(), j2())).unwrap();
+        assert!(apply(&text, &members(none(), j2())).is_err(), "not there");
+        assert!(apply(&text, &members(none(), vec![address("jane@example.org")])).is_err(), "the last one");
+        let text = apply(&text, &Edit::AliasRemove { address: team() }).unwrap();
+        assert!(Domains::parse(&text).unwrap().aliases.is_empty());
+        assert!(apply(&text, &Edit::AliasRemove { address: team() }).is_err());
     }
 
     #[test]

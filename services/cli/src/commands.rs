@@ -247,6 +247,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
             bus.admin().await?.address_remove(&address).await.map_err(plain)?;
             to.done(&format!("{address} removed"));
         }
+        Command::Alias(command) => crate::alias::alias(bus, command, to).await?,
         Command::Domain(command) => domain(bus, command, to).await?,
         Command::Setaccountpassword { account } => {
             let password = read_password()?;
@@ -257,6 +258,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         Command::Tlspubkey(command) => credentials::tls_pub_key(bus, command, to).await?,
         Command::Apppassword(command) => credentials::app_password(bus, command, to).await?,
         Command::Queue(command) => queue(bus, command, to).await?,
+        Command::Why { wanted } => return why(bus, &wanted, to).await,
         Command::Check { account } => {
             let lines = bus.admin().await?.check(&account.unwrap_or_default()).await.map_err(plain)?;
             if to.json {
@@ -279,7 +281,9 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         }
         Command::Bumpuidvalidity(asked) => operate::repair(bus, "bumpuidvalidity", &asked, to).await?,
         Command::Reassignuids(asked) => operate::repair(bus, "reassignuids", &asked, to).await?,
+        Command::Reparse(asked) => operate::repair(bus, "reparse", &asked, to).await?,
         Command::Reassignthreads(asked) => operate::repair(bus, "reassignthreads", &asked, to).await?,
+        Command::Retrain(asked) => operate::repair(bus, "retrain", &asked, to).await?,
         _ => bail!("this command does not use the bus"),
     }
     Ok(ExitCode::SUCCESS)
@@ -296,6 +300,43 @@ async fn status(bus: &Bus, to: To) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The whole chain of each decision.
+async fn why(bus: &Bus, wanted: &str, to: To) -> anyhow::Result<ExitCode> {
+    let decisions = bus.admin().await?.why(wanted).await.map_err(plain)?;
+    if to.json {
+        let one = |d: &mox_dbus::admin1::DecisionItem| {
+            let chain: Vec<_> = d
+                .chain
+                .iter()
+                .map(|(topic, text)| serde_json::json!({ "topic": topic, "text": text }))
+                .collect();
+            serde_json::json!({
+                "at": d.at, "cid": d.cid, "remote_ip": d.remote_ip, "mail_from": d.mail_from,
+                "message_id": d.message_id, "reply": d.reply, "chain": chain,
+            })
+        };
+        to.text(&serde_json::json!(decisions.iter().map(one).collect::<Vec<_>>()).to_string());
+    } else if decisions.is_empty() {
+        to.text("nothing is known of it");
+    }
+    if decisions.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !to.json {
+        for d in &decisions {
+            let head = format!("connection {} from {}, MAIL FROM <{}>", d.cid, d.remote_ip, d.mail_from);
+            let mut lines = vec![head];
+            if !d.message_id.is_empty() {
+                lines.push(format!("message <{}>", d.message_id));
+            }
+            lines.extend(d.chain.iter().map(|(topic, text)| format!("  {topic}: {text}")));
+            lines.push(format!("  told: {}", d.reply));
+            to.text(&lines.join("\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn dns_check(bus: &Bus, domain: &str, to: To) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! The commands of `mox`, as a library so that completions and man pages are made from the same definitions.
 
 mod admin;
+mod alias;
 mod checks;
 mod commands;
 mod credentials;
@@ -45,6 +46,9 @@ enum Command {
     /// Addresses of accounts
     #[command(subcommand)]
     Address(commands::Address),
+    /// Lists of addresses of accounts
+    #[command(subcommand)]
+    Alias(alias::Alias),
     /// Domains
     #[command(subcommand)]
     Domain(commands::Domain),
@@ -65,6 +69,11 @@ enum Command {
     /// Messages waiting for other servers
     #[command(subcommand)]
     Queue(commands::Queue),
+    /// What was decided about a message from another server, and why
+    Why {
+        /// Message-ID, or id of the connection as the sender was told
+        wanted: String,
+    },
     /// Check the stored mail of one account, or of all
     Check {
         /// Name of the account
@@ -104,8 +113,12 @@ enum Command {
     Bumpuidvalidity(operate::Repair),
     /// Give all messages new uids in the order they were received
     Reassignuids(operate::Repair),
+    /// Parse all messages again, after the parser learnt something
+    Reparse(operate::Repair),
     /// Find the threads of all messages anew
     Reassignthreads(operate::Repair),
+    /// Learn the junk filter anew from all messages marked as junk or not junk
+    Retrain(operate::Repair),
     /// Services: reload, stop when idle, log level
     #[command(subcommand)]
     Service(commands::Service),

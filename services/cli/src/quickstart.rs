@@ -7,7 +7,7 @@ use crate::checks;
 use crate::commands::Bus;
 use crate::show::To;
 use anyhow::{Context as _, bail};
-use libmox_service::config::{DOMAINS_FILE, STATIC_FILE};
+use libmox_service::config::{DOMAINS_FILE, NEW_ACCOUNT, STATIC_FILE};
 use libmox_service::{clock, paths};
 use libmox_types::{Address, Domain};
 use std::net::{IpAddr, SocketAddr};
@@ -68,7 +68,7 @@ pub async fn run(args: Args, to: To) -> anyhow::Result<()> {
     write(&folder.join(STATIC_FILE), &statics)?;
     let domains = format!(
         "# Domains and accounts. Changed by mox commands too; comments stay.\n\
-         [domains.\"{}\"]\nlocalpart-catchall-separators = [\"+\"]\n\n[accounts.{account}]\naddresses = [\"{address}\"]\n",
+         [domains.\"{}\"]\nlocalpart-catchall-separators = [\"+\"]\n\n[accounts.{account}]\naddresses = [\"{address}\"]\n{NEW_ACCOUNT}",
         address.domain
     );
     write(&folder.join(DOMAINS_FILE), &domains)?;

@@ -36,7 +36,7 @@ impl To {
 }
 
 /// Columns as wide as their widest cell.
-fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub fn columns(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         rows.iter()
             .filter_map(|row| row.get(column))

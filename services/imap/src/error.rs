@@ -66,6 +66,8 @@ impl From<StoreError> for Failure {
             Fault::NotFound
             | Fault::Stale
             | Fault::NotYours
+            | Fault::SenderDisabled
+            | Fault::SenderUsed
             | Fault::NoBody
             | Fault::BadSize
             | Fault::Forbidden

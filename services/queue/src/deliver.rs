@@ -3,9 +3,10 @@
 //! Law: RFC 5321 §4.5.4 (retries), §5.1 (hosts and addresses in order), RFC 3207.
 
 use crate::dial::Link;
+use crate::report::News;
 use crate::{Shared, here, limits, mx, report};
 use libmox_service::clock;
-use libmox_smtp::client::{Action, Client, Extensions, Failure, Outcome, TlsWish, Transaction};
+use libmox_smtp::client::{Action, Client, Extensions, Failure, Outcome, RcptReports, TlsWish, Transaction};
 use libmox_smtp::data::Encoder;
 use libmox_store::{AttemptResult, Content, QueueAttempt, QueueEntry, QueueOpen, QueueResult, TlsSupportSet};
 use libmox_types::{Domain, Timestamp};
@@ -33,6 +34,13 @@ pub fn wait_after(first: Duration, attempt: u32) -> i64 {
     seconds
 }
 
+/// What a conversation came to.
+struct Talked {
+    outcomes: Vec<Outcome>,
+    /// The server makes reports itself (RFC 3461 §5.2.1).
+    reports: bool,
+}
+
 /// Tries once and reports the results to the store.
 pub async fn deliver(shared: Arc<Shared>, delivery: Delivery) {
     let config = shared.context.config();
@@ -56,23 +64,31 @@ pub async fn deliver(shared: Arc<Shared>, delivery: Delivery) {
     let began = tokio::time::Instant::now();
     // A target named in the configuration gets everything.
     if config.queue.local_target.is_none() {
+        // Once it is delivered it is out of the queue, and its header with it.
+        let header = report::header_for_success(&shared, &entries).await;
         match here::deliver(&shared, &entries).await {
             Ok(Some(outcomes)) => {
-                let (left, outcomes) = settled(entries, outcomes, attempt);
-                return finish(&shared, &left, outcomes, attempt, next, since(began)).await;
+                let (left, outcomes, done) = settled(entries, outcomes, attempt);
+                report_delivered(&shared, &done, header).await;
+                let talked = Talked { outcomes, reports: false };
+                return finish(&shared, &left, talked, attempt, next, since(began)).await;
             }
             Ok(None) => {}
             Err(failure) => {
-                let outcomes = vec![Outcome::Refused(failure); entries.len()];
-                return finish(&shared, &entries, outcomes, attempt, next, since(began)).await;
+                let talked =
+                    Talked { outcomes: vec![Outcome::Refused(failure); entries.len()], reports: false };
+                return finish(&shared, &entries, talked, attempt, next, since(began)).await;
             }
         }
     }
-    let outcomes = tokio::time::timeout(limits::DELIVERY, attempt_all(&shared, &entries, &delivery.domain))
+    let talked = tokio::time::timeout(limits::DELIVERY, attempt_all(&shared, &entries, &delivery.domain))
         .await
         .unwrap_or_else(|_| Err(Failure::local(false, "4.4.7", "delivery took too long")));
-    let outcomes = outcomes.unwrap_or_else(|failure| vec![Outcome::Refused(failure); entries.len()]);
-    finish(&shared, &entries, outcomes, attempt, next, since(began)).await;
+    let talked = talked.unwrap_or_else(|failure| Talked {
+        outcomes: vec![Outcome::Refused(failure); entries.len()],
+        reports: false,
+    });
+    finish(&shared, &entries, talked, attempt, next, since(began)).await;
 }
 
 fn since(began: tokio::time::Instant) -> u32 {
@@ -84,11 +100,14 @@ fn settled(
     entries: Vec<QueueEntry>,
     outcomes: Vec<here::Outcome>,
     attempt: u32,
-) -> (Vec<QueueEntry>, Vec<Outcome>) {
-    let mut left = (Vec::new(), Vec::new());
+) -> (Vec<QueueEntry>, Vec<Outcome>, Vec<QueueEntry>) {
+    let mut left = (Vec::new(), Vec::new(), Vec::new());
     for (entry, outcome) in entries.into_iter().zip(outcomes) {
         match outcome {
-            here::Outcome::Done => log(&entry, libmox_store::Outcome::Delivered, "delivered here", attempt),
+            here::Outcome::Done => {
+                log(&entry, libmox_store::Outcome::Delivered, "delivered here", attempt);
+                left.2.push(entry);
+            }
             here::Outcome::Gone => {}
             here::Outcome::Refused(failure) => {
                 left.0.push(entry);
@@ -102,11 +121,12 @@ fn settled(
 async fn finish(
     shared: &Arc<Shared>,
     entries: &[QueueEntry],
-    outcomes: Vec<Outcome>,
+    talked: Talked,
     attempt: u32,
     next: Timestamp,
     took_ms: u32,
 ) {
+    let Talked { outcomes, reports } = talked;
     let config = shared.context.config();
     let last = u64::from(attempt) >= config.queue.max_attempts;
     let mut results = Vec::new();
@@ -123,8 +143,11 @@ async fn finish(
             }
         };
         log(entry, result, &text, attempt);
-        if let Outcome::Refused(failure) = outcome {
-            news.push((entry.clone(), failure, result));
+        match outcome {
+            Outcome::Refused(failure) => news.push(News::Bad(entry.clone(), failure, result)),
+            // RFC 3461 §5.2.2: where nobody further on can say so, we say how far it came.
+            Outcome::Delivered(answer) if !reports => news.push(News::Relayed(entry.clone(), answer)),
+            Outcome::Delivered(_) | Outcome::NotTried => {}
         }
         results.push(AttemptResult { id: entry.id, outcome: result, text, took_ms });
     }
@@ -142,6 +165,16 @@ async fn finish(
         }
     }
     tracing::error!("result was not recorded: the message will be tried again");
+}
+
+/// Whoever asked to hear of success hears of it. The message is delivered: a report that is lost now is lost.
+async fn report_delivered(shared: &Shared, done: &[QueueEntry], header: Option<Vec<u8>>) {
+    let news: Vec<News> = done.iter().map(|entry| News::Delivered(entry.clone())).collect();
+    let Some(report) = report::good(shared, &news, &header.unwrap_or_default()) else { return };
+    let verb = QueueResult { results: Vec::new(), report: Some(report) };
+    if let Err(error) = shared.store.repeat(verb).await {
+        tracing::warn!(mox_reason = %error, "report of a delivery is lost");
+    }
 }
 
 fn log(entry: &QueueEntry, result: libmox_store::Outcome, text: &str, attempt: u32) {
@@ -163,11 +196,7 @@ fn log(entry: &QueueEntry, result: libmox_store::Outcome, text: &str, attempt: u
 }
 
 /// All hosts and addresses in order until one gives a verdict.
-async fn attempt_all(
-    shared: &Shared,
-    entries: &[QueueEntry],
-    domain: &Domain,
-) -> Result<Vec<Outcome>, Failure> {
+async fn attempt_all(shared: &Shared, entries: &[QueueEntry], domain: &Domain) -> Result<Talked, Failure> {
     let config = shared.context.config();
     if let Some(target) = config.queue.local_target {
         return talk(shared, entries, "localhost.", target).await;
@@ -188,7 +217,7 @@ async fn attempt_all(
                 return Err(last);
             }
             match talk(shared, entries, &host, address).await {
-                Ok(outcomes) => return Ok(outcomes),
+                Ok(talked) => return Ok(talked),
                 Err(failure) if failure.permanent => return Err(failure),
                 Err(failure) => last = failure,
             }
@@ -203,7 +232,7 @@ async fn talk(
     entries: &[QueueEntry],
     host: &str,
     address: SocketAddr,
-) -> Result<Vec<Outcome>, Failure> {
+) -> Result<Talked, Failure> {
     match converse(shared, entries, host, address, TlsWish::Opportunistic).await {
         Err(failure) if failure.status == "4.7.5" => {
             tracing::info!(mox_remote_ip = %address.ip(), mox_reason = failure.text, "TLS failed, trying without");
@@ -219,7 +248,7 @@ async fn converse(
     host: &str,
     address: SocketAddr,
     tls: TlsWish,
-) -> Result<Vec<Outcome>, Failure> {
+) -> Result<Talked, Failure> {
     let config = shared.context.config();
     let first = entries.first().ok_or_else(|| Failure::local(false, "4.3.0", "nothing to deliver"))?;
     let mut link = Link::connect(address).await?;
@@ -227,6 +256,12 @@ async fn converse(
     let transaction = Transaction {
         from: first.mail_from.clone(),
         recipients: entries.iter().map(|e| e.recipient.address.clone()).collect(),
+        reports: entries
+            .iter()
+            .map(|e| RcptReports { notify: e.recipient.notify.clone(), orcpt: e.recipient.orcpt.clone() })
+            .collect(),
+        ret: first.wishes.ret.clone(),
+        envelope_id: first.wishes.envelope_id.clone(),
         size: first.size.0,
         smtputf8: first.needs.smtputf8,
         eight_bit: first.needs.eight_bit,
@@ -266,7 +301,7 @@ async fn converse(
                 }
                 tracing::debug!(mox_remote_ip = %address.ip(), tls = link.tls, "conversation over");
                 remember(shared, support).await;
-                return Ok(outcomes);
+                return Ok(Talked { outcomes, reports: client.extensions().dsn });
             }
             Action::Failed(failure) => {
                 let bye = client.quit();

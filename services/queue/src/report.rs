@@ -8,47 +8,134 @@ use libmox_message::dsn::{Action, Dsn, Recipient, Variant, header_section};
 use libmox_message::received;
 use libmox_service::clock;
 use libmox_smtp::client::Failure;
+use libmox_smtp::reply::Answer;
 use libmox_store::{Body, Facts, Outcome, QueueEntry, QueueOpen, Report};
 use libmox_types::{Address, LocalPart, ReversePath, Timestamp};
 
-/// A report about what could not be delivered, or is late; none where nobody wants one.
-pub async fn about(shared: &Shared, news: &[(QueueEntry, Failure, Outcome)], attempt: u32) -> Option<Report> {
+/// What became of an entry, for its sender.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// Not delivered: yet, or for good.
+    Bad(QueueEntry, Failure, Outcome),
+    /// A server has it that makes no reports itself.
+    Relayed(QueueEntry, Answer),
+    /// In an account here.
+    Delivered(QueueEntry),
+}
+
+impl News {
+    fn entry(&self) -> &QueueEntry {
+        match self {
+            Self::Bad(entry, ..) | Self::Relayed(entry, _) | Self::Delivered(entry) => entry,
+        }
+    }
+}
+
+/// A report about what could not be delivered, is late, or went well where somebody wants to know; none where nobody
+/// wants one.
+pub async fn about(shared: &Shared, news: &[News], attempt: u32) -> Option<Report> {
     let failed: Vec<Recipient> = news
         .iter()
-        .filter(|(entry, _, outcome)| *outcome == Outcome::Failed && wants(entry, "FAILURE"))
-        .map(|(entry, failure, _)| recipient(entry, failure, Action::Failed))
+        .filter_map(|one| match one {
+            News::Bad(entry, failure, Outcome::Failed) if wants(entry, "FAILURE") => {
+                Some(recipient(entry, failure, Action::Failed))
+            }
+            _ => None,
+        })
         .collect();
+    let good = good_recipients(news);
     let late = || -> Vec<Recipient> {
         news.iter()
-            .filter(|(entry, _, outcome)| matches!(outcome, Outcome::Later(_)) && wants(entry, "DELAY"))
-            .map(|(entry, failure, _)| recipient(entry, failure, Action::Delayed(until(shared, entry))))
+            .filter_map(|one| match one {
+                News::Bad(entry, failure, Outcome::Later(_)) if wants(entry, "DELAY") => {
+                    Some(recipient(entry, failure, Action::Delayed(until(shared, entry))))
+                }
+                _ => None,
+            })
             .collect()
     };
-    let (recipients, subject, text) = if failed.is_empty() {
-        if attempt != limits::DELAY_REPORT {
-            return None;
-        }
-        (
+    let (recipients, subject, text) = match (failed.is_empty(), good.is_empty()) {
+        (false, _) => (
+            // RFC 3464 §2.1: one report may say different things of different recipients.
+            failed.into_iter().chain(good).collect(),
+            "mail delivery failed",
+            "could not be delivered to everybody. It will not be tried again.",
+        ),
+        (true, false) => (good, RELAYED.0, RELAYED.1),
+        (true, true) if attempt == limits::DELAY_REPORT => (
             late(),
             "message delayed",
             "has not been delivered yet. It will be tried again; there is no need to send it again.",
-        )
-    } else {
-        (failed, "mail delivery failed", "could not be delivered. It will not be tried again.")
+        ),
+        (true, true) => return None,
     };
-    let entry = &news.first()?.0;
-    // RFC 5321 §6.1: a report is never reported on.
-    let to = entry.mail_from.address()?.clone();
+    let entry = news.first()?.entry();
     if recipients.is_empty() {
         return None;
     }
+    let header = original_header(shared, entry).await;
+    compose(shared, entry, &recipients, (subject, text), &header)
+}
+
+const RELAYED: (&str, &str) = (
+    "message relayed",
+    "was handed to a server that sends no reports about delivery; you will hear no more of it.",
+);
+
+/// The header of what may have to be reported as delivered; none where nobody asks for that.
+pub async fn header_for_success(shared: &Shared, entries: &[QueueEntry]) -> Option<Vec<u8>> {
+    let entry = entries.iter().find(|entry| asks_for_success(entry))?;
+    Some(original_header(shared, entry).await)
+}
+
+/// A report of success alone, with the header read before.
+pub fn good(shared: &Shared, news: &[News], header: &[u8]) -> Option<Report> {
+    let recipients = good_recipients(news);
+    let entry = news.first()?.entry();
+    if recipients.is_empty() {
+        return None;
+    }
+    compose(shared, entry, &recipients, ("message delivered", "reached the mailbox of:"), header)
+}
+
+fn good_recipients(news: &[News]) -> Vec<Recipient> {
+    news.iter()
+        .filter(|one| asks_for_success(one.entry()))
+        .filter_map(|one| {
+            let (entry, action, reply) = match one {
+                News::Bad(..) => return None,
+                News::Relayed(entry, answer) => (entry, Action::Relayed, answer.raw.clone()),
+                News::Delivered(entry) => (entry, Action::Delivered, Vec::new()),
+            };
+            Some(Recipient {
+                address: entry.recipient.address.clone(),
+                original: original(entry),
+                action,
+                status: if action == Action::Delivered { "2.1.5".into() } else { "2.0.0".into() },
+                status_comment: None,
+                remote_mta: None,
+                remote_reply: reply,
+                last_attempt: Some(clock::now()),
+            })
+        })
+        .collect()
+}
+
+fn compose(
+    shared: &Shared,
+    entry: &QueueEntry,
+    recipients: &[Recipient],
+    (subject, text): (&str, &str),
+    header: &[u8],
+) -> Option<Report> {
+    // RFC 5321 §6.1: a report is never reported on.
+    let to = entry.mail_from.address()?.clone();
     let from = Address {
         local: LocalPart::new("postmaster").ok()?,
         domain: shared.context.config().hostname.clone(),
     };
-    let header = original_header(shared, entry).await;
     let mut words = format!("Your message {text}\r\n\r\n");
-    for recipient in &recipients {
+    for recipient in recipients {
         words.push_str(&format!("  {}\r\n", recipient.address));
         for line in &recipient.remote_reply {
             words.push_str(&format!("    {line}\r\n"));
@@ -59,19 +146,23 @@ pub async fn about(shared: &Shared, news: &[(QueueEntry, Failure, Outcome)], att
     }
     let unique = format!("{:016x}{:016x}", clock::random_u64(), clock::random_u64());
     let message_id = (!entry.message_id.is_empty()).then(|| format!("<{}>", entry.message_id));
+    let given = |text: &'_ String| (!text.is_empty()).then(|| text.clone());
+    let (envelope_id, future_release) =
+        (given(&entry.wishes.envelope_id), given(&entry.wishes.future_release));
     let body = Dsn {
         from: &from,
         to: &to,
         subject,
         text: &words,
         reporting_mta: &from.domain,
-        envelope_id: None,
+        envelope_id: envelope_id.as_deref(),
         received_from: None,
         arrival: entry.queued,
-        future_release: None,
-        recipients: &recipients,
+        future_release: future_release.as_deref(),
+        recipients,
         original_message_id: message_id.as_deref(),
-        original_header: &header,
+        // RFC 3461 §4.3, departed from because the sender has the message: RET=FULL gets the header too, whatever its size.
+        original_header: header,
         message_id: &format!("<{unique}@{}>", from.domain.ascii()),
         date: clock::now(),
         boundary: &unique,
@@ -80,6 +171,17 @@ pub async fn about(shared: &Shared, news: &[(QueueEntry, Failure, Outcome)], att
     let facts = Facts::from(&libmox_message::parse(&body));
     let prefix = format!("{}{}", received::return_path(&ReversePath::Null), received::delivered_to(&to));
     Some(Report { to, prefix: prefix.into_bytes(), body: Body::Inline(body), facts })
+}
+
+/// Only who says so (RFC 3461 §4.1).
+fn asks_for_success(entry: &QueueEntry) -> bool {
+    entry.recipient.notify.split(',').any(|word| word.eq_ignore_ascii_case("SUCCESS"))
+}
+
+/// RFC 3461 §6.3: the address that the sender gave, decoded.
+fn original(entry: &QueueEntry) -> Option<String> {
+    let (kind, text) = entry.recipient.orcpt.split_once(';')?;
+    Some(format!("{kind};{}", libmox_smtp::command::xtext(text)?))
 }
 
 /// RFC 3461 §4.1: without NOTIFY failures and delays are reported; NEVER is never.
@@ -96,7 +198,7 @@ fn until(shared: &Shared, entry: &QueueEntry) -> Option<Timestamp> {
 }
 
 fn recipient(entry: &QueueEntry, failure: &Failure, action: Action) -> Recipient {
-    let original = (!entry.recipient.orcpt.is_empty()).then(|| entry.recipient.orcpt.clone());
+    let original = original(entry);
     let mut status = failure.status.clone();
     if action == Action::Failed && status.starts_with('4') {
         // RFC 3463 §2: what is final is 5, whatever the last try said; the comment keeps the rest.

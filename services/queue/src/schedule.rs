@@ -97,10 +97,12 @@ async fn start_due(
 fn group(entries: Vec<QueueEntry>) -> Vec<Delivery> {
     let mut groups: BTreeMap<_, Vec<QueueEntry>> = BTreeMap::new();
     for entry in entries {
-        let key = (entry.next_attempt, entry.message, entry.recipient.address.domain.clone(), entry.attempts);
+        let sender = entry.mail_from.to_string();
+        let domain = entry.recipient.address.domain.clone();
+        let key = (entry.next_attempt, entry.message, domain, entry.attempts, sender);
         groups.entry(key).or_default().push(entry);
     }
-    groups.into_iter().map(|((_, _, domain, _), entries)| Delivery { entries, domain }).collect()
+    groups.into_iter().map(|((_, _, domain, ..), entries)| Delivery { entries, domain }).collect()
 }
 
 /// Kicks when the store says that the queue changed. Only while we run anyhow: this connection keeps nobody alive.
@@ -148,6 +150,7 @@ pub(crate) mod tests {
             needs: Needs::default(),
             message_id: String::new(),
             suppressed: false,
+            wishes: libmox_store::Wishes::default(),
         }
     }
 

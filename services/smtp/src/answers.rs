@@ -15,11 +15,12 @@ use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
-    Analysis, Analyze, Body, CheckRecipient, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, Fault,
-    HEADER_OCTETS, RecipientPath, Store, StoreContract, StoreError, Together, Verdict,
+    Analysis, Analyze, Body, CacheGet, CacheKind, CacheSet, CheckRecipient, Decided, Decision, Deliver,
+    DeliverTo, DeliverTogether, Delivered, Facts, Fault, HEADER_OCTETS, Lists, RecipientPath, Store,
+    StoreContract, StoreError, Together, Verdict,
 };
-use libmox_types::{Address, Cid, LocalPart, ReversePath, Timestamp};
-use libmox_verify::{Shape, Spf, Verified, Verifier, Verify};
+use libmox_types::{Address, Cid, Domain, LocalPart, ReversePath, Timestamp};
+use libmox_verify::{AskLists, ListHealth, Shape, Spf, Takes, TakesMail, Verified, Verifier, Verify};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,31 @@ pub(crate) struct Answers {
     sure: Option<(ReversePath, bool)>,
 }
 
+/// A message that is being judged.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    wire: &'a Wire,
+    session: &'a Session,
+    transaction: &'a Transaction,
+    verified: &'a Verified,
+    now: Timestamp,
+}
+
+/// For the journal.
+fn reason_of(outcomes: &[Delivered], analyses: &[Analysis]) -> String {
+    let whys: Vec<String> = analyses
+        .iter()
+        .filter(|analysis| analysis.decision == Decision::Reject)
+        .map(|analysis| format!("{}: {}", analysis.reason, analysis.text))
+        .collect();
+    if whys.is_empty() { format!("{outcomes:?}") } else { whys.join("; ") }
+}
+
+/// Links of the chain that is kept of a decision, and octets of each.
+const CHAIN: usize = 300;
+const CHAIN_TEXT: usize = 2_000;
+/// How long it is believed that a DNS block list works, in seconds. Row MA-22.
+const LIST_HEALTH_AGE: i64 = 4 * 3600;
 /// Tries to deliver to several: one for each time that somebody turned out not to have it.
 const TRIES: usize = 3;
 
@@ -81,6 +107,8 @@ impl Answers {
                 verdict: Verdict::default(),
                 headers: String::new(),
                 dmarc_refuses: false,
+                sealed_by: None,
+                chain: Vec::new(),
             });
         }
         let later = || Reply::new(451, "4.3.0", "cannot check messages now, try again later");
@@ -104,16 +132,48 @@ impl Answers {
         })
     }
 
+    /// For `mox why`: everything that was looked at.
+    fn decided(&self, asked: &Asked<'_>, known: &[&RcptPath], analyses: &[Analysis]) -> Decided {
+        let Asked { wire, session, transaction, verified, now } = *asked;
+        let tls = wire.tls().map_or("no TLS".to_owned(), |tls| format!("{} {}", tls.version, tls.cipher));
+        let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
+        let mut chain = vec![("connection".to_owned(), format!("{}, EHLO {hello}, {tls}", self.ip))];
+        chain.extend(verified.chain.iter().cloned());
+        for (to, analysis) in known.iter().zip(analyses) {
+            let to = address_of(to, &self.config).map(|address| address.to_string()).unwrap_or_default();
+            chain.push(("recipient".into(), to));
+            chain.extend(analysis.chain.iter().cloned());
+            let mailbox = analysis.destined.as_ref().map(|destined| format!(", for {}", destined.mailbox));
+            let text = format!(
+                "{:?}, {}: {}{}",
+                analysis.decision,
+                analysis.reason,
+                analysis.text,
+                mailbox.unwrap_or_default()
+            );
+            chain.push(("result".into(), text));
+        }
+        // It has to fit a frame, whatever was in the message.
+        chain.truncate(CHAIN);
+        for (_, text) in &mut chain {
+            if text.len() > CHAIN_TEXT {
+                *text = text.chars().take(CHAIN_TEXT / 4).collect();
+            }
+        }
+        Decided {
+            cid: self.cid,
+            at: now,
+            remote_ip: self.ip,
+            mail_from: transaction.from.clone(),
+            message_id: verified.facts.message_id.clone(),
+            reply: String::new(),
+            chain,
+        }
+    }
+
     /// Row SR-24: the fields made at delivery, one set for each recipient.
-    fn prefix(
-        &self,
-        wire: &Wire,
-        session: &Session,
-        transaction: &Transaction,
-        verified: &Verified,
-        recipient: &RcptPath,
-        now: Timestamp,
-    ) -> Vec<u8> {
+    fn prefix(&self, asked: &Asked<'_>, recipient: &RcptPath, analysis: &Analysis) -> Vec<u8> {
+        let Asked { wire, session, transaction, verified, now } = *asked;
         let address = address_of(recipient, &self.config);
         let tls = wire.tls().map(|tls| format!("{} {}", tls.version, tls.cipher));
         let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
@@ -132,7 +192,8 @@ impl Answers {
             recipient: address.as_ref().filter(|_| transaction.recipients.len() == 1),
             time: now,
         };
-        let mut prefix = received::return_path(&transaction.from);
+        let mut prefix = header::reason(analysis);
+        prefix.push_str(&received::return_path(&transaction.from));
         if let Some(address) = &address {
             prefix.push_str(&received::delivered_to(address));
         }
@@ -157,9 +218,7 @@ impl Answers {
             Ok(verified) => verified,
             Err(reply) => return reply,
         };
-        if let Some((reply, reason)) =
-            policy::judge_message(&self.config.smtp, verified.shape, verified.dmarc_refuses)
-        {
+        if let Some((reply, reason)) = policy::judge_message(verified.shape) {
             return self.refuse(transaction, reply, reason);
         }
         let (mut known, mut failed) = (Vec::new(), Vec::new());
@@ -169,7 +228,8 @@ impl Answers {
                 _ => known.push(&recipient.rcpt.to),
             }
         }
-        let analyses = match self.analyze(transaction, &known, &verified, &taken, now).await {
+        let asked = Asked { wire, session, transaction, verified: &verified, now };
+        let analyses = match self.analyze(&asked, &known, &taken).await {
             Ok(analyses) => analyses,
             Err(error) => {
                 if error.fault().is_none() {
@@ -178,17 +238,25 @@ impl Answers {
                 return self.refuse(transaction, store_refusal(&error), &events::reason(&error));
             }
         };
+        for analysis in &analyses {
+            events::judged(self.cid, analysis);
+        }
+        // Row SR-29: whoever sends to very many does not wait.
+        if analyses.iter().any(|analysis| analysis.first) && !self.config.localserve {
+            tokio::time::sleep(self.config.smtp.first_time_delay).await;
+        }
         let recipients = known
             .iter()
-            .zip(analyses)
+            .zip(&analyses)
             .map(|(to, analysis)| DeliverTo {
                 recipient: path_of(to),
-                prefix: self.prefix(wire, session, transaction, &verified, to, now),
+                prefix: self.prefix(&asked, to, analysis),
                 // Whatever else it said, the delivery says again.
-                destined: analysis.destined,
+                destined: analysis.destined.clone(),
             })
             .collect();
         let size = taken.size.0;
+        let decided = self.decided(&asked, &known, &analyses);
         let body = taken.lend();
         let request = Deliver {
             cid: self.cid,
@@ -203,15 +271,22 @@ impl Answers {
         };
         let outcome = match transaction.recipients.len() {
             1 => self.hand_in(&mut taken, request, |deliver| deliver).await.map(|outcomes| {
-                let reply = policy::judge_delivery(&outcomes);
-                let reason = if reply.is_error() { format!("{outcomes:?}") } else { String::new() };
+                let reply = policy::judge_delivery(&outcomes, &analyses);
+                let reason = if reply.is_error() { reason_of(&outcomes, &analyses) } else { String::new() };
                 (reply, reason)
             }),
-            _ => self.deliver_together(request, known, failed, &mut taken, now).await,
+            _ => self.deliver_together(request, known, failed, &analyses, &mut taken, now).await,
         };
         match outcome {
-            Ok((reply, reason)) if reply.is_error() => self.refuse(transaction, reply, &reason),
-            Ok((reply, _)) => {
+            Ok((reply, reason)) => {
+                let decided = Decided { reply: reply.to_string(), ..decided };
+                // Nobody's message depends on it.
+                if let Err(error) = self.store.ask(decided).await {
+                    events::unavailable(self.cid, "mox-store", &error);
+                }
+                if reply.is_error() {
+                    return self.refuse(transaction, reply, &reason);
+                }
                 taken.used();
                 events::stored(self.cid, transaction, size);
                 reply
@@ -229,12 +304,11 @@ impl Answers {
     /// Where the message goes in each account, by its rules and what is known of the sender.
     async fn analyze(
         &self,
-        transaction: &Transaction,
+        asked: &Asked<'_>,
         known: &[&RcptPath],
-        verified: &Verified,
         taken: &Taken<Look>,
-        now: Timestamp,
     ) -> Result<Vec<Analysis>, StoreError> {
+        let Asked { wire, session, transaction, verified, now } = *asked;
         if known.is_empty() {
             return Ok(Vec::new());
         }
@@ -253,10 +327,71 @@ impl Answers {
             facts,
             verdict: verified.verdict.clone(),
             headers: header::fields(&front),
-            refused: None,
+            refused: (verified.dmarc_refuses && self.config.smtp.dmarc_reject)
+                .then(|| "the DMARC policy of the sender's domain".to_owned()),
             recipients: known.iter().map(|to| path_of(to)).collect(),
+            helo: session.hello().and_then(|hello| hello.host.clone()),
+            tls: wire.tls().is_some() || !self.checks(),
+            pass: header::pass(&front),
+            lists: Lists::NotAsked,
+            sealed_by: verified.sealed_by.clone(),
         };
-        self.store.repeat(question).await
+        let analyses = self.store.repeat(question.clone()).await?;
+        if !self.checks()
+            || self.config.smtp.dns_lists.is_empty()
+            || !analyses.iter().any(|analysis| analysis.ask_lists)
+        {
+            return Ok(analyses);
+        }
+        let lists = self.ask_lists(now).await;
+        self.store.repeat(Analyze { lists, ..question }).await
+    }
+
+    /// Whether there is a DNS to ask.
+    fn checks(&self) -> bool {
+        self.config.smtp.verify && !self.config.localserve
+    }
+
+    /// Row MA-22. A list that does not work, or cannot be asked, lists nobody.
+    async fn ask_lists(&self, now: Timestamp) -> Lists {
+        let mut zones = Vec::new();
+        for zone in &self.config.smtp.dns_lists {
+            if self.list_is_healthy(zone, now).await {
+                zones.push(zone.clone());
+            }
+        }
+        if zones.is_empty() {
+            return Lists::Clear;
+        }
+        match self.verifier.ask(AskLists { remote_ip: self.ip, zones }).await {
+            Ok(Some(listed)) => {
+                let text = if listed.text.is_empty() { String::new() } else { format!(": {}", listed.text) };
+                Lists::Listed(format!("{} lists {}{text}", listed.zone, self.ip))
+            }
+            Ok(None) => Lists::Clear,
+            Err(error) => {
+                events::unavailable(self.cid, "mox-verify", &error);
+                Lists::Clear
+            }
+        }
+    }
+
+    async fn list_is_healthy(&self, zone: &Domain, now: Timestamp) -> bool {
+        let (kind, name) = (CacheKind::DnsList, zone.ascii().to_owned());
+        if let Ok(Some(known)) = self.store.ask(CacheGet { kind, name: name.clone() }).await {
+            return known.value == b"yes";
+        }
+        let healthy = self.verifier.ask(ListHealth(zone.clone())).await.unwrap_or(false);
+        if !healthy {
+            events::list_is_broken(self.cid, zone);
+        }
+        let value: &[u8] = if healthy { b"yes" } else { b"no" };
+        let value = Some(serde_bytes::ByteBuf::from(value.to_vec()));
+        let expires = now.plus(LIST_HEALTH_AGE);
+        if let Err(error) = self.store.ask(CacheSet { kind, name, value, expires }).await {
+            events::unavailable(self.cid, "mox-store", &error);
+        }
+        healthy
     }
 
     /// Hands a delivery in, once: a store that restarts, or dies, in the middle of it is not the sender's business.
@@ -295,6 +430,7 @@ impl Answers {
         mut deliver: Deliver,
         mut known: Vec<&RcptPath>,
         mut failed: Vec<Failed>,
+        analyses: &[Analysis],
         taken: &mut Taken<Look>,
         now: Timestamp,
     ) -> Result<(Reply, String), StoreError> {
@@ -332,9 +468,12 @@ impl Answers {
             if left.is_empty() {
                 let unknown = failed.iter().all(|failed| failed.why == Why::UnknownUser);
                 let full = failed.iter().all(|failed| failed.why == Why::OverQuota);
-                let reply = match (unknown, full) {
-                    (true, _) => policy::unknown_user(),
-                    (_, true) => policy::judge_delivery(&[Delivered::OverQuota]),
+                let refused = failed.iter().all(|failed| failed.why == Why::Refused);
+                let reply = match (unknown, full, refused) {
+                    _ if failed.iter().all(|failed| failed.why == Why::NotMember) => policy::not_member(),
+                    (true, ..) => policy::unknown_user(),
+                    (_, true, _) => policy::judge_delivery(&[Delivered::OverQuota], &[]),
+                    (.., true) => policy::judge_refusal(analyses),
                     _ => policy::later(),
                 };
                 return Ok((reply, reason));
@@ -399,7 +538,18 @@ impl Policy for Answers {
         {
             return Answer::Refuse(reply);
         }
-        Answer::Accept
+        match from.address() {
+            Some(address) if self.checks() => {
+                match self.verifier.ask(TakesMail(address.domain.clone())).await {
+                    Ok(takes) => policy::judge_sender(takes),
+                    Err(error) => {
+                        events::unavailable(self.cid, "mox-verify", &error);
+                        policy::judge_sender(Takes::Unknown)
+                    }
+                }
+            }
+            _ => Answer::Accept,
+        }
     }
 
     async fn ask_recipient(&mut self, to: &RcptPath, session: &Session, transaction: &Transaction) -> Answer {

@@ -6,7 +6,8 @@ use libmox_service::net::Full;
 use libmox_service::wire::WireFault;
 use libmox_smtp::Reply;
 use libmox_smtp::session::Transaction;
-use libmox_types::{Address, Cid, ReversePath};
+use libmox_store::Analysis;
+use libmox_types::{Address, Cid, Domain, ReversePath};
 use std::net::IpAddr;
 
 pub(crate) fn connected(cid: Cid, ip: IpAddr) {
@@ -81,6 +82,25 @@ pub(crate) fn refused(cid: Cid, ip: IpAddr, transaction: &Transaction, reply: &R
         mox_from = %transaction.from,
         mox_reason = reason,
         "message from <{}> refused with {reply}: {reason}", transaction.from
+    );
+}
+
+pub(crate) fn judged(cid: Cid, analysis: &Analysis) {
+    tracing::info!(
+        message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0b007",
+        mox_cid = %cid,
+        mox_reason = %analysis.reason,
+        mox_decision = ?analysis.decision,
+        "judged {:?}, {}: {}", analysis.decision, analysis.reason, analysis.text
+    );
+}
+
+pub(crate) fn list_is_broken(cid: Cid, zone: &Domain) {
+    tracing::warn!(
+        message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0b008",
+        mox_cid = %cid,
+        mox_zone = %zone,
+        "DNS block list {zone} does not answer as it should for its test addresses, not asked for 4 hours"
     );
 }
 

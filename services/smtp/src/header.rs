@@ -3,7 +3,8 @@
 //! Law: RFC 5322 §2.2, RFC 2047. Row ST-45. Bounded by [`HEADER_OCTETS`]: what is behind it is not looked at.
 
 use libmox_message::words::decode_words;
-use libmox_store::HEADER_OCTETS;
+use libmox_message::write::{Field, encode_words};
+use libmox_store::{Analysis, HEADER_OCTETS};
 
 /// The fields at the start of a message.
 pub(crate) fn fields(message: &[u8]) -> Vec<(String, String)> {
@@ -33,9 +34,93 @@ pub(crate) fn fields(message: &[u8]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A token in the subject that lets a message pass (row JK-11).
+pub(crate) fn pass(message: &[u8]) -> Option<String> {
+    let mut rest = message;
+    while let Some(end) = line_end(rest) {
+        let (line, after) = rest.split_at(end + 1);
+        if line.trim_ascii().is_empty() {
+            return None;
+        }
+        if line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"subject:")) {
+            let mut end = line.len();
+            while matches!(rest.get(end), Some(b' ' | b'\t')) {
+                end += line_end(&rest[end..]).map_or(rest.len() - end, |at| at + 1);
+            }
+            // The token may have been folded, or be part of an encoded word.
+            let subject = decode_words(&rest[8..end]);
+            let packed: String = subject.chars().filter(|c| !c.is_whitespace()).collect();
+            let start = packed.find("(pass:")?;
+            let token = &packed[start..start + packed[start..].find(')')? + 1];
+            return (token.len() <= PASS_OCTETS).then(|| token.to_owned());
+        }
+        rest = after;
+    }
+    None
+}
+
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == b'\n')
+}
+
+/// Octets of a token: 16 bytes in base64, and what is around them.
+const PASS_OCTETS: usize = 40;
+
+/// Row SR-25: why the message is here. In ASCII, whatever words were found in it.
+pub(crate) fn reason(analysis: &Analysis) -> String {
+    if analysis.reason.is_empty() {
+        return String::new();
+    }
+    let mut field = Field::new("X-Mox-Reason");
+    field.word(&analysis.reason).glue(";").words(&encode_words(&analysis.text));
+    for (topic, said) in &analysis.chain {
+        field.glue(";").words(&encode_words(&format!("{topic}: {said}")));
+    }
+    field.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_found_in_the_subject_only() {
+        for (message, want) in [
+            ("Subject: hi (pass:AbC_-1)\r\n\r\n", Some("(pass:AbC_-1)")),
+            ("A: b\r\nsubject: hi\r\n (pass:AbC\r\n\t_-1) x\r\nC: d\r\n\r\n", Some("(pass:AbC_-1)")),
+            ("Subject: =?utf-8?q?gr=C3=BC=C3=9Fe_(pass:AbC)?=\r\n\r\n", Some("(pass:AbC)")),
+            ("Subject: hi\r\nX: (pass:AbC)\r\n\r\n", None),
+            ("X: y\r\n\r\nSubject: (pass:AbC)\r\n", None),
+            ("Subject: (pass:", None),
+            ("", None),
+        ] {
+            assert_eq!(pass(message.as_bytes()).as_deref(), want, "{message:?}");
+        }
+        assert_eq!(pass(format!("Subject: (pass:{})\r\n\r\n", "a".repeat(100)).as_bytes()), None);
+    }
+
+    /// Row SR-25.
+    #[test]
+    fn the_reason_is_one_field_in_ascii() {
+        let analysis = Analysis {
+            decision: libmox_store::Decision::Accept,
+            reason: "junk-content".into(),
+            destined: None,
+            text: "probability 0.9".into(),
+            ask_lists: false,
+            first: false,
+            pass: None,
+            chain: vec![("words for junk".into(), "grüße\r\n 0.99, ".repeat(40))],
+        };
+        let field = reason(&analysis);
+        let unfolded = field.replace("\r\n\t", " ");
+        assert!(unfolded.starts_with("X-Mox-Reason: junk-content; probability 0.9; =?utf-8?q?"), "{field}");
+        assert!(field.is_ascii() && field.ends_with("\r\n"));
+        for line in field.trim_end().split("\r\n").skip(1) {
+            assert!(line.starts_with('\t') && line.len() < 200, "{line}");
+        }
+        assert_eq!(reason(&Analysis { reason: String::new(), ..analysis }), "");
+    }
 
     fn of(message: &[u8]) -> Vec<(String, String)> {
         fields(message)

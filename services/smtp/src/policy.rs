@@ -1,11 +1,10 @@
 //! Yes or no, and why: plain functions of facts.
 
-use libmox_service::config::SmtpConfig;
 use libmox_service::net::Full;
 use libmox_smtp::session::Answer;
 use libmox_smtp::{Reply, limits};
-use libmox_store::{Delivered, RecipientStatus, Stored};
-use libmox_verify::Shape;
+use libmox_store::{Analysis, Decision, Delivered, RecipientStatus, Stored};
+use libmox_verify::{Shape, Takes};
 
 /// No place for a connection.
 pub(crate) fn turned_away(full: Full) -> Reply {
@@ -34,27 +33,48 @@ pub(crate) fn one_at_a_time() -> Reply {
     Reply::new(452, "4.5.3", "only one recipient at a time without SPF pass")
 }
 
+/// Row SR-15.
+pub(crate) fn not_member() -> Reply {
+    Reply::new(550, "5.7.2", "only members may write to this list")
+}
+
 /// Nobody of that name.
 pub(crate) fn unknown_user() -> Reply {
     Reply::new(550, "5.1.1", "no such user here")
 }
 
-/// A message, by its shape and the verdict on it. None: it may be delivered.
-pub(crate) fn judge_message(
-    config: &SmtpConfig,
-    shape: Shape,
-    dmarc_refuses: bool,
-) -> Option<(Reply, &'static str)> {
+/// A message, by its shape. None: it may be delivered.
+pub(crate) fn judge_message(shape: Shape) -> Option<(Reply, &'static str)> {
     if shape.received > limits::RECEIVED {
         return Some((Reply::new(550, "5.4.6", "too many Received headers, this looks like a loop"), "loop"));
     }
-    if dmarc_refuses && config.dmarc_reject {
-        return Some((
-            Reply::new(550, "5.7.26", "refused by the DMARC policy of the sender's domain"),
-            "dmarc",
-        ));
-    }
     None
+}
+
+/// MAIL FROM, by what its domain says of itself (row SR-09).
+pub(crate) fn judge_sender(takes: Takes) -> Answer {
+    Answer::Refuse(match takes {
+        Takes::Mail => return Answer::Accept,
+        Takes::NullMx => Reply::new(550, "5.7.27", "the sender's domain says that it takes no mail"),
+        Takes::NoAddress => Reply::new(550, "5.7.27", "the sender's domain cannot take mail"),
+        Takes::Unknown => Reply::new(451, "4.4.0", "cannot look up the sender's domain now, try again later"),
+    })
+}
+
+/// A refused message (row SR-28): what is no spam is told why, what may be a mistake of ours is asked for again.
+pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
+    let refused = || analyses.iter().filter(|analysis| analysis.decision == Decision::Reject);
+    if let Some(pass) = refused().find_map(|analysis| analysis.pass.as_ref()) {
+        return Reply::new(
+            550,
+            "5.7.1",
+            format!("your message looks like spam; if it is not, send it again with {pass} in its subject"),
+        );
+    }
+    if refused().next().is_some() && refused().all(|analysis| analysis.reason == "dmarc") {
+        return Reply::new(550, "5.7.26", "refused by the DMARC policy of the sender's domain");
+    }
+    later()
 }
 
 /// RFC 5321 §6.1: from this reply on the message is ours to lose.
@@ -73,13 +93,17 @@ pub(crate) fn later() -> Reply {
 }
 
 /// One answer for all recipients, none of whom has it unless all have.
-pub(crate) fn judge_delivery(outcomes: &[Delivered]) -> Reply {
+pub(crate) fn judge_delivery(outcomes: &[Delivered], analyses: &[Analysis]) -> Reply {
     let all = |same: fn(&Delivered) -> bool| outcomes.iter().all(same);
     match outcomes.first() {
         Some(Delivered::Stored(proof)) if all(|d| matches!(d, Delivered::Stored(_))) => accepted(proof),
         Some(Delivered::UnknownUser) if all(|d| matches!(d, Delivered::UnknownUser)) => unknown_user(),
         Some(Delivered::OverQuota) if all(|d| matches!(d, Delivered::OverQuota)) => {
             Reply::new(452, "4.2.2", "mailbox is full")
+        }
+        Some(Delivered::NotMember) if all(|d| matches!(d, Delivered::NotMember)) => not_member(),
+        Some(Delivered::Refused { .. }) if all(|d| matches!(d, Delivered::Refused { .. })) => {
+            judge_refusal(analyses)
         }
         _ => later(),
     }
@@ -118,10 +142,57 @@ mod tests {
             (vec![Delivered::OverQuota, stored], 451),
             (vec![Delivered::UnknownUser], 550),
             (vec![Delivered::OverQuota], 452),
+            (vec![Delivered::NotMember], 550),
             (vec![Delivered::Deferred("x".into())], 451),
             (vec![], 451),
         ] {
-            assert_eq!(judge_delivery(&outcomes).code(), want, "{outcomes:?}");
+            assert_eq!(judge_delivery(&outcomes, &[]).code(), want, "{outcomes:?}");
+        }
+    }
+
+    /// Rows SR-28, MA-09, JK-11.
+    #[test]
+    fn refusals_say_as_much_as_they_should() {
+        let refused = |reason: &str, pass: Option<&str>| Analysis {
+            decision: Decision::Reject,
+            reason: reason.into(),
+            destined: None,
+            text: String::new(),
+            ask_lists: false,
+            first: false,
+            pass: pass.map(Into::into),
+            chain: vec![],
+        };
+        for (analyses, want) in [
+            (vec![refused("dmarc", None)], "550 5.7.26"),
+            (vec![refused("junk-content", None)], "451 4.3.0"),
+            (vec![refused("spf", None)], "451 4.3.0"),
+            (vec![refused("dmarc", None), refused("spf", None)], "451 4.3.0"),
+            (vec![refused("junk-content", Some("(pass:abc)"))], "550 5.7.1"),
+            (vec![], "451 4.3.0"),
+        ] {
+            let kept = vec![Delivered::Refused { kept: true }; analyses.len().max(1)];
+            let reply = judge_delivery(&kept, &analyses).to_string();
+            assert!(reply.starts_with(want), "{reply}");
+            assert_eq!(reply.contains("(pass:abc)"), want == "550 5.7.1");
+        }
+    }
+
+    /// Row SR-09.
+    #[test]
+    fn a_sender_that_takes_no_mail_is_refused() {
+        for (takes, want) in [
+            (Takes::Mail, None),
+            (Takes::NullMx, Some("550 5.7.27")),
+            (Takes::NoAddress, Some("550 5.7.27")),
+            (Takes::Unknown, Some("451 4.4.0")),
+        ] {
+            let got = match judge_sender(takes) {
+                Answer::Refuse(reply) => Some(reply.to_string()),
+                _ => None,
+            };
+            assert_eq!(got.is_some(), want.is_some());
+            assert!(got.unwrap_or_default().starts_with(want.unwrap_or_default()), "{takes:?}");
         }
     }
 }

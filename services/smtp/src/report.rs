@@ -26,6 +26,7 @@ pub(crate) enum Why {
     UnknownUser,
     OverQuota,
     Refused,
+    NotMember,
 }
 
 impl Why {
@@ -35,6 +36,7 @@ impl Why {
             Delivered::UnknownUser => Some(Self::UnknownUser),
             Delivered::OverQuota => Some(Self::OverQuota),
             Delivered::Refused { .. } => Some(Self::Refused),
+            Delivered::NotMember => Some(Self::NotMember),
             Delivered::Stored(_) | Delivered::Deferred(_) => None,
         }
     }
@@ -44,6 +46,7 @@ impl Why {
             Self::UnknownUser => ("5.1.1", "no such user here"),
             Self::OverQuota => ("5.2.2", "mailbox is full"),
             Self::Refused => ("5.7.1", "refused"),
+            Self::NotMember => ("5.7.2", "only members may write to this list"),
         }
     }
 }

@@ -247,7 +247,9 @@ async fn without_a_verifier_mail_waits() {
     let run = start("").await;
     let mut talk = Talk::start(&run).await;
     talk.command("EHLO c.example", "250").await;
-    talk.command("MAIL FROM:<a@b>", "250").await;
+    // Row SR-09: already its domain cannot be looked at.
+    talk.command("MAIL FROM:<a@b>", "451").await;
+    talk.command("MAIL FROM:<>", "250").await;
     talk.command("RCPT TO:<jane@example.org>", "250").await;
     talk.command("DATA", "354").await;
     talk.command("A: b\r\n\r\n.", "451").await;
@@ -364,8 +366,16 @@ impl libmox_ipc::Service for Vouch {
         _: Vec<OwnedFd>,
         answer: libmox_ipc::Answer<libmox_verify::VerifyContract>,
     ) {
-        assert!(matches!(request, libmox_verify::Request::Spf(_)));
-        answer.reply(Ok(libmox_verify::Reply::Spf(self.0.into()))).await;
+        use libmox_verify::{Reply, Request, Takes};
+        let reply = match request {
+            Request::Spf(_) => Reply::Spf(self.0.into()),
+            Request::TakesMail(domain) if domain.0.ascii() == "null.example" => {
+                Reply::TakesMail(Takes::NullMx)
+            }
+            Request::TakesMail(_) => Reply::TakesMail(Takes::Mail),
+            other => panic!("{other:?}"),
+        };
+        answer.reply(Ok(reply)).await;
     }
 }
 
@@ -382,6 +392,8 @@ async fn a_forged_sender_has_one_recipient() {
         });
         let mut talk = Talk::start(&run).await;
         talk.command("EHLO c.example", "250").await;
+        // Row SR-09.
+        assert!(talk.command("MAIL FROM:<me@null.example>", "550").await.contains("5.7.27"));
         talk.command("MAIL FROM:<me@far.example>", "250").await;
         talk.command("RCPT TO:<jane@example.org>", "250").await;
         talk.command("RCPT TO:<joe@example.org>", code).await;

@@ -3,6 +3,7 @@
 use crate::engine::{CommitError, Engine, ReadError, Tx};
 use crate::hot::HotMailboxes;
 use crate::hub::Hub;
+use crate::junk::WordsInMemory;
 use crate::keys;
 use crate::limits::EXPUNGED_AGE;
 use crate::records::{self, Read};
@@ -39,6 +40,8 @@ pub struct Live {
     pub hub: Arc<Hub>,
     /// Lists in memory.
     pub hot: HotMailboxes,
+    /// The junk filter in memory.
+    pub words: WordsInMemory,
     /// Removed and not erased yet.
     expunged: Mutex<VecDeque<Gone>>,
 }
@@ -68,6 +71,7 @@ impl Accounts {
                 lock: tokio::sync::Mutex::default(),
                 hub: Arc::default(),
                 hot: HotMailboxes::default(),
+                words: WordsInMemory::default(),
                 expunged: Mutex::default(),
             })
         };
@@ -85,15 +89,18 @@ pub fn publish(
     tx: &mut Tx,
     live: &Arc<Live>,
     by: Option<SessionId>,
-    Happened { events, expunged, touched }: Happened,
+    Happened { events, expunged, touched, learnt }: Happened,
 ) -> ChangeNumber {
     let number = ChangeNumber::default();
-    if events.is_empty() && touched.is_empty() {
+    if events.is_empty() && touched.is_empty() && learnt.is_none() {
         return number;
     }
     let (live, told) = (live.clone(), number.clone());
     tx.change().after(move |_| {
         live.hot.apply(touched);
+        if let Some(learnt) = learnt {
+            live.words.apply(learnt);
+        }
         if !events.is_empty() {
             let change = live.hub.publish(by, events);
             live.expunged(change, expunged);

@@ -1,30 +1,38 @@
 //! What to do with a message from a stranger: one look at configuration, quota and what is known of the sender.
 //!
-//! | asked in this order | yes |
-//! |---|---|
-//! | is there such a recipient, and room? | else refused with its own code |
-//! | does a rule match whose list domain is verified? | taken, whatever else is known |
-//! | did the service refuse it, or is everything lately from this proven address junk? | rejected, or taken into the rule's mailbox for that |
-//! | is it the first message from this address, and Inbox its place? | taken into the mailbox for first messages |
-//! | | taken |
+//! | asked in this order | then | reason |
+//! |---|---|---|
+//! | is there such a recipient, and room? | else refused with its own code | |
+//! | does a rule match whose list domain is verified? | taken, whatever else is known | `mailing-list` |
+//! | does the service refuse it (DMARC), no rule says it was forwarded, and no trusted ARC seal that DMARC passed? | rejected | `dmarc` |
+//! | is its reputation sure (`reputation.rs`)? | taken or rejected | the step |
+//! | is its sender not known, and did SPF fail? | rejected | `spf` |
+//! | is it perhaps junk, and its reverse DNS not right? | rejected | `iprev` |
+//! | does its subject hold a token that is good? | taken | `subject-pass` |
+//! | do its words look like junk? | rejected | `junk-content` |
+//! | does a DNS block list know its address? | rejected | `dns-list` |
+//! | is it the first message from this address, and Inbox its place? | taken into the mailbox for first messages | `first-message` |
+//! | | taken | `no-bad-signals` |
 //!
-//! The junk filter and the rest of row JK-08 will stand between the last two; their looks are in `signals.rs`.
+//! What would be rejected is taken where the rule that matches has a mailbox for that. Looks of row JK-08 and DNS
+//! block lists count for a sender that is not known; what is known of one is known to this account alone.
 
 use crate::directory::{Configured, Destination};
+use crate::junk::{Count, Score, named, score, words_of};
 use crate::keys;
 use crate::limits::RECIPIENTS;
 use crate::records::{Heard, Read};
-use crate::signals::{Class, of_address, of_from, opinions};
+use crate::reputation::{Sender, Step, reputation};
+use crate::signals::{Origin, is_proven, of_address, signals_of};
 use crate::store::Store;
-use libmox_service::config::{DestinationConfig, RuleConfig};
+use libmox_service::clock::random_u64;
+use libmox_service::config::{AliasConfig, DestinationConfig, RuleConfig};
 use libmox_store::{
-    Analysis, Analyze, Decision, Destined, Facts, Fault, HEADER_OCTETS, RecipientPath, Reject, Verdict,
+    Analysis, Analyze, Decision, Destined, Facts, Fault, HEADER_OCTETS, Lists, Member, RecipientPath, Reject,
+    Verdict,
 };
 use libmox_types::{AccountId, Domain, MailboxId, MailboxName, ReversePath};
-
-/// How old an opinion on an address may be, in seconds, and how many count. Row JK-08.
-const ADDRESS_AGE: i64 = 3 * 365 * 24 * 3600;
-const ADDRESS_OPINIONS: usize = 2;
+use std::collections::HashMap;
 
 /// What rules look at.
 pub struct Seen<'a> {
@@ -62,7 +70,7 @@ impl Seen<'_> {
 
 impl Store {
     /// For each recipient what to do, and why.
-    pub fn analyze(&self, request: &Analyze) -> Result<Vec<Analysis>, Fault> {
+    pub async fn analyze(&self, request: &Analyze) -> Result<Vec<Analysis>, Fault> {
         if request.recipients.is_empty() || request.recipients.len() > RECIPIENTS {
             return Err(Fault::Invalid("number of recipients".into()));
         }
@@ -70,14 +78,90 @@ impl Store {
         if octets > HEADER_OCTETS {
             return Err(Fault::Invalid("header fields too large".into()));
         }
-        request.recipients.iter().map(|recipient| self.analyze_one(request, recipient)).collect()
+        let mut analyses: Vec<Analysis> = Vec::with_capacity(request.recipients.len());
+        let mut lists: HashMap<libmox_types::Address, Analysis> = HashMap::new();
+        let mut members = 0;
+        for recipient in &request.recipients {
+            let mut one = match self.directory().resolve(recipient) {
+                Destination::List(alias) => match lists.get(&alias.address) {
+                    // However often and by whichever of its addresses a list is named, it is judged once.
+                    Some(before) => before.clone(),
+                    None => {
+                        members += alias.members.len();
+                        let one = match members <= RECIPIENTS {
+                            true => self.analyze_list(request, &alias, recipient).await?,
+                            false => analysis(Decision::Deferred, "too many members of lists"),
+                        };
+                        let mut again = one.clone();
+                        again.chain.clear();
+                        again.destined.iter_mut().for_each(|destined| destined.members.clear());
+                        lists.insert(alias.address.clone(), again);
+                        one
+                    }
+                },
+                destination => self.analyze_account(request, recipient, recipient, destination).await?,
+            };
+            // The reply has to fit a frame.
+            if analyses.len() >= CHAINS {
+                one.chain.clear();
+            }
+            one.chain.truncate(CHAIN);
+            analyses.push(one);
+        }
+        Ok(analyses)
     }
 
-    fn analyze_one(&self, request: &Analyze, recipient: &RecipientPath) -> Result<Analysis, Fault> {
+    /// Rows SR-12, SR-15: each member judges for itself; one that takes it is enough.
+    async fn analyze_list(
+        &self,
+        request: &Analyze,
+        alias: &AliasConfig,
+        recipient: &RecipientPath,
+    ) -> Result<Analysis, Fault> {
         let directory = self.directory();
-        let none = |decision, reason: &str| Analysis { decision, reason: reason.into(), destined: None };
-        let (name, id) = match directory.resolve(recipient) {
-            Destination::Nobody | Destination::Foreign => {
+        if !directory.may_post(alias, request.facts.from.as_ref()) {
+            let text = "only members may write to this list".into();
+            return Ok(Analysis { text, ..analysis(Decision::NotMember, "not-member") });
+        }
+        let mut best: Option<Analysis> = None;
+        let mut members = Vec::new();
+        let mut chain = Vec::new();
+        for member in directory.readers(alias, request.facts.from.as_ref()) {
+            let destination = directory.resolve_address(&member);
+            let path = RecipientPath::Address(member.clone());
+            let one = self.analyze_account(request, &path, recipient, destination).await?;
+            chain.push(("member".into(), member.to_string()));
+            chain.extend(one.chain.iter().cloned());
+            chain.push(("member's result".into(), format!("{:?}, {}", one.decision, one.reason)));
+            members.extend(one.destined.clone().map(|destined| Member { address: member, destined }));
+            let better = match &best {
+                None => true,
+                Some(best) => one.decision == Decision::Accept && best.decision != Decision::Accept,
+            };
+            if better {
+                best = Some(one);
+            }
+        }
+        let mut best = best.unwrap_or_else(|| analysis(Decision::Deferred, "list without members"));
+        if let Some(destined) = &mut best.destined {
+            destined.members = members;
+        }
+        best.chain = chain;
+        Ok(best)
+    }
+
+    /// For an account: by which address it gets it, and which one the sender named.
+    async fn analyze_account(
+        &self,
+        request: &Analyze,
+        recipient: &RecipientPath,
+        named: &RecipientPath,
+        destination: Destination,
+    ) -> Result<Analysis, Fault> {
+        let directory = self.directory();
+        let none = |decision, text: &str| Analysis { text: text.into(), ..analysis(decision, "") };
+        let (name, id) = match destination {
+            Destination::Nobody | Destination::Foreign | Destination::List(_) => {
                 return Ok(none(Decision::UnknownUser, "no such user"));
             }
             Destination::Disabled => return Ok(none(Decision::Deferred, "the domain is switched off")),
@@ -102,29 +186,34 @@ impl Store {
             Some(rule) => rule.mailbox.clone(),
             None => default_mailbox(&configured, destination.as_deref()),
         };
-        let mut destined =
-            Destined { mailbox, forward: rule.is_some_and(|rule| rule.forward), intro: false, reject: None };
-        let accept = |destined, reason: &str| Analysis {
-            decision: Decision::Accept,
-            reason: reason.into(),
-            destined: Some(destined),
+        let mut destined = Destined {
+            mailbox,
+            forward: rule.is_some_and(|rule| rule.forward),
+            intro: false,
+            reject: None,
+            members: Vec::new(),
         };
         let list = rule.and_then(|rule| rule.list_domain.as_ref());
-        if list.is_some_and(|domain| seen.verified(domain)) {
-            return Ok(accept(destined, "mailing list that a rule allows"));
-        }
-        let refused = match &request.refused {
-            Some(reason) => Some(reason.clone()),
-            None => self.bad_address(id, request, &destined.mailbox)?,
+        let mut found = if list.is_some_and(|domain| seen.verified(domain)) {
+            Found::take("mailing-list", "a rule allows mail of this list".into())
+        } else {
+            let case =
+                Case { request, account: id, configured: &configured, destined: &destined, recipient: named };
+            self.judge(&case).await?
         };
-        if let Some(reason) = refused {
+        if let Some(rule) = rule {
+            let text = if rule.comment.is_empty() { rule.mailbox.as_str() } else { &rule.comment };
+            found.chain.insert(0, ("rule".into(), text.to_owned()));
+        }
+        if !found.take {
             if let Some(rejects_to) = rule.and_then(|rule| rule.rejects_to.as_ref()) {
                 destined.mailbox = rejects_to.clone();
-                return Ok(accept(destined, &format!("a rule takes rejects: {reason}")));
+                found.text = format!("a rule takes what would be refused: {}", found.text);
+                return Ok(found.into_analysis(Decision::Accept, destined));
             }
             let keep = configured.rejects.is_some() && self.may_keep_reject(id);
-            destined.reject = Some(Reject { reason: reason.clone(), keep, content: request.content });
-            return Ok(Analysis { decision: Decision::Reject, reason, destined: Some(destined) });
+            destined.reject = Some(Reject { reason: found.reason.into(), keep, content: request.content });
+            return Ok(found.into_analysis(Decision::Reject, destined));
         }
         if configured.introbox.is_some()
             && destined.mailbox == MailboxName::inbox()
@@ -133,30 +222,177 @@ impl Store {
             && self.is_first(id, request)?
         {
             destined.intro = true;
-            return Ok(accept(destined, "first message from this address"));
+            found.reason = "first-message";
+            found.text = "first message from this address".into();
         }
-        Ok(accept(destined, if rule.is_some() { "a rule chose the mailbox" } else { "no objection" }))
+        found.first &=
+            !(configured.no_first_time_delay || destined.forward || request.facts.report || list.is_some());
+        Ok(found.into_analysis(Decision::Accept, destined))
     }
 
-    /// Whether everything people judged lately from this proven address was junk.
-    fn bad_address(
+    /// All steps behind the rules.
+    async fn judge(&self, case: &Case<'_>) -> Result<Found, Fault> {
+        let Case { request, account, configured, destined, recipient } = case;
+        let verdict = &request.verdict;
+        // Row MA-24: a forwarder of the account's own list says that DMARC passed before it changed the message.
+        let sealed = request.sealed_by.as_ref().filter(|sealer| configured.arc_sealers.contains(sealer));
+        if let Some(refused) = request.refused.as_ref().filter(|_| !destined.forward && sealed.is_none()) {
+            return Ok(Found::refuse("dmarc", refused.clone()));
+        }
+        let original = self.engine.record::<MailboxId>(&keys::mailbox_name(*account, &destined.mailbox))?;
+        let helo = request.helo.as_ref().map(ToString::to_string).unwrap_or_default();
+        let origin =
+            Origin { mail_from: &request.mail_from, helo: &helo, remote_ip: request.remote_ip, verdict };
+        let from = request.facts.from.as_ref();
+        let proven =
+            sealed.is_some() || from.is_some_and(|from| is_proven(from, verdict, &request.mail_from));
+        let signals = signals_of(from, proven, (!destined.forward).then_some(&origin));
+        let (now, account) = (request.received, *account);
+        let sender = Sender { account, original, now, from, proven, signals: &signals };
+        let known = reputation(&self.engine, &sender)?;
+        let mut chain = known.found;
+        if let Some(sealer) = sealed {
+            chain.insert(0, ("ARC".into(), format!("sealed by {sealer}, where DMARC passed")));
+        }
+        chain.push(("reputation".into(), known.step.word().into()));
+        let unknown = !known.step.knows_sender();
+        let found = |take, reason, text: String| Found {
+            take,
+            reason,
+            text,
+            chain: chain.clone(),
+            ..Found::default()
+        };
+        match (known.junk, known.sure) {
+            (Some(true), true) => {
+                return Ok(found(false, known.step.word(), "earlier mail was junk".into()));
+            }
+            (Some(false), true) => {
+                return Ok(found(true, known.step.word(), "earlier mail was no junk".into()));
+            }
+            _ => {}
+        }
+        let strange = unknown && !destined.forward && sealed.is_none();
+        if strange && known.junk != Some(false) && matches!(verdict.spf.as_str(), "fail" | "softfail") {
+            return Ok(found(false, "spf", format!("unknown sender, and SPF {}", verdict.spf)));
+        }
+        let reverse_wrong = strange && matches!(verdict.iprev.as_str(), "fail" | "permerror" | "none");
+        if reverse_wrong && known.junk == Some(true) {
+            return Ok(found(false, "iprev", "perhaps junk, and reverse DNS is not right".into()));
+        }
+        if let (Some(token), Some(from)) = (&request.pass, from)
+            && configured.subject_pass > 0
+            && self.pass_is_good(account, token, from, now, configured.subject_pass)?
+        {
+            return Ok(found(true, "subject-pass", "the subject holds a token of ours".into()));
+        }
+        let mut outcome = Found { first: unknown, ..found(true, "no-bad-signals", known.step.word().into()) };
+        let content = self.judge_content(account, configured, &request.facts).await?;
+        // Row JK-07.
+        let why_strict = match () {
+            () if !strange => None,
+            () if reverse_wrong => Some("reverse DNS is not right"),
+            () if !request.tls => Some("no TLS"),
+            () if !names_recipient(&request.facts, recipient) => Some("the recipient is not in To or Cc"),
+            () => None,
+        };
+        let mut weakly = false;
+        if let Some(content) = &content {
+            let jitter = f64::from(u16::try_from(random_u64() & 0xffff).unwrap_or(0)) / 655_360.0 - 0.05;
+            let usual = configured.junk_filter.threshold + jitter;
+            let threshold = if why_strict.is_some() { usual.min(STRICT) } else { usual };
+            let text = format!(
+                "probability {:.3}, threshold {threshold:.3}{}{}{}",
+                content.score.probability,
+                why_strict.map(|why| format!(" ({why})")).unwrap_or_default(),
+                if content.score.significant { "" } else { ", too little was learnt to say" },
+                if request.facts.bad_content_type { ", a Content-Type that cannot be read" } else { "" },
+            );
+            outcome.chain.push(("content".into(), text.clone()));
+            for (side, words) in [("words for no junk", &content.ham), ("words for junk", &content.junk)] {
+                if !words.is_empty() {
+                    outcome.chain.push((side.into(), words.clone()));
+                }
+            }
+            if content.score.significant && content.score.probability > threshold {
+                weakly = content.score.probability < usual - WEAK;
+                (outcome.take, outcome.reason, outcome.text) = (false, "junk-content", text);
+            }
+        }
+        if outcome.take && unknown {
+            match &request.lists {
+                Lists::NotAsked => outcome.ask_lists = true,
+                Lists::Clear => outcome.chain.push(("DNS lists".into(), "not listed".into())),
+                Lists::Listed(what) => {
+                    outcome.chain.push(("DNS lists".into(), what.clone()));
+                    weakly = true;
+                    (outcome.take, outcome.reason) = (false, "dns-list");
+                    outcome.text.clone_from(what);
+                }
+            }
+        }
+        if !outcome.take
+            && weakly
+            && known.step == Step::Nothing
+            && verdict.dmarc == "pass"
+            && configured.subject_pass > 0
+            && let Some(from) = from
+        {
+            outcome.pass = Some(self.pass_for(account, from, now)?);
+        }
+        Ok(outcome)
+    }
+
+    /// What the words of a message say; none without a filter.
+    async fn judge_content(
         &self,
         account: AccountId,
-        request: &Analyze,
-        mailbox: &MailboxName,
-    ) -> Result<Option<String>, Fault> {
-        let Some(from) = &request.facts.from else { return Ok(None) };
-        let Some(original) = self.engine.record::<MailboxId>(&keys::mailbox_name(account, mailbox))? else {
-            return Ok(None);
-        };
-        let [signal, ..] = of_from(from, request.verdict.dmarc == "pass");
-        if signal.class != Class::Address {
+        configured: &Configured,
+        facts: &Facts,
+    ) -> Result<Option<Content>, Fault> {
+        let config = &configured.junk_filter;
+        if !config.enabled {
             return Ok(None);
         }
-        let since = request.received.plus(-ADDRESS_AGE);
-        let heard = opinions(&self.engine, account, signal, original, since, ADDRESS_OPINIONS)?;
-        let bad = !heard.is_empty() && heard.iter().all(|opinion| opinion.junk);
-        Ok(bad.then(|| "mail from this address was junk".to_owned()))
+        let filter = self.warm_words(account).await?;
+        if !filter.is_significant() {
+            return Ok(Some(Content {
+                score: Score { probability: 0.5, ..Score::default() },
+                ..Content::default()
+            }));
+        }
+        if facts.bad_content_type {
+            let score = Score { probability: 1.0, significant: true, ..Score::default() };
+            return Ok(Some(Content { score, ..Content::default() }));
+        }
+        let words = words_of(&facts.words, config.into());
+        let live = self.accounts.live(account);
+        let in_memory = live
+            .words
+            .with(|table| score(config, &table.filter, &words, |word| table.words.get(&word).copied()));
+        let score = match in_memory {
+            Some(score) => score,
+            None => {
+                // Too large a table to have in memory.
+                let mut counts = HashMap::with_capacity(words.len());
+                for word in &words {
+                    if let Some(value) = self.engine.get(&keys::junk_word(account, *word))? {
+                        counts.extend(Count::read(&value).map(|count| (*word, count)));
+                    }
+                }
+                score(config, &filter, &words, |word| counts.get(&word).copied())
+            }
+        };
+        let wanted: Vec<u32> = score.ham.iter().chain(&score.junk).map(|(word, _)| *word).collect();
+        let names = named(&facts.words, config.into(), &wanted);
+        let list = |words: &[(u32, f64)]| {
+            let one = |(word, weight): &(u32, f64)| {
+                names.get(word).map(|name| format!("{name} {weight:.2}")).unwrap_or_default()
+            };
+            words.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        let (ham, junk) = (list(&score.ham), list(&score.junk));
+        Ok(Some(Content { score, ham, junk }))
     }
 
     /// Whether no mail came from this address before.
@@ -164,6 +400,87 @@ impl Store {
         let Some(from) = &request.facts.from else { return Ok(false) };
         Ok(self.engine.record::<Heard>(&keys::heard(account, &of_address(from)))?.is_none())
     }
+}
+
+/// Recipients of whom the whole chain is told, and how many links of it.
+const CHAINS: usize = 20;
+const CHAIN: usize = 200;
+/// Row JK-07: the threshold for what comes from a stranger in a strange way.
+const STRICT: f64 = 0.25;
+/// So far below the threshold it is only a little like junk.
+const WEAK: f64 = 0.2;
+
+/// One message to one recipient.
+struct Case<'a> {
+    request: &'a Analyze,
+    account: AccountId,
+    configured: &'a Configured,
+    destined: &'a Destined,
+    recipient: &'a RecipientPath,
+}
+
+#[derive(Default)]
+struct Content {
+    score: Score,
+    ham: String,
+    junk: String,
+}
+
+/// What was found out.
+#[derive(Default)]
+struct Found {
+    take: bool,
+    reason: &'static str,
+    text: String,
+    chain: Vec<(String, String)>,
+    ask_lists: bool,
+    first: bool,
+    pass: Option<String>,
+}
+
+impl Found {
+    fn take(reason: &'static str, text: String) -> Self {
+        Self { take: true, reason, text, ..Self::default() }
+    }
+
+    fn refuse(reason: &'static str, text: String) -> Self {
+        Self { reason, text, ..Self::default() }
+    }
+
+    fn into_analysis(self, decision: Decision, destined: Destined) -> Analysis {
+        Analysis {
+            destined: Some(destined),
+            text: self.text,
+            ask_lists: self.ask_lists && decision == Decision::Accept,
+            first: self.first && decision == Decision::Accept,
+            pass: self.pass,
+            chain: self.chain,
+            ..analysis(decision, self.reason)
+        }
+    }
+}
+
+fn analysis(decision: Decision, reason: &str) -> Analysis {
+    Analysis {
+        decision,
+        reason: reason.into(),
+        destined: None,
+        text: String::new(),
+        ask_lists: false,
+        first: false,
+        pass: None,
+        chain: Vec::new(),
+    }
+}
+
+/// Whether To or Cc name the recipient.
+fn names_recipient(facts: &Facts, recipient: &RecipientPath) -> bool {
+    let RecipientPath::Address(recipient) = recipient else { return true };
+    let same = |address: &libmox_types::Address| {
+        address.domain == recipient.domain
+            && address.local.as_str().to_lowercase() == recipient.local.as_str().to_lowercase()
+    };
+    facts.recipients.iter().any(same)
 }
 
 /// Where mail goes that no rule takes.

@@ -75,6 +75,11 @@ impl Store {
                 format!("{name}/{mailbox_name}: the list in memory is not that of the index")
             });
         }
+        if live.words.with(|_| ()).is_some() {
+            let fresh = self.read_words(id)?;
+            let same = live.words.with(|table| *table == fresh).unwrap_or(true);
+            findings.expect(same, || format!("{name}: the words in memory are not those of the index"));
+        }
         Ok(())
     }
 
@@ -170,6 +175,7 @@ impl Looker<'_> {
         self.check_strays(name, u64::from(id.0), &wanted, findings);
         self.check_annotations(name, id, &account, &mailboxes, findings)?;
         self.check_attempts(name, id, findings)?;
+        crate::check_words::check(read, name, id, &account, &places, findings)?;
         crate::check_ties::check(read, name, id, &account, &places, findings)
     }
 

@@ -1,6 +1,6 @@
 //! The store's view of `mox.toml` and `domains.toml`.
 
-use crate::directory::{Configured, Directory, DomainRules, Settings};
+use crate::directory::{Configured, Directory, DomainRules, SendingLimits, Settings};
 use crate::store::Store;
 use libmox_service::config::{Domains, Static, load_domains, load_static};
 use libmox_service::paths;
@@ -35,12 +35,22 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             rejects: config.rejects.clone(),
             keep_rejects: config.keep_rejects,
             keep_retired: config.keep_retired,
+            sending: SendingLimits {
+                messages: u32::try_from(config.max_outgoing).unwrap_or(u32::MAX),
+                first_time: u32::try_from(config.max_first_time).unwrap_or(u32::MAX),
+            },
+            fromid_logins: config.fromid_logins.clone(),
             introbox: config.introbox.clone(),
+            junk_filter: config.junk_filter.clone(),
+            subject_pass: config.subject_pass,
+            arc_sealers: config.arc_sealers.clone(),
+            no_first_time_delay: config.no_first_time_delay,
+            automatic_junk_flags: config.automatic_junk_flags.clone(),
             destinations: config.destinations.clone(),
         };
         (name.clone(), account)
     });
-    Directory::new(generation, settings, rules.collect(), accounts.collect())
+    Directory::new(generation, settings, rules.collect(), accounts.collect()).with_aliases(&domains.aliases)
 }
 
 /// Reads the files again; mistakes keep what is in force.

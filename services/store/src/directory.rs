@@ -2,7 +2,11 @@
 //!
 //! Row DF-08: an account is named by a word; an address leads to an account. Rows SR-10, SR-11: folding.
 
-use libmox_service::config::{Destination as Key, DestinationConfig, InitialMailboxes};
+use crate::junk::Habits;
+use libmox_service::config::{
+    AliasConfig, AutomaticJunkFlags, Destination as Key, DestinationConfig, InitialMailboxes,
+    JunkFilterConfig,
+};
 use libmox_store::RecipientPath;
 use libmox_types::{AccountId, Address, Domain, LocalPart, MailboxName};
 use std::collections::{BTreeMap, HashMap};
@@ -44,10 +48,39 @@ pub struct Configured {
     pub keep_rejects: bool,
     /// How long what left the queue is known, in seconds.
     pub keep_retired: i64,
+    /// How much it may send.
+    pub sending: SendingLimits,
+    /// Who signs in with one of these sends each copy from an address of its own (row SU-08).
+    pub fromid_logins: Vec<Address>,
     /// Where the first message of somebody goes.
     pub introbox: Option<MailboxName>,
+    /// Judges content.
+    pub junk_filter: JunkFilterConfig,
+    /// Whose word in an ARC seal is believed.
+    pub arc_sealers: Vec<Domain>,
+    /// New senders need not wait.
+    pub no_first_time_delay: bool,
+    /// How long a token in the subject is good, in seconds.
+    pub subject_pass: i64,
+    /// Flags that mailboxes give.
+    pub automatic_junk_flags: Option<AutomaticJunkFlags>,
     /// What is told apart by the address it came to.
     pub destinations: Vec<(Key, DestinationConfig)>,
+}
+
+/// How much an account may send in a day (row SU-04).
+#[derive(Debug, Clone, Copy)]
+pub struct SendingLimits {
+    /// Recipients of all messages.
+    pub messages: u32,
+    /// Of them, those it never wrote to before.
+    pub first_time: u32,
+}
+
+impl Default for SendingLimits {
+    fn default() -> Self {
+        Self { messages: 1_000, first_time: 200 }
+    }
 }
 
 /// One domain of the configuration.
@@ -72,6 +105,8 @@ pub struct Directory {
     pub accounts: BTreeMap<String, Configured>,
     /// Ours.
     pub domains: BTreeMap<Domain, DomainRules>,
+    /// Lists, by folded address.
+    aliases: HashMap<(Domain, String), Arc<AliasConfig>>,
     /// Ids of the accounts, once the store has made them.
     pub ids: HashMap<String, AccountId>,
     addresses: HashMap<(Domain, String), String>,
@@ -85,6 +120,8 @@ pub struct Directory {
 pub enum Destination {
     /// To this account.
     Account(String, AccountId),
+    /// To the members of a list.
+    List(Arc<AliasConfig>),
     /// Our domain, nobody of that name.
     Nobody,
     /// Our domain, switched off.
@@ -106,6 +143,7 @@ impl Directory {
             settings,
             domains,
             accounts,
+            aliases: HashMap::new(),
             ids: HashMap::new(),
             addresses: HashMap::new(),
             catchalls: HashMap::new(),
@@ -160,6 +198,41 @@ impl Directory {
         }
     }
 
+    /// With these lists.
+    #[must_use]
+    pub fn with_aliases(mut self, aliases: &[AliasConfig]) -> Self {
+        for alias in aliases {
+            if let Some(rules) = self.domains.get(&alias.address.domain) {
+                let key = (alias.address.domain.clone(), rules.fold(&alias.address.local));
+                self.aliases.insert(key, Arc::new(alias.clone()));
+            }
+        }
+        self
+    }
+
+    /// Row SR-14: whether somebody may write to a list, by the address in From.
+    pub fn may_post(&self, alias: &AliasConfig, from: Option<&Address>) -> bool {
+        alias.post_public
+            || from.is_some_and(|from| alias.members.iter().any(|member| self.is_same(member, from)))
+    }
+
+    /// Row SR-13: the members who get a message: all but its author. Where nobody else is left, the author does, so
+    /// that the message is somewhere.
+    pub fn readers(&self, alias: &AliasConfig, from: Option<&Address>) -> Vec<Address> {
+        let author = |member: &Address| from.is_some_and(|from| self.is_same(member, from));
+        let others: Vec<Address> = alias.members.iter().filter(|member| !author(member)).cloned().collect();
+        if others.is_empty() { alias.members.clone() } else { others }
+    }
+
+    /// Whether two addresses are one here: folded as their domain says.
+    pub fn is_same(&self, one: &Address, other: &Address) -> bool {
+        let fold = |address: &Address| match self.domains.get(&address.domain) {
+            Some(rules) => rules.fold(&address.local),
+            None => address.local.as_str().to_lowercase(),
+        };
+        one.domain == other.domain && fold(one) == fold(other)
+    }
+
     /// Where an address leads.
     pub fn resolve_address(&self, address: &Address) -> Destination {
         let Some(rules) = self.domains.get(&address.domain) else {
@@ -175,9 +248,12 @@ impl Directory {
         if rules.disabled {
             return Destination::Disabled;
         }
-        let folded = rules.fold(&address.local);
-        if let Some(name) = self.addresses.get(&(address.domain.clone(), folded)) {
+        let key = (address.domain.clone(), rules.fold(&address.local));
+        if let Some(name) = self.addresses.get(&key) {
             return self.account(name);
+        }
+        if let Some(alias) = self.aliases.get(&key) {
+            return Destination::List(alias.clone());
         }
         if address.local.as_str().eq_ignore_ascii_case("postmaster") {
             return self.postmaster();
@@ -196,8 +272,13 @@ impl Directory {
     pub fn may_send_as(&self, account: &str, address: &Address) -> bool {
         match self.domains.get(&address.domain) {
             Some(rules) if !rules.disabled => {
-                let folded = rules.fold(&address.local);
-                match self.addresses.get(&(address.domain.clone(), folded)) {
+                let key = (address.domain.clone(), rules.fold(&address.local));
+                // Row SR-14.
+                if let Some(alias) = self.aliases.get(&key) {
+                    let own = |member: &Address| self.login(member).is_some_and(|(name, _)| name == account);
+                    return alias.allow_msg_from && alias.members.iter().any(own);
+                }
+                match self.addresses.get(&key) {
                     Some(owner) => owner == account,
                     None => self.catchalls.get(&address.domain).is_some_and(|owner| owner == account),
                 }
@@ -230,6 +311,13 @@ impl Directory {
             true => self.address_rules.get(&key).cloned(),
             false => self.catchall_rules.get(&address.domain).cloned(),
         }
+    }
+
+    /// What an account says about junk.
+    pub fn habits(&self, account: &str) -> Habits {
+        self.accounts.get(account).map_or_else(Habits::default, |account| {
+            Habits::new(&account.junk_filter, account.automatic_junk_flags.clone())
+        })
     }
 
     /// Where an account's mail arrives.

@@ -92,7 +92,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::CheckRecipient(request) => {
             plain(Reply::CheckRecipient(store.check_recipient(&request.recipient)?))
         }
-        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request)?)),
+        R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request).await?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request, once).await?)),
         R::DeliverTogether(request) => {
             plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
@@ -124,7 +124,11 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::SignOut(request) => plain(Reply::SignOut(peer.sign_out(request.0)?)),
         R::CheckSender(request) => {
             let session = peer.session(request.session)?;
-            plain(Reply::CheckSender(store.may_send_as(&session, &request.address)))
+            let answer = match store.check_sender(&session, &request.address) {
+                Err(fault @ Fault::SenderDisabled) => return Err(fault),
+                answer => answer.is_ok(),
+            };
+            plain(Reply::CheckSender(answer))
         }
         R::QueueAdd(request) => {
             // Before the session: after a restart only the reply is there.
@@ -201,6 +205,11 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let (done, total) = store.engine.backup_progress().read();
             plain(Reply::BackupProgress(libmox_store::Progress { done, total }))
         }
+        R::Decided(decided) => {
+            store.note_decision(decided);
+            plain(Reply::Decided(()))
+        }
+        R::DecisionsOf(request) => plain(Reply::DecisionsOf(store.decisions_of(&request).await?)),
         R::Repair(request) => plain(Reply::Repair(store.repair(&request).await?)),
         R::Acknowledge(request) => {
             let session = peer.session(request.session)?;

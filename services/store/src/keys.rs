@@ -7,7 +7,7 @@
 //! | key | value |
 //! |---|---|
 //! | `V` | format version, `u32` |
-//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached` |
+//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached`, `decisions` |
 //! | `N` account name | account id |
 //! | `A` a `a` | [`crate::records::Account`] |
 //! | `A` a `p` | [`crate::records::Secrets`] |
@@ -29,13 +29,22 @@
 //! | `A` a `j` hash(16) m | empty: rejects by content |
 //! | `A` a `f` hash(16) | [`crate::records::Heard`]: an address that mail came from |
 //! | `A` a `g` class(1) hash(16) b newest(8) m | what was thought of the message: see `signals.rs` |
+//! | `A` a `y` | [`crate::junk::Filter`]: totals of the junk filter |
+//! | `A` a `w` word(4) | counts of a word: see `junk/mod.rs` |
+//! | `A` a `q` block(2) | generation(1) and bits of the bloom filter of words seen once |
+//! | `A` a `W` m chunk(2) | blob: the words of a message, 4 bytes each |
+//! | `A` a `c` m | which of them were counted, a bit each |
+//! | `E` number(8) | [`libmox_store::Decided`]: what was decided about a message, see `decisions.rs` |
+//! | `F` hash(16) number(8) | empty: decisions by connection and by Message-ID |
 //! | `R` a | empty: the account is being removed |
 //! | `A` a `k` b name | [`crate::records::AnnotationRecord`]; mailbox 0 is the account |
 //! | `A` a `v` b name 0 chunk(2) | blob: value of the annotation |
 //! | `A` a `d` domain | [`libmox_store::TlsSupport`] of the servers of a domain |
 //! | `A` a `o` domain 0 local | [`crate::records::WroteRecord`]: an address the account wrote to |
+//! | `A` a `O` `d` or `o` hash(16) | the same for its domain, and for its organisational domain |
 //! | `A` a `u` newest(8) id(8) | address of a recipient: what was sent lately |
 //! | `A` a `U` base address | [`libmox_store::Suppressed`] |
+//! | `A` a `F` address | empty: an envelope sender that was made for one message (row SU-08) |
 //! | `H` fingerprint | account with that TLS key |
 //! | `L` a newest(8) hash(16) | [`libmox_store::LoginAttempt`]; account 0 is nobody |
 //! | `l` a hash(16) | time in the key above |
@@ -105,6 +114,24 @@ pub const SALT: &[u8] = b"Ssalt";
 /// Number of cached values.
 pub const CACHED: &[u8] = b"Scached";
 
+/// [`crate::decisions::DecisionState`].
+pub const DECISIONS: &[u8] = b"Sdecisions";
+
+/// A decision.
+pub fn decision(number: u64) -> Vec<u8> {
+    with(vec![b'E'], &[&number.to_be_bytes()])
+}
+
+/// Decisions by name.
+pub fn decision_names(name: &Hash) -> Vec<u8> {
+    with(vec![b'F'], &[name])
+}
+
+/// One of them.
+pub fn decision_name(name: &Hash, number: u64) -> Vec<u8> {
+    with(vec![b'F'], &[name, &number.to_be_bytes()])
+}
+
 /// Removals of accounts that are not finished.
 pub const REMOVALS: &[u8] = b"R";
 
@@ -164,6 +191,11 @@ pub fn tls_keys(id: AccountId) -> Vec<u8> {
 /// One of them.
 pub fn tls_key(id: AccountId, fingerprint: &str) -> Vec<u8> {
     with(account(id, b'K'), &[fingerprint.as_bytes()])
+}
+
+/// An envelope sender that was made for one message.
+pub fn unique_sender(id: AccountId, sender: &Address) -> Vec<u8> {
+    with(account(id, b'F'), &[sender.to_string().as_bytes()])
 }
 
 /// Whose a key is.
@@ -338,6 +370,51 @@ pub fn signal(
     with(signals(id, class, hash, original), &[&newest(received), &message.0.to_be_bytes()])
 }
 
+/// Totals of the junk filter.
+pub fn junk_filter(id: AccountId) -> Vec<u8> {
+    account(id, b'y')
+}
+
+/// All words of the junk filter.
+pub fn junk_words(id: AccountId) -> Vec<u8> {
+    account(id, b'w')
+}
+
+/// One of them.
+pub fn junk_word(id: AccountId, word: u32) -> Vec<u8> {
+    with(account(id, b'w'), &[&word.to_be_bytes()])
+}
+
+/// The word at the end of such a key.
+pub fn last_word(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(key.len().checked_sub(4)?..)?.try_into().ok()?))
+}
+
+/// All blocks of the bloom filter.
+pub fn junk_blocks(id: AccountId) -> Vec<u8> {
+    account(id, b'q')
+}
+
+/// One of them.
+pub fn junk_block(id: AccountId, block: u16) -> Vec<u8> {
+    with(account(id, b'q'), &[&block.to_be_bytes()])
+}
+
+/// Words of a message, without the chunk number.
+pub fn words(id: AccountId, message: MsgId) -> Vec<u8> {
+    with(account(id, b'W'), &[&message.0.to_be_bytes()])
+}
+
+/// Of which words of a message were counted.
+pub fn counted(id: AccountId, message: MsgId) -> Vec<u8> {
+    with(account(id, b'c'), &[&message.0.to_be_bytes()])
+}
+
+/// All of them.
+pub fn all_counted(id: AccountId) -> Vec<u8> {
+    account(id, b'c')
+}
+
 /// Annotations of a mailbox, or of the account.
 pub fn annotations(id: AccountId, mailbox: MailboxId) -> Vec<u8> {
     with(account(id, b'k'), &[&mailbox.0.to_be_bytes()])
@@ -362,6 +439,16 @@ pub fn tls_support(id: AccountId, domain: &Domain) -> Vec<u8> {
 pub fn wrote(id: AccountId, address: &Address) -> Vec<u8> {
     let local = address.local.as_str().to_lowercase();
     with(account(id, b'o'), &[address.domain.ascii().as_bytes(), &[0], local.as_bytes()])
+}
+
+/// When the account wrote to a domain.
+pub fn wrote_domain(id: AccountId, domain: &Domain) -> Vec<u8> {
+    with(account(id, b'O'), &[b"d", &hash(&[domain.ascii().as_bytes()])])
+}
+
+/// When it wrote to anybody of an organisation.
+pub fn wrote_organisation(id: AccountId, domain: &Domain) -> Vec<u8> {
+    with(account(id, b'O'), &[b"o", &hash(&[domain.ascii().as_bytes()])])
 }
 
 /// What was sent, newest first.

@@ -115,9 +115,27 @@ pub const SENT_LOOKED_AT: u32 = 100_000;
 pub const RETIRED_SWEEP: usize = 100;
 /// Suppressed addresses of one account.
 pub const SUPPRESSED: usize = 10_000;
+/// Decisions waiting to be recorded; more are not.
+pub const DECISIONS_WAITING: usize = 1_000;
+/// Decisions shown for one connection or Message-ID.
+pub const DECISIONS_FOUND: usize = 100;
+/// Characters of one text of a decision.
+pub const DECISION_TEXT: usize = 500;
+/// Octets of all of them: a record stays below 8 KiB.
+pub const DECISION_CHAIN: usize = 5_000;
 /// Messages whose list rows are in memory, over all accounts: some 60 octets each.
 pub const HOT_ROWS: usize = 500_000;
 /// A list of fewer messages is not worth loading a mailbox for. Tests load all of them, to see that they stay right.
 pub const HOT_WORTH: u64 = if cfg!(test) { 1 } else { 200 };
+/// Different words of a message that the junk filter looks at.
+pub const WORDS: usize = 3_000;
+/// Octets of the words that a message is handed in with.
+pub const WORD_OCTETS: usize = libmox_store::WORD_OCTETS;
+/// Messages learnt as no junk before the filter says anything. Row JK-06.
+pub const JUNK_SIGNIFICANT: u32 = 50;
+/// Words in the bloom filter of an account before it begins anew: 2 million bits.
+pub const JUNK_ONCE: u32 = 300_000;
+/// Words that take as much memory as one row of a list.
+pub const WORDS_OF_A_ROW: usize = 4;
 /// Mailboxes read at a time for a list of them.
 pub const MAILBOX_PAGE: usize = 500;

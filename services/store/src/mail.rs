@@ -4,8 +4,11 @@ use crate::accounts::Live;
 use crate::engine::{FileName, Source};
 use crate::events;
 use crate::hot::{Hot, Part, Row, as_record};
+use crate::junk::{Count, Filter, Table};
 use crate::keys;
-use crate::limits::{BULK, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE, SNAPSHOT_MESSAGES};
+use crate::limits::{
+    BULK, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE, SNAPSHOT_MESSAGES, WORDS_OF_A_ROW,
+};
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
@@ -493,9 +496,49 @@ impl Store {
         Ok(hot)
     }
 
+    /// Has the words of an account in memory, where they fit; the totals of its filter.
+    pub(crate) async fn warm_words(&self, account: AccountId) -> Result<Filter, Fault> {
+        let live = self.accounts.live(account);
+        let filter = match live.words.with(|table| table.filter) {
+            Some(filter) => filter,
+            None => self.engine.record(&keys::junk_filter(account))?.unwrap_or_default(),
+        };
+        let rows = filter.words as usize / WORDS_OF_A_ROW + 1;
+        if !filter.is_significant() || rows > HOT_ROWS {
+            return Ok(filter);
+        }
+        if live.words.with(|_| ()).is_none() {
+            // With nothing in flight what is read is what the next commit builds on.
+            let _lock = live.lock.lock().await;
+            self.engine.settled().await;
+            if live.words.with(|_| ()).is_none() {
+                live.words.put(Some(self.read_words(account)?));
+            }
+        }
+        self.forget_unused(account, MailboxId(0), rows);
+        Ok(filter)
+    }
+
+    /// The words of an account as the index has them.
+    pub(crate) fn read_words(&self, account: AccountId) -> Result<Table, Fault> {
+        let filter = self.engine.record(&keys::junk_filter(account))?.unwrap_or_default();
+        let mut table = Table { filter, ..Table::default() };
+        keys::below(&keys::junk_words(account), |range| {
+            self.engine.visit(range, |key, value| {
+                if let (Some(word), Some(count)) = (keys::last_word(key), Count::read(value)) {
+                    table.words.insert(word, count);
+                }
+                ControlFlow::Continue(())
+            })
+        })?;
+        Ok(table)
+    }
+
     fn forget_unused(&self, account: AccountId, mailbox: MailboxId, rows: usize) {
         for (account, mailbox) in self.hot.used(account, mailbox, rows) {
-            self.accounts.live(account).hot.forget(mailbox);
+            let live = self.accounts.live(account);
+            // There is no such mailbox: it stands for the words.
+            if mailbox == MailboxId(0) { live.words.put(None) } else { live.hot.forget(mailbox) }
         }
     }
 

@@ -7,6 +7,7 @@
 
 use crate::accounts::publish;
 use crate::engine::{FileName, Target};
+use crate::junk::Filter;
 use crate::keys;
 use crate::limits::REPAIRED;
 use crate::records::{self, Cold, MailboxRecord, Message, Place, Read, encode};
@@ -49,8 +50,23 @@ impl Store {
         }
         let mut lines = Vec::new();
         for (name, id) in accounts {
+            if request.what == RepairKind::Parse {
+                lines.extend(self.reparse(&name, id, request.dry).await?);
+                continue;
+            }
             if request.what == RepairKind::Threads {
                 lines.push(self.find_threads(&name, id, request.dry).await?);
+                continue;
+            }
+            if request.what == RepairKind::Retrain {
+                if !request.dry {
+                    self.retrain(&name).await?;
+                }
+                let filter: Filter = self.engine.record(&keys::junk_filter(id))?.unwrap_or_default();
+                lines.push(format!(
+                    "{name}: {} messages learnt as junk, {} as no junk, {} words",
+                    filter.junk, filter.ham, filter.words
+                ));
                 continue;
             }
             loop {
@@ -101,8 +117,8 @@ impl Store {
                     new_uids(name, &mut writer, mailbox, &mut found)?;
                 }
             }
-            // In steps of its own.
-            RepairKind::Threads => {}
+            // In steps of their own.
+            RepairKind::Threads | RepairKind::Retrain | RepairKind::Parse => {}
         }
         if request.dry || found.lines.is_empty() {
             return Ok(found);

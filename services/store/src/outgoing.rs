@@ -26,10 +26,16 @@ impl Writer<'_> {
         }
         let at = message.received;
         for address in self.cold(message.id)?.facts.recipients {
-            let key = keys::wrote(self.id, &address);
-            let before: Option<WroteRecord> = self.tx.record(&key)?;
-            let (first, last) = before.map_or((at, at), |b| (b.first.min(at), b.last.max(at)));
-            self.tx.change().put(key, encode(&WroteRecord { first, last }));
+            let organisation = crate::signals::organisation(&address.domain);
+            for key in [
+                keys::wrote(self.id, &address),
+                keys::wrote_domain(self.id, &address.domain),
+                keys::wrote_organisation(self.id, &organisation),
+            ] {
+                let before: Option<WroteRecord> = self.tx.record(&key)?;
+                let (first, last) = before.map_or((at, at), |b| (b.first.min(at), b.last.max(at)));
+                self.tx.change().put(key, encode(&WroteRecord { first, last }));
+            }
         }
         Ok(())
     }
@@ -57,6 +63,42 @@ pub fn note_sent(
         tx.change().delete(key);
     }
     Ok(())
+}
+
+/// When an account wrote to an address first and last.
+pub fn wrote(
+    read: &impl Read,
+    account: AccountId,
+    address: &Address,
+) -> Result<Option<(Timestamp, Timestamp)>, Fault> {
+    let wrote: Option<WroteRecord> = read.record(&keys::wrote(account, address))?;
+    Ok(wrote.map(|wrote| (wrote.first, wrote.last)))
+}
+
+/// What an account sent since then.
+pub struct SentLately {
+    /// Recipients of all messages.
+    pub recipients: u32,
+    /// Each of them once.
+    pub addresses: HashSet<Address>,
+}
+
+/// Counts what an account sent.
+pub fn sent_lately(read: &impl Read, account: AccountId, since: Timestamp) -> Result<SentLately, Fault> {
+    let prefix = keys::sent(account);
+    let end = [prefix.as_slice(), &keys::newest(since), &[0xff; 8]].concat();
+    let mut sent = SentLately { recipients: 0, addresses: HashSet::new() };
+    let mut outcome = Ok(());
+    read.visit((Bound::Included(&prefix), Bound::Included(&end)), |key, value| {
+        sent.recipients += 1;
+        match crate::records::decode(key, value) {
+            Ok(address) => drop(sent.addresses.insert(address)),
+            Err(error) => outcome = Err(Fault::from(error)),
+        }
+        let more = outcome.is_ok() && sent.recipients < SENT_LOOKED_AT;
+        if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    outcome.map(|()| sent)
 }
 
 impl Store {
@@ -94,27 +136,12 @@ impl Store {
         account: AccountId,
         address: &Address,
     ) -> Result<Option<(Timestamp, Timestamp)>, Fault> {
-        let wrote: Option<WroteRecord> = self.engine.record(&keys::wrote(account, address))?;
-        Ok(wrote.map(|wrote| (wrote.first, wrote.last)))
+        wrote(&self.engine, account, address)
     }
 
     /// How much an account sent.
     pub fn sent_since(&self, account: AccountId, since: Timestamp) -> Result<Sent, Fault> {
-        let prefix = keys::sent(account);
-        let end = [prefix.as_slice(), &keys::newest(since), &[0xff; 8]].concat();
-        let mut addresses: HashSet<Address> = HashSet::new();
-        let mut recipients = 0u32;
-        let mut outcome = Ok(());
-        self.engine.visit((Bound::Included(&prefix), Bound::Included(&end)), |key, value| {
-            recipients += 1;
-            match crate::records::decode(key, value) {
-                Ok(address) => drop(addresses.insert(address)),
-                Err(error) => outcome = Err(Fault::from(error)),
-            }
-            let more = outcome.is_ok() && recipients < SENT_LOOKED_AT;
-            if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        outcome?;
+        let SentLately { recipients, addresses } = sent_lately(&self.engine, account, since)?;
         let mut first_time = 0;
         for address in &addresses {
             let before = self.wrote_to(account, address)?.is_some_and(|(first, _)| first < since);

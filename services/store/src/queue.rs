@@ -7,7 +7,7 @@
 mod here;
 
 use crate::accounts::publish;
-use crate::directory::Destination;
+use crate::directory::{Destination, SendingLimits};
 use crate::engine::{FileName, Tx};
 use crate::keys;
 use crate::limits::{DSN_PARAMETER_OCTETS, DUE_LOOKED_AT, MESSAGE_ID_OCTETS, PAGE_OCTETS, RECIPIENTS};
@@ -18,12 +18,16 @@ use crate::records::{
 use crate::retired::{self, Leaving};
 use crate::store::{Given, Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{
-    Content, Due, Fault, Item, Marks, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue, QueueEntry,
-    QueueRecipient, QueueResult, Report, StoreContract,
+    Content, Due, EXTRA_OCTETS, Fault, Item, Marks, Needs, Outcome, QueueAdd, QueueAttempt, QueueDue,
+    QueueEntry, QueueRecipient, QueueResult, Report, StoreContract, Wishes,
 };
-use libmox_types::{AccountId, Address, ByteCount, Cid, Flags, MailboxId, QueueId, ReversePath, Timestamp};
+use libmox_types::{
+    AccountId, Address, ByteCount, Cid, Flags, LocalPart, MailboxId, QueueId, ReversePath, Timestamp,
+};
 use std::collections::HashSet;
 use std::ops::{Bound, ControlFlow};
 use std::os::fd::OwnedFd;
@@ -51,6 +55,9 @@ struct NewQueued<'a> {
     needs: Needs,
     message_id: String,
     release: Timestamp,
+    wishes: Wishes,
+    /// Senders of their own, one for each recipient; or none at all.
+    senders: Vec<Address>,
 }
 
 fn file(id: QueueId) -> FileName {
@@ -77,7 +84,7 @@ impl<'a> Queue<'a> {
     ) -> Result<Vec<QueueId>, Fault> {
         let message = self.state.next;
         let mut ids = Vec::with_capacity(recipients.len());
-        for recipient in recipients {
+        for (at, recipient) in recipients.iter().enumerate() {
             let id = self.state.next;
             self.state.next = QueueId(id.0 + 1);
             self.state.entries += 1;
@@ -88,7 +95,11 @@ impl<'a> Queue<'a> {
                 attempts: 0,
                 held: false,
                 last: String::new(),
+                mail_from: new.senders.get(at).cloned(),
             };
+            if let Some(sender) = &entry.mail_from {
+                self.tx.change().put(keys::unique_sender(new.account, sender), vec![]);
+            }
             self.tx.change().put(keys::queue(id), encode(&entry));
             self.tx.change().put(keys::due(new.release, id), vec![]);
             ids.push(id);
@@ -106,6 +117,7 @@ impl<'a> Queue<'a> {
             needs: new.needs,
             message_id: cut(&new.message_id, MESSAGE_ID_OCTETS),
             entries: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+            wishes: new.wishes.clone(),
         };
         self.tx.change().put(keys::queue_message(message), encode(&shared));
         put_blob(self.tx, &keys::queue_prefix(message), new.prefix);
@@ -163,6 +175,43 @@ impl<'a> Queue<'a> {
 }
 
 impl Store {
+    /// Whether a session may send with an address, and why not (rows SU-03, SU-14).
+    pub fn check_sender(&self, session: &Session, address: &Address) -> Result<(), Fault> {
+        if self.directory().domains.get(&address.domain).is_some_and(|domain| domain.disabled) {
+            return Err(Fault::SenderDisabled);
+        }
+        if self.may_send_as(session, address) { Ok(()) } else { Err(Fault::NotYours) }
+    }
+
+    /// Row SU-08: who signed in with an address that asks for it sends each copy from an address of its own, so that what
+    /// comes back tells what it is about. `true`: the sender brought the id.
+    fn senders(&self, session: &Session, request: &QueueAdd) -> Result<(Vec<Address>, bool), Fault> {
+        let directory = self.directory();
+        let asks = directory
+            .accounts
+            .get(&session.name)
+            .is_some_and(|account| account.fromid_logins.contains(&session.login));
+        let Some(sender) = request.mail_from.address().filter(|_| asks) else {
+            return Ok((Vec::new(), false));
+        };
+        let separators = directory.domains.get(&sender.domain).map(|domain| domain.separators.clone());
+        let separators = separators.unwrap_or_default();
+        let Some(separator) = separators.first() else { return Ok((Vec::new(), false)) };
+        let local = sender.local.as_str();
+        if separators.iter().any(|separator| local.find(separator.as_str()).is_some_and(|at| at > 0)) {
+            if request.recipients.len() != 1 {
+                return Err(Fault::SenderUsed);
+            }
+            return Ok((vec![sender.clone()], true));
+        }
+        let unique = request.recipients.iter().map(|_| {
+            let id = URL_SAFE_NO_PAD.encode(crate::secrets::random(FROM_ID_OCTETS));
+            let local = LocalPart::new(&format!("{local}{separator}{id}")).map_err(|_| Fault::Internal)?;
+            Ok(Address { local, domain: sender.domain.clone() })
+        });
+        Ok((unique.collect::<Result<_, Fault>>()?, false))
+    }
+
     /// Whether a session may send with an address.
     pub fn may_send_as(&self, session: &Session, address: &Address) -> bool {
         (session.local && *address == session.login) || self.directory().may_send_as(&session.name, address)
@@ -186,10 +235,10 @@ impl Store {
             }
         }
         for address in [request.mail_from.address(), request.header_from.as_ref()].into_iter().flatten() {
-            if !self.may_send_as(session, address) {
-                return Err(Fault::NotYours);
-            }
+            self.check_sender(session, address)?;
         }
+        check_wishes(&request.wishes)?;
+        let (senders, brought) = self.senders(session, &request)?;
         let given = peer.body(&request.body).await?;
         let now = self.now();
         let new = NewQueued {
@@ -203,7 +252,10 @@ impl Store {
             needs: request.needs,
             message_id: request.facts.message_id,
             release: request.release.map_or(now, |release| release.max(now)),
+            wishes: request.wishes,
+            senders,
         };
+        let limits = self.directory().accounts.get(&session.name).map(|account| account.sending);
         // What was sent is noted below the account, which must not be on its way out.
         let live = self.accounts.live(session.account);
         let account_lock = live.lock.lock().await;
@@ -212,6 +264,13 @@ impl Store {
                 return Ok(None);
             }
             queue.tx.get(&keys::account_record(session.account))?.ok_or(Fault::NoAccount)?;
+            // Row SU-08: an id that the sender brought is used once.
+            if brought && queue.tx.get(&keys::unique_sender(session.account, &new.senders[0]))?.is_some() {
+                return Err(Fault::SenderUsed);
+            }
+            if let Some(limits) = limits {
+                may_send_more(queue.tx, session.account, now, limits, &request.recipients)?;
+            }
             let ids = queue.add(&new, &request.recipients, &given, now)?;
             let addresses = request.recipients.iter().map(|recipient| recipient.address.clone());
             let entries: Vec<_> = ids.iter().copied().zip(addresses).collect();
@@ -269,13 +328,14 @@ impl Store {
         let Some(message) = self.engine.record::<QueueMessage>(&keys::queue_message(entry.message))? else {
             return Ok(None);
         };
+        let sender = entry.sender(&message);
         Ok(Some(QueueEntry {
             id,
             message: entry.message,
             cid: message.cid,
             account: message.account,
             account_name: message.account_name,
-            mail_from: message.mail_from,
+            mail_from: sender,
             queued: message.queued,
             next_attempt: entry.next_attempt,
             attempts: entry.attempts,
@@ -286,6 +346,7 @@ impl Store {
             suppressed: self.is_suppressed(message.account, &entry.recipient.address)?,
             recipient: entry.recipient,
             message_id: message.message_id,
+            wishes: message.wishes,
         }))
     }
 
@@ -435,6 +496,8 @@ impl Store {
             needs: Needs::default(),
             message_id: report.facts.message_id.clone(),
             release: now,
+            wishes: Wishes::default(),
+            senders: Vec::new(),
         };
         let to = QueueRecipient { address: report.to.clone(), notify: "NEVER".into(), orcpt: String::new() };
         queue.add(&new, &[to], given, now)?;
@@ -630,6 +693,57 @@ impl Store {
     pub fn queue_state(&self) -> Result<QueueState, Fault> {
         Ok(self.engine.record(keys::QUEUE)?.unwrap_or_default())
     }
+}
+
+/// Random octets of an envelope sender made for one message.
+const FROM_ID_OCTETS: usize = 16;
+
+/// Limits of what rides beside a message.
+fn check_wishes(wishes: &Wishes) -> Result<(), Fault> {
+    let extra: usize = wishes.extra.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let texts = [&wishes.ret, &wishes.envelope_id, &wishes.future_release];
+    if extra > EXTRA_OCTETS || texts.iter().any(|text| text.len() > DSN_PARAMETER_OCTETS) {
+        return Err(Fault::Invalid("parameters too long".into()));
+    }
+    Ok(())
+}
+
+/// Row SU-04: recipients of the last 24 hours, and of them those that the account never wrote to before.
+fn may_send_more(
+    tx: &Tx,
+    account: AccountId,
+    now: Timestamp,
+    limits: SendingLimits,
+    recipients: &[QueueRecipient],
+) -> Result<(), Fault> {
+    let since = now.plus(-24 * 3600);
+    let sent = crate::outgoing::sent_lately(tx, account, since)?;
+    let all = sent.recipients.saturating_add(u32::try_from(recipients.len()).unwrap_or(u32::MAX));
+    if all > limits.messages {
+        return Err(Fault::Limit("max-outgoing-messages-per-day of the account".into()));
+    }
+    let is_new = |address: &Address| -> Result<bool, Fault> {
+        let wrote = crate::outgoing::wrote(tx, account, address)?;
+        Ok(!sent.addresses.contains(address) && wrote.is_none_or(|(first, _)| first >= since))
+    };
+    let mut new = HashSet::new();
+    for recipient in recipients {
+        if is_new(&recipient.address)? {
+            new.insert(&recipient.address);
+        }
+    }
+    if new.is_empty() {
+        return Ok(());
+    }
+    let mut first_time = new.len();
+    for address in &sent.addresses {
+        let before = crate::outgoing::wrote(tx, account, address)?.is_some_and(|(first, _)| first < since);
+        first_time += usize::from(!before);
+    }
+    if first_time > limits.first_time as usize {
+        return Err(Fault::Limit("max-first-time-recipients-per-day of the account".into()));
+    }
+    Ok(())
 }
 
 /// Roughly the octets of an entry in a reply: addresses and Message-ID have their limits.

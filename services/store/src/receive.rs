@@ -1,5 +1,6 @@
 //! Mail from strangers: who takes it, and one change that gives it to all of them.
 
+mod plan;
 mod together;
 
 use crate::accounts::publish;
@@ -15,7 +16,7 @@ use libmox_store::{
     Deliver, Delivered, Destined, Fault, Mark, Marks, RecipientPath, RecipientStatus, Stored,
 };
 use libmox_types::{AccountId, Flag, Flags, MailboxId, MailboxName, MsgId};
-use std::collections::BTreeMap;
+use plan::{Plan, Target, note};
 
 fn as_text(recipient: &RecipientPath) -> String {
     match recipient {
@@ -37,6 +38,7 @@ impl Store {
         Ok(match self.directory().resolve(recipient) {
             Destination::Nobody => RecipientStatus::UnknownUser,
             Destination::Disabled => RecipientStatus::Disabled,
+            Destination::List(_) => RecipientStatus::Local,
             Destination::Foreign => RecipientStatus::Foreign,
             Destination::Account(name, id) => {
                 let account = crate::accounts::exists(&self.engine, id)?.ok_or(Fault::NoAccount)?;
@@ -65,22 +67,10 @@ impl Store {
         for recipient in &request.recipients {
             check_prefix(&recipient.prefix)?;
         }
-        let directory = self.directory();
-        let mut results: Vec<Option<Delivered>> = vec![None; request.recipients.len()];
-        // Locks are always taken in this order, so two deliveries never wait for each other.
-        let mut by_account: BTreeMap<AccountId, (String, Vec<usize>)> = BTreeMap::new();
-        for (at, recipient) in request.recipients.iter().enumerate() {
-            match directory.resolve(&recipient.recipient) {
-                Destination::Account(name, id) => {
-                    by_account.entry(id).or_insert_with(|| (name, Vec::new())).1.push(at);
-                }
-                Destination::Nobody | Destination::Foreign => results[at] = Some(Delivered::UnknownUser),
-                Destination::Disabled => results[at] = Some(Delivered::Deferred("domain is disabled".into())),
-            }
-        }
-        if !by_account.is_empty() {
+        let (plan, mut results) = self.plan(&request);
+        if !plan.is_empty() {
             let given = peer.body(&request.body).await?;
-            let reply = self.deliver_to(&request, &given, &by_account, &mut results, once).await?;
+            let reply = self.deliver_to(&request, &given, &plan, &mut results, once).await?;
             peer.used(&request.body);
             if let Some(reply) = reply {
                 return Ok(reply);
@@ -93,12 +83,12 @@ impl Store {
         &self,
         request: &Deliver,
         given: &Given,
-        by_account: &BTreeMap<AccountId, (String, Vec<usize>)>,
+        plan: &Plan,
         results: &mut [Option<Delivered>],
         once: Option<OnceKey>,
     ) -> Result<Option<Vec<Delivered>>, Fault> {
         let mut tx = self.engine.begin().await?;
-        let lives: Vec<_> = by_account.keys().map(|id| self.accounts.live(*id)).collect();
+        let lives: Vec<_> = plan.keys().map(|id| self.accounts.live(*id)).collect();
         let mut locks = Vec::with_capacity(lives.len());
         for live in &lives {
             locks.push(live.lock.lock().await);
@@ -109,8 +99,8 @@ impl Store {
         }
         let mut source = None;
         let mut stored = false;
-        for (live, (name, places)) in lives.iter().zip(by_account.values()) {
-            let result = match self.deliver_one(&mut tx, live.id, name, request, given, places[0]) {
+        for (live, target) in lives.iter().zip(plan.values()) {
+            let result = match self.deliver_one(&mut tx, live.id, target, request, given) {
                 Ok(None) => Delivered::Refused { kept: false },
                 Ok(Some((id, happened))) => {
                     let change = tx.change();
@@ -118,7 +108,7 @@ impl Store {
                     change.create(crate::engine::FileName { owner: u64::from(live.id.0), id: id.0 }, at);
                     publish(&mut tx, live, None, happened);
                     stored = true;
-                    let destined = request.recipients[places[0]].destined.as_ref();
+                    let destined = target.to.destined.as_ref();
                     match destined.is_some_and(|destined| destined.reject.is_some()) {
                         true => Delivered::Refused { kept: true },
                         false => Delivered::Stored(Stored { id }),
@@ -128,9 +118,7 @@ impl Store {
                 Err(Fault::NoAccount) => Delivered::UnknownUser,
                 Err(fault) => return Err(fault),
             };
-            for at in places {
-                results[*at] = Some(result.clone());
-            }
+            note(results, target, &result);
         }
         if stored {
             Self::keep_reply(&mut tx, once, &all_results(results))?;
@@ -147,12 +135,11 @@ impl Store {
         &self,
         tx: &mut crate::engine::Tx,
         account: AccountId,
-        name: &str,
+        target: &Target,
         request: &Deliver,
         given: &Given,
-        recipient: usize,
     ) -> Result<Option<(MsgId, Happened)>, Fault> {
-        let to = &request.recipients[recipient];
+        let (name, to) = (target.name.as_str(), &target.to);
         let record = tx.record::<crate::records::Account>(&keys::account_record(account))?;
         let used = record.ok_or(Fault::NoAccount)?.used;
         let directory = self.directory();
@@ -169,10 +156,10 @@ impl Store {
             None => {
                 let destination = directory.rules(&to.recipient);
                 let mailbox = default_mailbox(&configured, destination.as_deref());
-                Destined { mailbox, forward: false, intro: false, reject: None }
+                Destined { mailbox, forward: false, intro: false, reject: None, members: Vec::new() }
             }
         };
-        let mut writer = Writer::open(tx, account)?;
+        let mut writer = Writer::open(tx, account)?.with_habits(directory.habits(name));
         if let Some(reject) = reject {
             if writer.has_reject(&request.facts.message_id, &reject.content)? {
                 return Ok(None);

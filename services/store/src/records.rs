@@ -8,7 +8,7 @@ use crate::keys::{self, CHUNK, Hash};
 use crate::older;
 use libmox_store::{
     Counts, Facts, Fault, LoginAttempt, Marks, Needs, QueueRecipient, Retired, Scopes, Suppressed,
-    TlsSupport, Verdict,
+    TlsSupport, Verdict, Wishes,
 };
 use libmox_types::{
     AccountId, Address, ByteCount, Cid, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, QueueId,
@@ -36,7 +36,7 @@ macro_rules! stored {
 stored! {
     (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
-    QueueRecord, QueueMessage,
+    crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
 }
 
 impl Stored for Account {
@@ -53,6 +53,20 @@ impl Stored for Secrets {
     }
 }
 
+impl Stored for QueueRecord {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::queue_record(version, body)
+    }
+}
+
+impl Stored for QueueMessage {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::queue_message(version, body)
+    }
+}
+
 impl Stored for Message {
     const VERSION: u8 = 2;
     fn older(version: u8, body: &[u8]) -> Option<Self> {
@@ -61,7 +75,7 @@ impl Stored for Message {
 }
 
 impl Stored for Cold {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
     fn older(version: u8, body: &[u8]) -> Option<Self> {
         older::cold(version, body)
     }
@@ -227,11 +241,15 @@ pub struct Progress {
 /// | `Ties` | makes its ties: Message-ID and base subject | `Threads` |
 /// | `Clear` | takes it out of its thread | `Threads` |
 /// | `Threads` | finds its parent and thread | none |
+/// | `Forget` | its junk filter training is forgotten, and the whole table before the first one | `Learn` |
+/// | `Learn` | is learnt as its flags say | none |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     Ties,
     Clear,
     Threads,
+    Forget,
+    Learn,
 }
 
 /// What logins are checked against. Never leaves the store.
@@ -421,6 +439,8 @@ pub struct QueueRecord {
     pub attempts: u32,
     pub held: bool,
     pub last: String,
+    /// An envelope sender of its own (row SU-08), instead of the message's.
+    pub mail_from: Option<Address>,
 }
 
 /// What the entries of one message share. Its id is that of its first entry.
@@ -438,6 +458,14 @@ pub struct QueueMessage {
     pub message_id: String,
     /// Entries left.
     pub entries: u32,
+    pub wishes: Wishes,
+}
+
+impl QueueRecord {
+    /// The envelope sender of this entry.
+    pub fn sender(&self, message: &QueueMessage) -> ReversePath {
+        self.mail_from.clone().map_or_else(|| message.mail_from.clone(), ReversePath::Address)
+    }
 }
 
 /// Adds a message to counters, or takes it away.

@@ -11,7 +11,7 @@ use crate::limits::{RETIRED_SWEEP, SUPPRESSED};
 use crate::records::{self, QueueMessage, QueueRecord, Read, encode};
 use crate::store::Store;
 use libmox_store::{Fault, Retired, RetiredList, Suppressed, SuppressionAdd, SuppressionList};
-use libmox_types::{AccountId, Address, QueueId, Timestamp};
+use libmox_types::{AccountId, Address, QueueId, ReversePath, Timestamp};
 use std::ops::{Bound, ControlFlow};
 
 const PAGE: usize = 1_000;
@@ -30,6 +30,7 @@ pub struct Leaving<'a> {
 /// Keeps an entry that leaves the queue.
 pub fn retire(tx: &mut Tx, id: QueueId, entry: &QueueRecord, message: &QueueMessage, leaving: &Leaving<'_>) {
     if leaving.keep <= 0 {
+        forget_sender(tx, message.account, &entry.sender(message));
         return;
     }
     let keep_until = leaving.now.plus(leaving.keep);
@@ -37,7 +38,7 @@ pub fn retire(tx: &mut Tx, id: QueueId, entry: &QueueRecord, message: &QueueMess
         id,
         message: entry.message,
         account: message.account,
-        mail_from: message.mail_from.clone(),
+        mail_from: entry.sender(message),
         recipient: entry.recipient.address.clone(),
         message_id: message.message_id.clone(),
         queued: message.queued,
@@ -51,6 +52,13 @@ pub fn retire(tx: &mut Tx, id: QueueId, entry: &QueueRecord, message: &QueueMess
     tx.change().put(keys::retired_until(keep_until, id), vec![]);
 }
 
+/// A sender that was made for one message is unique as long as the message is known.
+fn forget_sender(tx: &mut Tx, account: AccountId, sender: &ReversePath) {
+    if let ReversePath::Address(sender) = sender {
+        tx.change().delete(keys::unique_sender(account, sender));
+    }
+}
+
 /// Forgets some whose time has come.
 pub fn prune(tx: &mut Tx, now: Timestamp) -> Result<(), Fault> {
     let end = keys::retired_until(now, QueueId(0));
@@ -61,6 +69,10 @@ pub fn prune(tx: &mut Tx, now: Timestamp) -> Result<(), Fault> {
     })?;
     for key in gone {
         if let Some(id) = keys::last_id(&key) {
+            let retired: Option<Retired> = tx.record(&keys::retired(QueueId(id)))?;
+            if let Some(retired) = retired {
+                forget_sender(tx, retired.account, &retired.mail_from);
+            }
             tx.change().delete(keys::retired(QueueId(id)));
         }
         tx.change().delete(key);

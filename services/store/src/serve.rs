@@ -8,6 +8,7 @@ use crate::store::{Front, Peer, StartError, Store};
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, clock, paths};
 use libmox_store::Role;
+use libmox_verify::Verifier;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub(crate) async fn serve_folder(
         tracing::warn!(name, "a socket that no role has");
     }
     let Some(store) = opened(&context, options, directory).await? else { return Ok(()) };
+    let parser = Verifier::new(&paths::socket(libmox_verify::STORE_SOCKET), "mox-store");
+    let _ = store.parser.set(parser);
     // Dropped at the end: with it end the connections.
     let open = watch::Sender::new(());
     let (connected, mut connections) = mpsc::channel::<()>(1);

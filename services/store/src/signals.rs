@@ -14,13 +14,13 @@
 //! | EHLO | host name | | forwarded |
 //! | network 1 to 3 | /32 /26 /21, or /64 /48 /32 | | forwarded |
 //!
-//! The first three exist twice, for a From that DMARC vouches for and for one it does not.
+//! The first three exist twice, for a From that is proven ([`is_proven`]) and for one that is not (row JK-09).
 //! Kept up by `Writer` with every change of flags and places; `check` recomputes it.
 
 use crate::keys::{self, Hash, hash};
 use crate::records::{Cold, Message, Read, encode};
 use crate::writer::Writer;
-use libmox_store::{Fault, Mark};
+use libmox_store::{Fault, Mark, Verdict};
 use libmox_types::{AccountId, Address, Domain, Flag, MailboxId, ReversePath, Timestamp};
 use std::net::IpAddr;
 use std::ops::{Bound, ControlFlow};
@@ -116,12 +116,46 @@ pub fn of_from(from: &Address, proven: bool) -> [Signal; 3] {
     ]
 }
 
-/// All signals of a message.
+/// Whether From is who it says: DMARC passed, or where the domain has no policy, SPF or DKIM passed for the same
+/// organisation.
+pub fn is_proven(from: &Address, verdict: &Verdict, mail_from: &ReversePath) -> bool {
+    if verdict.dmarc != "none" {
+        return verdict.dmarc == "pass";
+    }
+    let own = organisation(&from.domain);
+    let dkim = verdict.dkim.iter().filter_map(|text| Domain::parse(text).ok());
+    let spf = mail_from.address().filter(|_| verdict.spf == "pass").map(|address| address.domain.clone());
+    dkim.chain(spf).take(DKIM_DOMAINS).any(|domain| organisation(&domain) == own)
+}
+
+/// How a message came.
+pub struct Origin<'a> {
+    pub mail_from: &'a ReversePath,
+    pub helo: &'a str,
+    pub remote_ip: IpAddr,
+    pub verdict: &'a Verdict,
+}
+
+/// All signals of a stored message.
 pub fn signals(cold: &Cold, forward: bool) -> Vec<Signal> {
-    let proven = cold.origin.as_ref().is_some_and(|origin| origin.verdict.dmarc == "pass");
+    let origin = cold.origin.as_ref().map(|origin| Origin {
+        mail_from: &origin.mail_from,
+        helo: &origin.helo,
+        remote_ip: origin.remote_ip,
+        verdict: &origin.verdict,
+    });
+    let from = cold.facts.from.as_ref();
+    let proven = from
+        .zip(origin.as_ref())
+        .is_some_and(|(from, origin)| is_proven(from, origin.verdict, origin.mail_from));
+    signals_of(from, proven, origin.as_ref().filter(|_| !forward))
+}
+
+/// All signals of a message; without its origin, those of From.
+pub fn signals_of(from: Option<&Address>, proven: bool, origin: Option<&Origin<'_>>) -> Vec<Signal> {
     let mut all = Vec::new();
-    all.extend(cold.facts.from.iter().flat_map(|from| of_from(from, proven)));
-    let Some(origin) = cold.origin.as_ref().filter(|_| !forward) else { return all };
+    all.extend(from.iter().flat_map(|from| of_from(from, proven)));
+    let Some(origin) = origin else { return all };
     let mut add = |class, hash| all.push(Signal { class, hash, local: [0; 16] });
     let mut dkim: Vec<Hash> = Vec::new();
     for domain in origin.verdict.dkim.iter().filter_map(|text| Domain::parse(text).ok()).take(DKIM_DOMAINS) {
@@ -131,10 +165,10 @@ pub fn signals(cold: &Cold, forward: bool) -> Vec<Signal> {
             add(Class::Dkim, hash);
         }
     }
-    if let (ReversePath::Address(from), "pass") = (&origin.mail_from, origin.verdict.spf.as_str()) {
+    if let (ReversePath::Address(from), "pass") = (origin.mail_from, origin.verdict.spf.as_str()) {
         add(Class::MailFrom, of_domain(&from.domain));
     }
-    if let Ok(helo) = Domain::parse(&origin.helo) {
+    if let Ok(helo) = Domain::parse(origin.helo) {
         add(Class::Ehlo, of_domain(&helo));
     }
     for (class, hash) in

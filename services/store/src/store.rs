@@ -33,6 +33,7 @@ pub struct Store {
     pub(crate) grants: crate::grants::Grants,
     pub(crate) logins: Logins,
     pub(crate) attempts: crate::attempts::Attempts,
+    pub(crate) decisions: crate::decisions::Decisions,
     pub(crate) hot: crate::hot::HotUse,
     pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
@@ -50,6 +51,8 @@ pub struct Store {
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
     next_session: AtomicU64,
     clock: Clock,
+    /// Parses what is stored; the store itself never does.
+    pub(crate) parser: std::sync::OnceLock<libmox_verify::Verifier>,
 }
 
 /// A person signed in on a connection.
@@ -138,6 +141,7 @@ impl Store {
         events::opened(engine.report());
         let salt = Self::prepare(&engine).await?;
         let (attempts, inbox) = crate::attempts::Attempts::new();
+        let (decisions, to_write) = crate::decisions::Decisions::new();
         let store = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             engine,
@@ -145,6 +149,7 @@ impl Store {
             logins: Logins::new(salt),
             grants: crate::grants::Grants::default(),
             attempts,
+            decisions,
             hot: crate::hot::HotUse::default(),
             cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
@@ -156,6 +161,7 @@ impl Store {
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),
+            parser: std::sync::OnceLock::new(),
             // Ids of an earlier run of the store must not fit.
             next_session: AtomicU64::new(libmox_service::clock::random_u64() >> 16),
             clock,
@@ -164,6 +170,7 @@ impl Store {
         store.resume().await?;
         tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
         tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
+        tokio::spawn(crate::decisions::write(Arc::downgrade(&store), to_write));
         Ok(store)
     }
 
@@ -316,6 +323,7 @@ impl Store {
         let live = self.accounts.live(id);
         live.hub.end("the account was removed");
         live.hot.clear();
+        live.words.put(None);
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
         tx.change().delete(keys::account_name(name));
@@ -449,7 +457,8 @@ impl Store {
         let live: Arc<Live> = self.accounts.live(session.account);
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
-        let mut writer = Writer::open(&mut tx, session.account)?;
+        let habits = self.directory().habits(&session.name);
+        let mut writer = Writer::open(&mut tx, session.account)?.with_habits(habits);
         let value = compute(&mut writer)?;
         if writer.is_unchanged() {
             return Ok((value, 0));

@@ -88,6 +88,15 @@ impl Writer<'_> {
         }
     }
 
+    /// The ties of a message of which something else is known now; its place in the thread stays.
+    pub fn tie_anew(&mut self, message: &Message, facts: &Facts) -> Result<(), Fault> {
+        let ties = self.tx.record::<Ties>(&keys::ties(self.id, message.id))?.unwrap_or_default();
+        self.untie(message)?;
+        let (message_id, subject) = hashes(facts);
+        self.put_ties(message, &Ties { parents: ties.parents, message_id, subject });
+        Ok(())
+    }
+
     /// Upgrade: the ties of a message that has none.
     pub fn make_ties(&mut self, place: Place, message: &Message) -> Result<(), Fault> {
         if self.tx.get(&keys::ties(self.id, message.id))?.is_none() {

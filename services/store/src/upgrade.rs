@@ -20,7 +20,8 @@ impl Stage {
     fn next(self) -> Option<Self> {
         match self {
             Self::Ties | Self::Clear => Some(Self::Threads),
-            Self::Threads => None,
+            Self::Forget => Some(Self::Learn),
+            Self::Threads | Self::Learn => None,
         }
     }
 }
@@ -73,7 +74,17 @@ impl Store {
                 (Stage::Ties, Some((place, message))) => writer.make_ties(place, &message)?,
                 (Stage::Clear, Some((place, message))) => writer.leave_thread(place, message)?,
                 (Stage::Threads, Some(_)) => writer.assign_thread(*id, &mut Vec::new())?,
+                (Stage::Forget | Stage::Learn, Some((place, mut message))) => {
+                    let before = message.trained;
+                    writer.train(&mut message)?;
+                    if message.trained != before {
+                        writer.put_message(place.mailbox, place.uid, &message);
+                    }
+                }
             }
+        }
+        if whole && progress.stage == Stage::Forget {
+            writer.wipe_words()?;
         }
         writer.account.upgrade = match ids.last() {
             Some(last) if !whole => Some(Progress { after: *last, ..progress }),
@@ -91,20 +102,7 @@ impl Store {
     /// Finds all threads of an account anew, and waits for it.
     pub async fn threads_reassign(self: &Arc<Self>, name: &str) -> Result<u64, Fault> {
         let account: AccountId = self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
-        {
-            let live = self.accounts.live(account);
-            let mut tx = self.engine.begin().await?;
-            let lock = live.lock.lock().await;
-            let mut writer = Writer::open(&mut tx, account)?;
-            // Ties that are still being made lead to threads, too.
-            if writer.account.upgrade.is_none_or(|progress| progress.stage != Stage::Ties) {
-                writer.account.upgrade = Some(Progress { stage: Stage::Clear, after: MsgId(0) });
-            }
-            writer.finish_unseen();
-            let ticket = tx.submit()?;
-            drop(lock);
-            ticket.committed().await?;
-        }
+        self.begin(account, Stage::Clear).await?;
         while self.upgrade_step(account).await? {}
         self.stored_messages(account)
     }
@@ -118,10 +116,45 @@ impl Store {
         })?;
         Ok(messages)
     }
+
+    /// Row JK-04: learns all messages of an account anew, and waits for it.
+    pub async fn retrain(&self, name: &str) -> Result<(), Fault> {
+        let account = self.retrain_begin(name).await?;
+        while self.upgrade_step(account).await? {}
+        Ok(())
+    }
+
+    pub(crate) async fn retrain_begin(&self, name: &str) -> Result<AccountId, Fault> {
+        let account = self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
+        self.begin(account, Stage::Forget).await?;
+        Ok(account)
+    }
+
+    /// Notes what is to be done, after what is under way.
+    async fn begin(&self, account: AccountId, stage: Stage) -> Result<(), Fault> {
+        let is_words = |stage| matches!(stage, Stage::Forget | Stage::Learn);
+        let other = |progress: Progress| {
+            // Ties that are still being made lead to threads, too.
+            is_words(progress.stage) != is_words(stage) || progress.stage == Stage::Ties
+        };
+        while accounts::exists(&self.engine, account)?.and_then(|record| record.upgrade).is_some_and(other)
+            && self.upgrade_step(account).await?
+        {}
+        let live = self.accounts.live(account);
+        let mut tx = self.engine.begin().await?;
+        let lock = live.lock.lock().await;
+        let mut writer = Writer::open(&mut tx, account)?;
+        writer.account.upgrade = Some(Progress { stage, after: MsgId(0) });
+        writer.finish_unseen();
+        let ticket = tx.submit()?;
+        drop(lock);
+        ticket.committed().await?;
+        Ok(())
+    }
 }
 
 /// The next messages by id, and whether they are the last.
-fn step_of(writer: &Writer<'_>, after: MsgId) -> Result<(Vec<MsgId>, bool), Fault> {
+pub(crate) fn step_of(writer: &Writer<'_>, after: MsgId) -> Result<(Vec<MsgId>, bool), Fault> {
     let from = keys::place(writer.id, after);
     let end = keys::behind(&keys::places(writer.id)).unwrap_or_default();
     let mut ids = Vec::new();

@@ -5,17 +5,18 @@
 //!
 //! | a message | its keys | its file |
 //! |---|---|---|
-//! | added | `m` `i` `x` `h` `M` `S` `T` | made |
+//! | added | `m` `i` `x` `h` `M` `S` `T` `W` | made |
 //! | moved | `m` moved, `i` changed, tombstone at the old place | stays |
-//! | removed | `m` `i` `h` `M` `S` `T` gone, tombstone, `e` | stays |
+//! | removed | `m` `i` `h` `M` `S` `T` `W` gone, tombstone, `e` | stays |
 //! | erased | `e` `x` gone | goes |
 //!
-//! `threads.rs` keeps `h`, `M`, `S` and `T`.
+//! `threads.rs` keeps `h`, `M`, `S` and `T`, `junk/` keeps `W` and what was learnt.
 //!
 //! Fails with: `Fault`; then the change is dropped whole.
 
 use crate::engine::{FileName, Tx};
 use crate::hot::{Row, Touch};
+use crate::junk::{Habits, Learnt, Trainer, wanted};
 use crate::keys;
 use crate::limits::{KEYWORD_OCTETS, KEYWORDS, MAILBOXES};
 use crate::records::{
@@ -40,6 +41,12 @@ pub struct Writer<'a> {
     /// Removed with this change.
     pub expunged: Vec<MsgId>,
     touched: Vec<Touch>,
+    /// What the configuration says about junk.
+    pub habits: Habits,
+    /// The junk filter, once this change touches it.
+    pub(crate) trainer: Option<Trainer>,
+    /// Its table was emptied.
+    pub(crate) wiped: bool,
 }
 
 struct Open {
@@ -58,6 +65,8 @@ pub struct Happened {
     pub expunged: Vec<MsgId>,
     /// For the lists in memory.
     pub touched: Vec<Touch>,
+    /// For the words in memory.
+    pub learnt: Option<Learnt>,
 }
 
 /// A message about to be added.
@@ -99,7 +108,17 @@ impl<'a> Writer<'a> {
             mod_seq,
             expunged: Vec::new(),
             touched: Vec::new(),
+            habits: Habits::default(),
+            trainer: None,
+            wiped: false,
         })
+    }
+
+    /// With what the configuration says of the account.
+    #[must_use]
+    pub fn with_habits(mut self, habits: Habits) -> Self {
+        self.habits = habits;
+        self
     }
 
     /// Begins an account that does not exist.
@@ -125,6 +144,9 @@ impl<'a> Writer<'a> {
             mod_seq: ModSeq(1),
             expunged: Vec::new(),
             touched: Vec::new(),
+            habits: Habits::default(),
+            trainer: None,
+            wiped: false,
         }
     }
 
@@ -167,7 +189,11 @@ impl<'a> Writer<'a> {
                 });
             }
         }
-        Happened { events: self.events, expunged: self.expunged, touched: self.touched }
+        let learnt = match self.trainer.take() {
+            Some(trainer) => Some(trainer.finish(self.tx, self.id)),
+            None => self.wiped.then(|| Learnt { wiped: true, ..Learnt::default() }),
+        };
+        Happened { events: self.events, expunged: self.expunged, touched: self.touched, learnt }
     }
 
     /// The mailbox with this name.
@@ -338,10 +364,20 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds a message; its file has to be created by the caller from the returned id.
-    pub fn add(&mut self, mailbox: MailboxId, new: NewMessage) -> Result<(MsgId, Uid), Fault> {
+    pub fn add(&mut self, mailbox: MailboxId, mut new: NewMessage) -> Result<(MsgId, Uid), Fault> {
         let id = self.account.next_message;
         self.account.next_message = MsgId(id.0 + 1);
         let prefix = u32::try_from(new.cold.prefix.len()).map_err(|_| Fault::BadSize)?;
+        let words = std::mem::take(&mut new.cold.facts.words);
+        self.keep_words(id, &words);
+        // Who said what it is, is heard (row JK-01); the name of the mailbox speaks otherwise (row JK-02).
+        let waits = new.marks.has(Mark::Reject) || new.marks.has(Mark::Intro);
+        if !waits
+            && wanted(new.flags) == Training::None
+            && !(new.flags.has(Flag::Junk) && new.flags.has(Flag::NotJunk))
+        {
+            new.flags = self.flags_in(mailbox, new.flags)?;
+        }
         let facts = &new.cold.facts;
         let mut message = Message {
             id,
@@ -379,6 +415,7 @@ impl<'a> Writer<'a> {
         message.keywords.sort_unstable();
         message.keywords.dedup();
         self.use_keywords(mailbox, &message.keywords)?;
+        self.train(&mut message)?;
         let record = self.change_messages(mailbox)?;
         let uid = record.uid_next;
         record.uid_next = Uid(uid.0.checked_add(1).ok_or(Fault::Limit("uid".into()))?);
@@ -463,6 +500,7 @@ impl<'a> Writer<'a> {
         message.keywords = keywords;
         message.mod_seq = mod_seq;
         count(counts, &message, true);
+        self.train(&mut message)?;
         if judged(&before) != judged(&message) {
             self.unlist_signals(&before)?;
             self.list_signals(&message)?;
@@ -485,8 +523,11 @@ impl<'a> Writer<'a> {
             mod_seq: self.mod_seq,
             create_seq: self.mod_seq,
             saved: Some(now),
+            trained: Training::None,
             ..message.clone()
         };
+        self.copy_words(message.id, id)?;
+        copy.flags = self.flags_in(to, copy.flags)?;
         self.settle(&mut copy, to)?;
         copy.marks = copy.marks.set(Mark::Intro, false);
         self.tie_copy(message.id, &copy)?;
@@ -509,6 +550,7 @@ impl<'a> Writer<'a> {
             left.insert(uid);
             if to != from {
                 self.unlist_reject(&message)?;
+                message.flags = self.flags_in(to, message.flags)?;
                 self.settle(&mut message, to)?;
             }
             message.mod_seq = self.mod_seq;
@@ -527,6 +569,7 @@ impl<'a> Writer<'a> {
             left.insert(uid);
             self.unlist_reject(&message)?;
             self.untie(&message)?;
+            self.untrain(&message)?;
             self.tx.change().delete(keys::place(self.id, message.id));
             let expunged = Expunged { size: message.size, prefix: message.prefix };
             self.tx.change().put(keys::expunged(self.id, message.id), encode(&expunged));
@@ -563,6 +606,12 @@ impl<'a> Writer<'a> {
         let file = self.file(id);
         self.tx.change().erase(file);
         Ok(())
+    }
+
+    /// The flags of a message that comes into a mailbox. Row JK-02.
+    fn flags_in(&mut self, mailbox: MailboxId, flags: Flags) -> Result<Flags, Fault> {
+        let habits = self.habits.clone();
+        Ok(habits.flags_in(&self.open_mailbox(mailbox)?.record, flags))
     }
 
     /// Ends a change nobody can see: the modseq stays.

@@ -1,6 +1,6 @@
 //! Asks the store and the keys on behalf of one session.
 
-use crate::{Doors, events, login, policy};
+use crate::{Doors, events, extra, login, policy};
 use libmox_keys::{DkimDigest, Keys};
 use libmox_message::received::{Received, With};
 use libmox_message::{Facts, Parser, date};
@@ -144,6 +144,15 @@ impl Answers {
             Ok(author) => author,
             Err(reply) => return self.refuse(transaction, reply, "shape of the message"),
         };
+        if self.config.pedantic
+            && let Some(reply) = policy::judge_pedantically(transaction, &facts)
+        {
+            return self.refuse(transaction, reply, "pedantic");
+        }
+        let extra = match extra::fields(&taken.front(extra::HEADER_OCTETS).unwrap_or_default()) {
+            Ok(extra) => extra,
+            Err(reply) => return self.refuse(transaction, reply, "extra fields"),
+        };
         let utf8 = needs_utf8(transaction, &facts);
         let added = self.added_fields(&facts, who, now);
         let domain = author.as_ref().map_or(&who.login.domain, |author| &author.domain);
@@ -155,6 +164,9 @@ impl Answers {
         });
         let mut prefix = signature;
         prefix.push_str(&self.received(wire, session, transaction, utf8, now));
+        if self.kind == Kind::Submission {
+            prefix.push_str(&signed_in_field(&self.config, transaction));
+        }
         prefix.push_str(&added.text);
         if facts.no_header {
             prefix.push_str("\r\n");
@@ -182,6 +194,7 @@ impl Answers {
             body: taken.lend(),
             facts: stored_facts,
             needs: Needs { smtputf8: utf8, eight_bit: facts.flaws.body_8bit, require_tls },
+            wishes: policy::wishes(&transaction.params, extra),
             release: transaction.params.hold.map(|hold| match hold {
                 Hold::For(seconds) => now.plus(seconds),
                 Hold::Until(time) => time,
@@ -277,6 +290,17 @@ impl Answers {
             RcptPath::Literal(..) => return None,
         };
         Some(QueueRecipient { address, notify: rcpt.notify.clone(), orcpt: rcpt.orcpt.clone() })
+    }
+}
+
+/// Row SU-06, RFC 8601 §2.7.4: that somebody signed in, not who.
+fn signed_in_field(config: &Static, transaction: &Transaction) -> String {
+    let host = config.hostname.ascii();
+    match transaction.from.address() {
+        Some(from) => {
+            format!("Authentication-Results: {host}; auth=pass smtp.mailfrom={}\r\n", from.for_wire(true))
+        }
+        None => format!("Authentication-Results: {host}; auth=pass\r\n"),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod answers;
 mod events;
+mod extra;
 mod local;
 mod login;
 mod policy;

@@ -1,9 +1,10 @@
 //! Yes or no, and why: plain functions of facts.
 
-use libmox_message::Facts;
-use libmox_smtp::session::{Answer, Kind, Login};
+use libmox_message::{Facts, date};
+use libmox_smtp::command::{BodyType, Hold, MailParams, Ret};
+use libmox_smtp::session::{Answer, Kind, Login, Transaction};
 use libmox_smtp::{Reply, limits};
-use libmox_store::{LoginOutcome, RecipientStatus};
+use libmox_store::{LoginOutcome, RecipientStatus, Wishes};
 use libmox_types::{Address, QueueId};
 
 /// No place for a connection.
@@ -50,6 +51,35 @@ pub(crate) fn judge_author(kind: Kind, facts: &Facts) -> Result<Option<Address>,
         (None, Kind::Local) if facts.from.len() <= 1 => Ok(None),
         (None, _) => Err(Reply::new(554, "5.6.0", "one address in the From header is wanted")),
     }
+}
+
+/// What a pedantic server refuses (rows SR-39, SU-05, TM-03).
+pub(crate) fn judge_pedantically(transaction: &Transaction, facts: &Facts) -> Option<Reply> {
+    if facts.has_return_path {
+        return Some(Reply::new(554, "5.6.0", "Return-Path is for the last server to add"));
+    }
+    let announced = transaction.params.body == Some(BodyType::EightBit);
+    (facts.flaws.body_8bit && !announced)
+        .then(|| Reply::new(554, "5.6.0", "8-bit content without BODY=8BITMIME"))
+}
+
+/// What goes along with the message.
+pub(crate) fn wishes(params: &MailParams, extra: Vec<(String, String)>) -> Wishes {
+    let future_release = match params.hold {
+        None => String::new(),
+        // RFC 4865 §9.
+        Some(Hold::For(seconds)) => format!("for;{seconds}"),
+        Some(Hold::Until(time)) => {
+            let (year, month, day, hour, minute, second) = date::utc(time);
+            format!("until;{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        }
+    };
+    let ret = match params.ret {
+        None => "",
+        Some(Ret::Full) => "FULL",
+        Some(Ret::Headers) => "HDRS",
+    };
+    Wishes { ret: ret.into(), envelope_id: params.envid.clone().unwrap_or_default(), future_release, extra }
 }
 
 /// RFC 5321 §6.1: the queue has it on disk, so it is ours to lose.

@@ -129,6 +129,51 @@ async fn a_message_is_queued() {
         "{prefix}"
     );
     assert!(!prefix.contains("\r\nFrom: "), "{prefix}");
+    // Row SU-06.
+    let field = "Authentication-Results: mx.example.org; auth=pass smtp.mailfrom=jane@example.org\r\n";
+    assert!(prefix.contains(field), "{prefix}");
+    assert_eq!(add.wishes.future_release, "for;60");
+}
+
+#[tokio::test]
+async fn wishes_go_along_to_the_queue() {
+    // Rows SU-07, SU-09, SR-41.
+    let run = start(PLAINTEXT).await;
+    let mut talk = Talk::start(&run).await;
+    talk.sign_in().await;
+    talk.command("MAIL FROM:<jane@example.org> RET=FULL ENVID=a+20b HOLDUNTIL=2099-01-01T00:00:00Z", "554")
+        .await;
+    talk.command("MAIL FROM:<jane@example.org> RET=FULL ENVID=a+20b", "250").await;
+    talk.command("RCPT TO:<far@elsewhere.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@y", "250").await;
+    let text = "From: jane@example.org\r\nX-Mox-Extra-Id: 7\r\n\r\nhi";
+    talk.message(text, "250").await;
+    talk.command("MAIL FROM:<>", "250").await;
+    talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
+    talk.message(&format!("X-Mox-Extra-ID: 8\r\n{text}"), "554").await;
+    let received = run.store.take();
+    let [Received::Queued(add, _)] = &received[..] else { panic!("{received:?}") };
+    let to = &add.recipients[0];
+    assert_eq!((to.notify.as_str(), to.orcpt.as_str()), ("SUCCESS,DELAY", "rfc822;x@y"));
+    assert_eq!((add.wishes.ret.as_str(), add.wishes.envelope_id.as_str()), ("FULL", "a b"));
+    assert_eq!(add.wishes.extra, [("Id".to_owned(), "7".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_pedantic_server_refuses_what_others_forgive() {
+    // Rows SR-39, SU-05.
+    let run = start("pedantic = true\n[submission]\nallow-plaintext-login = true\n").await;
+    let mut talk = Talk::start(&run).await;
+    talk.sign_in().await;
+    talk.command("MAIL FROM: <jane@example.org>", "501").await;
+    for (mail, text, code) in [
+        ("", "Return-Path: <x@y>\r\nFrom: jane@example.org\r\n\r\n", "554"),
+        ("", "From: jane@example.org\r\n\r\ncaf\u{e9}", "554"),
+        (" BODY=8BITMIME", "From: jane@example.org\r\n\r\ncaf\u{e9}", "250"),
+    ] {
+        talk.command(&format!("MAIL FROM:<jane@example.org>{mail}"), "250").await;
+        talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
+        talk.message(text, code).await;
+    }
 }
 
 #[tokio::test]

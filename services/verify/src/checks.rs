@@ -2,10 +2,11 @@
 //!
 //! Law: RFC 7208 §4 (check_host), RFC 6376 §6, RFC 7489 §6.6, RFC 8601 §2.7.3 (iprev).
 
-use crate::limits::{DKIM_WAIT, DMARC_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
+use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, DMARC_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
 use crate::report::{DkimLine, Report, dkim_word, dmarc_word, iprev_word, spf_word};
+use crate::spf;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::proto::rr::RecordType;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use libmox_message::Facts;
 use libmox_service::dns::is_secure;
 use libmox_store::Verdict;
@@ -13,7 +14,6 @@ use libmox_types::{Domain, Host, ReversePath};
 use libmox_verify::{Verified, Verify};
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
-use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
     AuthenticatedMessage, DkimResult, DmarcResult, IprevResult, MessageAuthenticator, Parameters, SpfOutput,
     SpfResult,
@@ -33,7 +33,8 @@ impl Checker {
         Self { authenticator: MessageAuthenticator(resolver), hostname }
     }
 
-    fn resolver(&self) -> &TokioResolver {
+    /// The resolver behind all checks.
+    pub fn resolver(&self) -> &TokioResolver {
         &self.authenticator.0
     }
 
@@ -50,15 +51,21 @@ impl Checker {
             None => Dmarc { word: "none", domain: String::new(), policy: Policy::None, secure: false },
         };
         let refuses = dmarc.word == "fail" && matches!(dmarc.policy, Policy::Reject | Policy::Quarantine);
+        let arc = match &parsed {
+            Some(parsed) if refuses => self.arc(parsed).await,
+            _ => Arc { word: "none", sealed_by: None },
+        };
         let headers = Report {
             hostname: &self.hostname,
             ask,
             iprev: (iprev.0, iprev.1),
             spf: (spf_word(spf.output.result()), spf.secure, spf.output.domain()),
+            explanation: spf.output.explanation(),
             dkim: &dkim.lines,
             dmarc: (dmarc.word, dmarc.secure, &dmarc.domain, dmarc.policy),
-        }
-        .write();
+            arc: (arc.word, arc.sealed_by.as_ref()),
+        };
+        let (chain, headers) = (headers.chain(), headers.write());
         Verified {
             facts: facts.into(),
             shape: facts.into(),
@@ -70,6 +77,8 @@ impl Checker {
             },
             headers,
             dmarc_refuses: refuses,
+            sealed_by: arc.sealed_by,
+            chain,
         }
     }
 
@@ -84,24 +93,25 @@ impl Checker {
             _ => String::new(),
         };
         let host = self.hostname.ascii();
-        let sender = mail_from.address().map(|address| address.for_wire(false)).unwrap_or_default();
         let domain = mail_from.address().map_or(helo.clone(), |address| address.domain.ascii().to_owned());
         if domain.is_empty() {
             return Spf { output: SpfOutput::new(String::new()).with_result(SpfResult::None), secure: false };
         }
         // RFC 7208 §2.4: with a null reverse path the HELO identity is what there is.
-        let parameters = if sender.is_empty() {
-            SpfParameters::verify_ehlo(ip, &helo, host)
-        } else {
-            SpfParameters::verify_mail_from(ip, &helo, host, &sender)
-        };
+        let local = mail_from.address().map_or("postmaster", |address| address.local.as_str());
+        let now = libmox_service::clock::now().0;
+        let question = spf::Question { ip, helo: &helo, local, domain: &domain, receiver: host, now };
         let secure = is_secure(self.resolver(), &domain, RecordType::TXT);
-        let (output, secure) = tokio::join!(
-            timeout(SPF_WAIT, self.authenticator.check_host(Parameters::new(parameters))),
-            secure
-        );
-        let output =
-            output.unwrap_or_else(|_| SpfOutput::new(domain.clone()).with_result(SpfResult::TempError));
+        let (outcome, secure) =
+            tokio::join!(timeout(SPF_WAIT, spf::check_host(self.resolver(), &question)), secure);
+        let output = SpfOutput::new(domain.clone());
+        let output = match outcome {
+            Ok(spf::Outcome { result, explanation: Some(text) }) => {
+                output.with_result(result).with_explanation(text)
+            }
+            Ok(spf::Outcome { result, .. }) => output.with_result(result),
+            Err(_) => output.with_result(SpfResult::TempError),
+        };
         Spf { output, secure }
     }
 
@@ -119,23 +129,68 @@ impl Checker {
             let word = if readable { "none" } else { "temperror" };
             return Dkim { outputs: Vec::new(), lines: vec![DkimLine::bare(word)] };
         };
-        let outputs = match timeout(DKIM_WAIT, self.authenticator.verify_dkim(Parameters::new(parsed))).await
-        {
-            Ok(outputs) => outputs,
-            Err(_) => return Dkim { outputs: Vec::new(), lines: vec![DkimLine::bare("temperror")] },
-        };
-        let mut lines = Vec::new();
-        for output in outputs.iter().take(SIGNATURES) {
+        let mut outputs =
+            match timeout(DKIM_WAIT, self.authenticator.verify_dkim(Parameters::new(parsed))).await {
+                Ok(outputs) => outputs,
+                Err(_) => return Dkim { outputs: Vec::new(), lines: vec![DkimLine::bare("temperror")] },
+            };
+        outputs.truncate(SIGNATURES);
+        let (mut lines, mut good) = (Vec::new(), Vec::new());
+        for output in &outputs {
             let Some(signature) = output.signature() else { continue };
             let key = format!("{}._domainkey.{}", signature.s, signature.d);
             let secure = !matches!(output.result(), DkimResult::None)
                 && is_secure(self.resolver(), &key, RecordType::TXT).await;
-            lines.push(DkimLine::new(dkim_word(output.result()), signature, secure));
+            let mut word = if is_unwanted(output) { "policy" } else { dkim_word(output.result()) };
+            // RFC 6376 §3.6.1: a key for other services is none for mail.
+            if word == "pass" && !self.texts(&key).await.iter().any(|text| is_for_mail(text)) {
+                word = "permerror";
+            }
+            good.push(word == dkim_word(output.result()));
+            lines.push(DkimLine::new(word, signature, secure));
         }
+        // What is not good enough for us vouches for nothing.
+        let mut good = good.into_iter();
+        outputs.retain(|output| output.signature().is_none() || good.next() == Some(true));
         if lines.is_empty() {
             lines.push(DkimLine::bare(outputs.first().map_or("none", |o| dkim_word(o.result()))));
         }
         Dkim { outputs, lines }
+    }
+
+    /// TXT records, their strings put together; none where they cannot be had.
+    async fn texts(&self, name: &str) -> Vec<String> {
+        let Ok(lookup) = self.resolver().lookup(format!("{name}."), RecordType::TXT).await else {
+            return Vec::new();
+        };
+        let text = |record: &hickory_resolver::proto::rr::Record| match &record.data {
+            RData::TXT(txt) => {
+                let bytes: Vec<u8> = txt.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            _ => None,
+        };
+        lookup.answers().iter().filter_map(text).collect()
+    }
+
+    /// RFC 8617 §5.2, and what the last to seal it says of it (§5.1.1).
+    async fn arc<'x>(&self, parsed: &'x AuthenticatedMessage<'x>) -> Arc {
+        if parsed.as_headers.is_empty() {
+            return Arc { word: "none", sealed_by: None };
+        }
+        if parsed.as_headers.len() > ARC_SETS {
+            return Arc { word: "policy", sealed_by: None };
+        }
+        let Ok(output) = timeout(ARC_WAIT, self.authenticator.verify_arc(Parameters::new(parsed))).await
+        else {
+            return Arc { word: "temperror", sealed_by: None };
+        };
+        let word = dkim_word(output.result());
+        let last = output.sets().last().filter(|_| *output.result() == DkimResult::Pass);
+        let sealed_by = last
+            .filter(|set| says_dmarc_pass(set.results.value))
+            .and_then(|set| Domain::parse(&set.seal.header.d).ok());
+        Arc { word, sealed_by }
     }
 
     async fn dmarc<'x>(
@@ -145,6 +200,15 @@ impl Checker {
         spf: &'x SpfOutput,
         dkim: &'x [mail_auth::DkimOutput<'x>],
     ) -> Dmarc {
+        let mut domains: Vec<String> =
+            parsed.from.iter().filter_map(|from| Some(from.rsplit_once('@')?.1.to_lowercase())).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        if domains.len() > 1 {
+            // RFC 7489 §6.6.1: nobody can say whose policy holds, so it would be a way around all of them.
+            let (domain, policy) = (domains.swap_remove(0), Policy::Reject);
+            return Dmarc { word: "fail", domain, policy, secure: false };
+        }
         let mail_from = match (&ask.mail_from.address(), &ask.helo) {
             (Some(address), _) => address.domain.ascii().to_owned(),
             (None, Some(Host::Name(name))) => name.ascii().to_owned(),
@@ -160,6 +224,14 @@ impl Checker {
         let domain = output.domain().to_owned();
         let secure = !domain.is_empty()
             && is_secure(self.resolver(), &format!("_dmarc.{domain}"), RecordType::TXT).await;
+        if output.dmarc_record().is_some() {
+            let is_record = |text: &String| text.trim_start().starts_with("v=DMARC1");
+            let records = self.texts(&format!("_dmarc.{domain}")).await;
+            if records.iter().filter(|text| is_record(text)).count() > 1 {
+                // RFC 7489 §6.6.3: more than one is none.
+                return Dmarc { word: "none", domain, policy: Policy::None, secure };
+            }
+        }
         let word = match &result {
             // Without a record there is nothing to fail.
             DmarcResult::Fail(_) if output.dmarc_record().is_none() => "none",
@@ -167,6 +239,37 @@ impl Checker {
         };
         Dmarc { word, domain, policy: output.policy(), secure }
     }
+}
+
+/// Row MA-04: a signature that lets others add to the body, or that does not cover the subject, proves too little.
+fn is_unwanted(output: &mail_auth::DkimOutput<'_>) -> bool {
+    *output.result() == DkimResult::Pass
+        && output.signature().is_some_and(|signature| {
+            signature.l > 0 || !signature.h.iter().any(|name| name.eq_ignore_ascii_case("subject"))
+        })
+}
+
+/// Whether a key record is for mail.
+fn is_for_mail(record: &str) -> bool {
+    let services = record.split(';').find_map(|tag| {
+        let (name, value) = tag.split_once('=')?;
+        (name.trim() == "s").then(|| value.trim().to_owned())
+    });
+    services.is_none_or(|services| services.split(':').any(|one| matches!(one.trim(), "*" | "email")))
+}
+
+/// Whether an ARC-Authentication-Results field says that DMARC passed. RFC 8601 §2.2.
+fn says_dmarc_pass(field: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(field).to_lowercase();
+    text.split(';').any(|result| {
+        let mut words = result.split_ascii_whitespace();
+        words.next() == Some("dmarc=pass")
+    })
+}
+
+struct Arc {
+    word: &'static str,
+    sealed_by: Option<Domain>,
 }
 
 struct Spf {
@@ -207,6 +310,20 @@ fn reverse_name(ip: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sealers_word_on_dmarc() {
+        for (field, want) in [
+            ("i=1; mx.example; spf=pass; dmarc=pass (p=reject) header.from=a.example", true),
+            ("i=1; mx.example;\r\n\tDMARC=PASS header.from=a.example", true),
+            ("i=1; mx.example; dmarc=fail header.from=a.example", false),
+            ("i=1; dmarc=passing", false),
+            ("i=1; mx.example; spf=pass reason=\"dmarc=pass\"", false),
+            ("", false),
+        ] {
+            assert_eq!(says_dmarc_pass(field.as_bytes()), want, "{field}");
+        }
+    }
 
     #[test]
     fn reverse_names() {

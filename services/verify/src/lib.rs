@@ -8,14 +8,19 @@
 
 mod checks;
 mod limits;
+mod lists;
 mod report;
+mod spf;
+
+#[cfg(test)]
+mod golden;
 
 use checks::Checker;
 use libmox_ipc::{Answer, Refusal, Service};
 use libmox_message::Parser;
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, dns, net};
-use libmox_verify::{Reply, Request, SOCKET, Verified, Verify, VerifyContract, VerifyFault};
+use libmox_verify::{Caller, Parse, Reply, Request, Verified, Verify, VerifyContract, VerifyFault};
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -30,18 +35,20 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     });
     let mut sockets = context.take_sockets();
     let mut accepting = tokio::task::JoinSet::new();
-    for listener in sockets.listeners(SOCKET)? {
-        let Listener::Unix(listener) = listener else { anyhow::bail!("{SOCKET} must be a unix socket") };
-        let service = Arc::clone(&service);
-        accepting.spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
+    for (caller, name) in Caller::ALL {
+        for listener in sockets.listeners(name)? {
+            let Listener::Unix(listener) = listener else { anyhow::bail!("{name} must be a unix socket") };
             let service = Arc::clone(&service);
-            async move {
-                if let Err(fault) = libmox_ipc::serve(service, (), stream, "mox-verify").await {
-                    tracing::warn!(mox_reason = %fault, "connection dropped");
+            accepting.spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
+                let service = Arc::clone(&service);
+                async move {
+                    if let Err(fault) = libmox_ipc::serve(service, caller, stream, "mox-verify").await {
+                        tracing::warn!(mox_reason = %fault, "connection dropped");
+                    }
+                    drop(busy);
                 }
-                drop(busy);
-            }
-        }));
+            }));
+        }
     }
     anyhow::ensure!(!accepting.is_empty(), "no socket: start mox-verify through mox-verify.socket");
     context.ready();
@@ -79,6 +86,17 @@ impl VerifyService {
     }
 }
 
+/// Facts need little memory, however large the message.
+async fn parse(ask: Parse, descriptors: Vec<OwnedFd>) -> Result<libmox_store::Facts, VerifyFault> {
+    let file = descriptors.into_iter().next();
+    let file = file.ok_or_else(|| VerifyFault::Invalid("no message came along".into()))?;
+    let facts = tokio::task::spawn_blocking(move || facts_of(file, ask.size.0)).await.map_err(broken)??;
+    if facts.size != ask.size.0 {
+        return Err(VerifyFault::Unreadable("message is shorter than said".into()));
+    }
+    Ok((&facts).into())
+}
+
 fn broken(error: impl std::fmt::Display) -> VerifyFault {
     VerifyFault::Unreadable(error.to_string())
 }
@@ -111,15 +129,15 @@ fn facts_of(file: OwnedFd, size: u64) -> Result<libmox_message::Facts, VerifyFau
 
 impl Service for VerifyService {
     type Contract = VerifyContract;
-    type Peer = ();
+    type Peer = Caller;
 
-    fn may(&self, (): &(), _: &Request) -> Result<(), Refusal> {
-        Ok(())
+    fn may(&self, caller: &Caller, request: &Request) -> Result<(), Refusal> {
+        if caller.may(request) { Ok(()) } else { Err(Refusal("verb of another caller")) }
     }
 
     async fn call(
         self: Arc<Self>,
-        _: Arc<()>,
+        _: Arc<Caller>,
         request: Request,
         descriptors: Vec<OwnedFd>,
         answer: Answer<VerifyContract>,
@@ -127,6 +145,20 @@ impl Service for VerifyService {
         let outcome = match request {
             Request::Verify(ask) => self.verify(ask, descriptors).await.map(Reply::Verify),
             Request::Spf(ask) => Ok(Reply::Spf(self.checker.sender(&ask).await.to_owned())),
+            Request::Parse(ask) => parse(ask, descriptors).await.map(Reply::Parse),
+            Request::TakesMail(ask) => {
+                Ok(Reply::TakesMail(lists::takes_mail(self.checker.resolver(), &ask.0).await))
+            }
+            Request::HasAddress(ask) => {
+                Ok(Reply::HasAddress(lists::has_name(self.checker.resolver(), &ask.0).await))
+            }
+            Request::ListHealth(ask) => {
+                Ok(Reply::ListHealth(lists::is_healthy(self.checker.resolver(), &ask.0).await))
+            }
+            Request::AskLists(ask) => {
+                let listed = lists::listed(self.checker.resolver(), ask.remote_ip, &ask.zones).await;
+                Ok(Reply::AskLists(listed))
+            }
         };
         answer.reply(outcome).await;
     }

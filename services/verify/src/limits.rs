@@ -14,5 +14,17 @@ pub const DKIM_WAIT: Duration = Duration::from_secs(60);
 pub const DMARC_WAIT: Duration = Duration::from_secs(30);
 /// Reverse DNS.
 pub const IPREV_WAIT: Duration = Duration::from_secs(20);
+/// ARC sets of one message; a longer chain is not looked at. RFC 8617 §5.2.1 allows 50, each with a key to look up.
+pub const ARC_SETS: usize = 10;
+/// All of a chain.
+pub const ARC_WAIT: Duration = Duration::from_secs(30);
+/// One question about a sender's domain.
+pub const SENDER_WAIT: Duration = Duration::from_secs(15);
+/// One question to a DNS block list.
+pub const LIST_WAIT: Duration = Duration::from_secs(10);
+/// DNS block lists asked.
+pub const LISTS: usize = 20;
+/// Characters of what one says.
+pub const LIST_TEXT: usize = 300;
 /// Signatures looked at; further ones are not.
 pub const SIGNATURES: usize = 10;

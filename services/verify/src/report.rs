@@ -106,8 +106,11 @@ pub struct Report<'a> {
     pub ask: &'a Verify,
     pub iprev: (&'static str, bool),
     pub spf: (&'static str, bool, &'a str),
+    /// What the domain says about a failure.
+    pub explanation: Option<&'a str>,
     pub dkim: &'a [DkimLine],
     pub dmarc: (&'static str, bool, &'a str, Policy),
+    pub arc: (&'static str, Option<&'a Domain>),
 }
 
 impl Report<'_> {
@@ -155,6 +158,13 @@ impl Report<'_> {
             };
             let _ = write!(text, " ({}, p={policy}) header.from={}", status(secure), value(domain));
         }
+        if self.arc.0 != "none" {
+            let _ = write!(text, ";\r\n\tarc={}", self.arc.0);
+            if let Some(sealer) = self.arc.1 {
+                // RFC 8617 §10.2.
+                let _ = write!(text, " (dmarc=pass at {0}) header.d={0}", value(sealer.ascii()));
+            }
+        }
         text.push_str("\r\n");
         let (word, secure, domain) = self.spf;
         let from = self
@@ -173,6 +183,39 @@ impl Report<'_> {
             if self.ask.mail_from == ReversePath::Null { "helo" } else { "mailfrom" }
         );
         text
+    }
+
+    /// The same for people, a line each.
+    pub fn chain(&self) -> Vec<(String, String)> {
+        let line = |topic: &str, text: String| (topic.to_owned(), text);
+        let mut chain = vec![
+            line("iprev", format!("{} {}, {}", self.iprev.0, self.ask.remote_ip, status(self.iprev.1))),
+            line("SPF", format!("{} {}, {}", self.spf.0, self.spf.2, status(self.spf.1))),
+        ];
+        chain.extend(self.explanation.map(|text| line("SPF explanation", text.to_owned())));
+        for one in self.dkim {
+            chain.push(match one.domain.is_empty() {
+                true => line("DKIM", one.word.to_owned()),
+                false => line(
+                    "DKIM",
+                    format!(
+                        "{} {} selector {} {}, {}",
+                        one.word,
+                        one.domain,
+                        one.selector,
+                        one.algorithm,
+                        status(one.secure)
+                    ),
+                ),
+            });
+        }
+        let (word, secure, domain, policy) = self.dmarc;
+        chain.push(line("DMARC", format!("{word} {domain} policy {policy:?}, {}", status(secure))));
+        if self.arc.0 != "none" {
+            let sealer = self.arc.1.map(|sealer| format!(" sealed by {sealer}")).unwrap_or_default();
+            chain.push(line("ARC", format!("{}{sealer}", self.arc.0)));
+        }
+        chain
     }
 
     fn helo(&self) -> String {
@@ -246,8 +289,10 @@ mod tests {
             ask: &ask,
             iprev: ("pass", false),
             spf: ("pass", true, "example.net"),
+            explanation: None,
             dkim: &dkim,
             dmarc: ("pass", true, "example.net", Policy::Reject),
+            arc: ("none", None),
         }
         .write();
         assert_eq!(

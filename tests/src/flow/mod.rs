@@ -2,13 +2,16 @@
 
 mod bus;
 mod hostile;
+mod junk;
 mod kills;
 mod life;
+mod lists;
 mod local;
 mod logins;
 mod mail;
 mod operate;
 mod rules;
+mod submission;
 
 use mox_testkit::{Instance, wait_for};
 use std::time::Duration;

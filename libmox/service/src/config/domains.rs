@@ -1,5 +1,6 @@
 //! `domains.toml`: domains, accounts and their addresses; read by the store, written by `mox-admin`.
 
+use super::junk::{AutomaticJunkFlags, JunkFilterConfig};
 use super::reader::{Mistakes, Section, parse_bytes, read_file};
 use super::rules::DestinationConfig;
 use super::statics::account_name;
@@ -14,6 +15,8 @@ pub struct Domains {
     pub domains: BTreeMap<Domain, DomainConfig>,
     /// By name.
     pub accounts: BTreeMap<String, AccountConfig>,
+    /// Lists of addresses.
+    pub aliases: Vec<AliasConfig>,
     /// Folded address to account name; made from the two above.
     by_address: HashMap<(Domain, String), String>,
     /// Domain to the account that takes everything else in it.
@@ -30,6 +33,22 @@ pub struct DomainConfig {
     /// `Jane` and `jane` are two people.
     pub case_sensitive: bool,
 }
+
+/// `[aliases."team@example.org"]`: a list of addresses of accounts here (rows SR-12 to SR-15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasConfig {
+    /// Its own address.
+    pub address: Address,
+    /// Addresses of accounts.
+    pub members: Vec<Address>,
+    /// Anyone may write to it, not just members.
+    pub post_public: bool,
+    /// Members may send with its address in From.
+    pub allow_msg_from: bool,
+}
+
+/// Members of one list.
+const MEMBERS: usize = 1_000;
 
 /// `[accounts.jane]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +75,22 @@ pub struct AccountConfig {
     pub introbox: Option<MailboxName>,
     /// How long what left the queue is known, in seconds (row QU-15).
     pub keep_retired: i64,
+    /// Recipients in 24 hours (row SU-04).
+    pub max_outgoing: u64,
+    /// Of them, those never written to before.
+    pub max_first_time: u64,
+    /// Who signs in with one of these sends each copy from an address of its own (row SU-08).
+    pub fromid_logins: Vec<Address>,
+    /// Judges the content of mail from strangers.
+    pub junk_filter: JunkFilterConfig,
+    /// Whose word in an ARC seal is believed (row MA-24).
+    pub arc_sealers: Vec<Domain>,
+    /// New senders need not wait (row SR-29).
+    pub no_first_time_delay: bool,
+    /// How long a token in the subject lets a message pass, in seconds; 0 for never (row JK-11).
+    pub subject_pass: i64,
+    /// Flags that mailboxes give.
+    pub automatic_junk_flags: Option<AutomaticJunkFlags>,
     /// What is told apart by the address it came to.
     pub destinations: Vec<(Destination, DestinationConfig)>,
 }
@@ -84,6 +119,8 @@ fn capability(text: &str) -> Result<String, String> {
 
 /// The longest that what left the queue is known.
 const RETIRED_MOST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest that a token in the subject is good.
+const PASS_MOST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Characters of [`AccountConfig::login_disabled`]. Row CF-10.
 const DISABLED_TEXT: usize = 255;
 
@@ -119,7 +156,18 @@ impl Domains {
                             .as_secs(),
                     )
                     .unwrap_or(0),
+                    max_outgoing: s.number("max-outgoing-messages-per-day", 1_000, 1..=1_000_000),
+                    max_first_time: s.number("max-first-time-recipients-per-day", 200, 1..=1_000_000),
+                    fromid_logins: s.texts("fromid-login-addresses", Address::parse).unwrap_or_default(),
                     introbox: s.text("introbox", MailboxName::parse),
+                    arc_sealers: s.texts("arc-trusted-sealers", Domain::parse).unwrap_or_default(),
+                    no_first_time_delay: s.yes_no("no-first-time-sender-delay", false),
+                    subject_pass: i64::try_from(
+                        s.duration("subject-pass", Duration::ZERO, Duration::ZERO..=PASS_MOST).as_secs(),
+                    )
+                    .unwrap_or(0),
+                    junk_filter: s.section("junk-filter", JunkFilterConfig::read),
+                    automatic_junk_flags: s.section("automatic-junk-flags", AutomaticJunkFlags::read),
                     ..AccountConfig::default()
                 };
                 for entry in s.texts("addresses", entry).unwrap_or_default() {
@@ -139,7 +187,42 @@ impl Domains {
                     Err(error) => s.mistake(format!("accounts.{name}: {error}")),
                 }
             });
+            root.each("aliases", |name, s| {
+                let alias = AliasConfig::read(name, s);
+                let Some(alias) = alias else { return };
+                match all.wrong_alias(&alias) {
+                    Some(what) => s.mistake(format!("aliases.{name}: {what}")),
+                    None => all.aliases.push(alias),
+                }
+            });
             all
+        })
+    }
+
+    /// What is wrong with a list.
+    fn wrong_alias(&self, alias: &AliasConfig) -> Option<String> {
+        let Some(config) = self.domains.get(&alias.address.domain) else {
+            return Some("no such domain in [domains]".into());
+        };
+        let folded = |address: &Address, config: &DomainConfig| {
+            (address.domain.clone(), config.fold(address.local.as_str()))
+        };
+        let own = folded(&alias.address, config);
+        if let Some(account) = self.by_address.get(&own) {
+            return Some(format!("the address belongs to account {account} already"));
+        }
+        if self.aliases.iter().any(|other| folded(&other.address, config) == own) {
+            return Some("there is such a list already".into());
+        }
+        if alias.members.is_empty() || alias.members.len() > MEMBERS {
+            return Some(format!("1 to {MEMBERS} addresses are wanted"));
+        }
+        alias.members.iter().find_map(|member| {
+            let local = self
+                .domains
+                .get(&member.domain)
+                .is_some_and(|config| self.by_address.contains_key(&folded(member, config)));
+            (!local).then(|| format!("{member} is not an address of an account here"))
         })
     }
 
@@ -175,6 +258,21 @@ impl Domains {
             .get(&(address.domain.clone(), folded))
             .or_else(|| self.catchall.get(&address.domain))
             .map(String::as_str)
+    }
+}
+
+impl AliasConfig {
+    fn read(name: &str, s: &mut Section<'_>) -> Option<Self> {
+        let members = s.texts("addresses", Address::parse).unwrap_or_default();
+        let (post_public, allow_msg_from) =
+            (s.yes_no("post-public", true), s.yes_no("allow-msg-from", false));
+        match Address::parse(name) {
+            Ok(address) => Some(Self { address, members, post_public, allow_msg_from }),
+            Err(error) => {
+                s.mistake(format!("aliases.{name}: {error}"));
+                None
+            }
+        }
     }
 }
 
@@ -311,6 +409,26 @@ quota = "1GiB"
             "{lines:?}"
         );
         assert!(lines[3].ends_with("y@a.example is not among the addresses of the account"), "{lines:?}");
+    }
+
+    /// Rows SR-12, SR-15.
+    #[test]
+    fn lists_are_of_addresses_here() {
+        let list = |name: &str, rest: &str| format!("{FILE}[aliases.\"{name}\"]\n{rest}\n");
+        let jane = "addresses = [\"jane@example.org\"]";
+        let read = Domains::parse(&list("team@example.org", jane)).unwrap();
+        assert!(read.aliases[0].post_public && !read.aliases[0].allow_msg_from);
+        for (name, rest, wrong) in [
+            ("team@example.net", jane, "no such domain"),
+            ("JANE+x@example.org", jane, "belongs to account jane"),
+            ("team", jane, "aliases.team: "),
+            ("team@example.org", "addresses = []", "1 to 1000 addresses"),
+            ("team@example.org", "addresses = [\"x@far.example\"]", "not an address of an account here"),
+            ("team@example.org", "addresses = [\"other@example.org\"]", "not an address of an account here"),
+        ] {
+            let lines = Domains::parse(&list(name, rest)).unwrap_err().in_file("d").lines();
+            assert!(lines[0].contains(wrong), "{lines:?}");
+        }
     }
 
     #[test]

@@ -198,6 +198,22 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         S,
+        "smtp.dns-lists",
+        "[]",
+        "[\"zen.example.org\"]",
+        "DNSBLs",
+        "Zones of DNS block lists, asked in this order about senders of whom nothing is known and whose message looks good. A list that fails its test addresses (RFC 5782), looked at every 4 hours, is not asked. At most 20.",
+    ),
+    key(
+        S,
+        "smtp.first-time-sender-delay",
+        "\"15s\"",
+        "\"1m\"",
+        "FirstTimeSenderDelay",
+        "A sender of whom nothing is known waits so long for the 250 to its message: those who send in bulk do not. Never on a test instance. 0s to 5m.",
+    ),
+    key(
+        S,
         "submission.max-message-size",
         "\"100MiB\"",
         "\"25MiB\"",
@@ -490,11 +506,163 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.max-outgoing-messages-per-day",
+        "1000",
+        "5000",
+        "MaxOutgoingMessagesPerDay",
+        "Recipients of all messages that the account may send in 24 hours; more get 451 4.7.1. 1 to 1000000.",
+    ),
+    key(
+        D,
+        "accounts.*.max-first-time-recipients-per-day",
+        "200",
+        "500",
+        "MaxFirstTimeRecipientsPerDay",
+        "Of them, addresses that the account never wrote to before. 1 to 1000000.",
+    ),
+    key(
+        D,
+        "accounts.*.fromid-login-addresses",
+        "[]",
+        "[\"jane+app@example.org\"]",
+        "FromIDLoginAddresses",
+        "Whoever signs in with one of these sends each copy of a message with a MAIL FROM of its own, jane+<random>@example.org, so that reports tell what they are about. The domain needs a localpart-catchall-separator; a sender that has one already is taken as it is, once, for one recipient.",
+    ),
+    key(
+        D,
         "accounts.*.introbox",
         "",
         "\"Introductions\"",
         "IntroboxName",
         "Mailbox for the first message of an address nobody here has heard of or written to, instead of Inbox. Moving it to where it belongs marks it as no junk.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.enabled",
+        "false",
+        "true",
+        "JunkFilter",
+        "Judge the content of mail from senders without a reputation by the words of mail marked as junk and not junk. It says nothing before 50 messages were marked as not junk. New accounts have it.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.threshold",
+        "0.95",
+        "0.9",
+        "JunkFilter.Threshold",
+        "Probability of junk from which a message is refused, 0.5 to 1.0; each message's is up to 0.05 off, so that it cannot be found by trying. 0.25 where the sender is unknown and came without TLS, without matching reverse DNS, or does not name the recipient.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.onegrams",
+        "true",
+        "false",
+        "JunkFilter.Onegrams",
+        "Count single words. Holds for messages that come after a change.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.twograms",
+        "false",
+        "true",
+        "JunkFilter.Twograms",
+        "Count two words in a row.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.threegrams",
+        "false",
+        "true",
+        "JunkFilter.Threegrams",
+        "Count three words in a row.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.max-power",
+        "0.01",
+        "0.02",
+        "JunkFilter.MaxPower",
+        "No word is surer of anything than one less this. 0.0001 to 0.4.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.top-words",
+        "10",
+        "15",
+        "JunkFilter.TopWords",
+        "Words that speak loudest for junk, and as many for no junk, that decide. 1 to 1000.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.ignore-words",
+        "0.1",
+        "0.2",
+        "JunkFilter.IgnoreWords",
+        "Words closer to one half than this say nothing. 0 to 0.49.",
+    ),
+    key(
+        D,
+        "accounts.*.junk-filter.rare-words",
+        "2",
+        "1",
+        "JunkFilter.RareWords",
+        "Words seen in this many messages or fewer say less. 0 to 9.",
+    ),
+    key(
+        D,
+        "accounts.*.arc-trusted-sealers",
+        "[]",
+        "[\"lists.example.org\"]",
+        "",
+        "Domains that forward mail to the account, such as mailing lists: where DMARC asks to refuse a message, but one of these sealed it last (RFC 8617), the chain is whole and the seal says that DMARC passed there, the message is judged as if it had.",
+    ),
+    key(
+        D,
+        "accounts.*.no-first-time-sender-delay",
+        "false",
+        "true",
+        "NoFirstTimeSenderDelay",
+        "Take messages of new senders without letting them wait for smtp.first-time-sender-delay.",
+    ),
+    key(
+        D,
+        "accounts.*.subject-pass",
+        "\"0s\"",
+        "\"12h\"",
+        "SubjectPass.Period",
+        "A message that looks a little like junk from a new sender with DMARC pass is refused with a token; with the token in its subject it is taken within this time. 0s for never, to 30d. New accounts have 12h.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.enabled",
+        "false",
+        "true",
+        "AutomaticJunkFlags.Enabled",
+        "Mark messages that are delivered, moved or copied to a mailbox as junk or not junk by its name. Without patterns those of the reference hold: junk and spam are junk; inbox, introbox, neutral, postmaster, dmarc, tlsrpt and rejects are neither; the rest is not junk. A mailbox with the junk role is always junk. New accounts have it.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.junk-mailbox-regexp",
+        "",
+        "\"^(junk|spam)\"",
+        "AutomaticJunkFlags.JunkMailboxRegexp",
+        "Names of mailboxes, in lower case, whose messages are junk. Asked first. Of three patterns the one that is missing takes what the two others leave.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.neutral-mailbox-regexp",
+        "",
+        "\"^(inbox|rejects)\"",
+        "AutomaticJunkFlags.NeutralMailboxRegexp",
+        "Names of mailboxes whose messages are neither. Asked second.",
+    ),
+    key(
+        D,
+        "accounts.*.automatic-junk-flags.not-junk-mailbox-regexp",
+        "",
+        "\"^(archive|lists/)\"",
+        "AutomaticJunkFlags.NotJunkMailboxRegexp",
+        "Names of mailboxes whose messages are not junk. Asked last.",
     ),
     key(
         D,
@@ -576,6 +744,30 @@ pub const KEYS: &[KeyDoc] = &[
         "Rulesets.Comment",
         "For people.",
     ),
+    key(
+        D,
+        "aliases.*.addresses",
+        "",
+        "[\"jane@example.org\"]",
+        "Aliases.Addresses",
+        "Members of the list: [aliases.\"team@example.org\"]. Each is an address of an account here. A list is not a way to give an account one more address: that goes into addresses of the account. At most 1000.",
+    ),
+    key(
+        D,
+        "aliases.*.post-public",
+        "true",
+        "false",
+        "Aliases.PostPublic",
+        "Anyone may write to the list; if false, only those whose address in From is a member's.",
+    ),
+    key(
+        D,
+        "aliases.*.allow-msg-from",
+        "false",
+        "true",
+        "Aliases.AllowMsgFrom",
+        "Members may send with the address of the list in From.",
+    ),
 ];
 
 /// All keys as a commented text for people.
@@ -606,13 +798,20 @@ mod tests {
     #[test]
     fn every_documented_key_is_read() {
         for doc in KEYS {
-            let name = if doc.key.starts_with("domains") { "\"example.org\"" } else { "jane" };
+            let name = match doc.key.split('.').next() {
+                Some("domains") => "\"example.org\"",
+                Some("aliases") => "\"team@example.org\"",
+                _ => "jane",
+            };
             let full = doc.key.replacen('*', name, 1).replacen('*', "\"jane@example.org\"", 1);
             let domain = match doc.key {
                 key if key.contains("destinations") => {
                     "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
                 }
                 key if key.starts_with("accounts") => "[domains.\"example.org\"]\n",
+                key if key.starts_with("aliases") => {
+                    "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
+                }
                 _ => "",
             };
             for value in [doc.example, doc.default] {
@@ -639,6 +838,11 @@ mod tests {
                             };
                             format!("{domain}[[{list}]]\n{more}{last} = {value}\n")
                         }
+                        None if table.starts_with("aliases") && last != "addresses" => {
+                            format!(
+                                "{domain}[{table}]\naddresses = [\"jane@example.org\"]\n{last} = {value}\n"
+                            )
+                        }
                         None => format!("{domain}[{table}]\n{last} = {value}\n"),
                     };
                     Domains::parse(&text).map(|_| ())
@@ -651,9 +855,12 @@ mod tests {
     /// Each key the readers take is documented: the names in their sources are compared with the table.
     #[test]
     fn every_key_that_is_read_is_documented() {
-        for (file, source) in
-            [(S, include_str!("statics.rs")), (D, include_str!("domains.rs")), (D, include_str!("rules.rs"))]
-        {
+        for (file, source) in [
+            (S, include_str!("statics.rs")),
+            (D, include_str!("domains.rs")),
+            (D, include_str!("rules.rs")),
+            (D, include_str!("junk.rs")),
+        ] {
             let source = source.split("#[cfg(test)]").next().unwrap();
             for call in [
                 "s.text(",
@@ -664,6 +871,7 @@ mod tests {
                 "s.bytes(",
                 "s.optional_bytes(",
                 "s.pairs(",
+                "s.fraction(",
                 "root.text(",
             ] {
                 for at in source.match_indices(call) {

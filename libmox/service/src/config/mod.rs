@@ -7,12 +7,14 @@
 //! Fails with: [`Mistakes`].
 
 mod domains;
+mod junk;
 mod keys;
 mod reader;
 mod rules;
 mod statics;
 
-pub use domains::{AccountConfig, Destination, DomainConfig, Domains};
+pub use domains::{AccountConfig, AliasConfig, Destination, DomainConfig, Domains};
+pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};
 pub use reader::{Mistake, Mistakes};
 pub use rules::{DestinationConfig, Pattern, RuleConfig};

@@ -178,6 +178,18 @@ impl<'a> Section<'a> {
         .unwrap_or(default)
     }
 
+    /// A number such as 0.95 within a range.
+    pub fn fraction(&mut self, key: &str, default: f64, allowed: std::ops::RangeInclusive<f64>) -> f64 {
+        self.value(key, |value| {
+            let number = value.as_float().ok_or("a number such as 0.5 is wanted")?;
+            if allowed.contains(&number) {
+                return Ok(number);
+            }
+            Err(format!("{number} is not within {} to {}", allowed.start(), allowed.end()))
+        })
+        .unwrap_or(default)
+    }
+
     /// `"30s"`, `"5m"`, `"2h"`, `"1d"` or `"250ms"`.
     pub fn duration(
         &mut self,

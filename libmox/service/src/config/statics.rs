@@ -96,6 +96,10 @@ pub struct SmtpConfig {
     pub new_connections_per_ip: u64,
     /// Refuse mail whose DMARC policy says so.
     pub dmarc_reject: bool,
+    /// DNS block lists asked about senders of whom nothing is known (row MA-22).
+    pub dns_lists: Vec<Domain>,
+    /// How long a sender waits of whom nothing is known (row SR-29).
+    pub first_time_delay: Duration,
 }
 
 /// `[submission]`
@@ -273,6 +277,12 @@ fn build(root: &mut Section<'_>) -> Static {
             max_connections_per_ip: s.number("max-connections-per-ip", 30, 1..=100_000),
             new_connections_per_ip: s.number("new-connections-per-ip", 300, 1..=10_000_000),
             dmarc_reject: s.yes_no("dmarc-reject", true),
+            dns_lists: s.texts("dns-lists", Domain::parse).unwrap_or_default(),
+            first_time_delay: s.duration(
+                "first-time-sender-delay",
+                seconds(15),
+                Duration::ZERO..=seconds(300),
+            ),
         }),
         submission: root.section("submission", |s| SubmissionConfig {
             max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),

@@ -72,6 +72,21 @@ impl Store {
                     let here = Here { at, id: asked.id, entry };
                     by_account.entry(account).or_insert_with(|| (name, Vec::new())).1.push(here);
                 }
+                // Rows SR-12, SR-13, for people here who write to a list.
+                Destination::List(alias) => {
+                    let directory = self.directory();
+                    let from = message.header_from.as_ref();
+                    if !directory.may_post(&alias, from) {
+                        results[at] = DeliveredHere::UnknownUser;
+                        continue;
+                    }
+                    for member in directory.readers(&alias, from) {
+                        if let Destination::Account(name, account) = directory.resolve_address(&member) {
+                            let here = Here { at, id: asked.id, entry: entry.clone() };
+                            by_account.entry(account).or_insert_with(|| (name, Vec::new())).1.push(here);
+                        }
+                    }
+                }
                 Destination::Nobody => results[at] = DeliveredHere::UnknownUser,
                 Destination::Disabled => results[at] = DeliveredHere::Disabled,
                 Destination::Foreign => results[at] = DeliveredHere::Foreign,
@@ -122,6 +137,10 @@ impl Store {
                 Err(fault) => return Err(fault),
             };
             for here in still {
+                // Of a list one is enough.
+                if matches!(results[here.at], DeliveredHere::Stored(_)) {
+                    continue;
+                }
                 results[here.at] = result;
                 if matches!(result, DeliveredHere::Stored(_)) {
                     done.push((here.id, here.entry));
@@ -168,7 +187,7 @@ impl Store {
         if self.over_quota(name, used, body + prefix.len() as u64) {
             return Err(Fault::OverQuota);
         }
-        let mut writer = Writer::open(tx, live.id)?;
+        let mut writer = Writer::open(tx, live.id)?.with_habits(self.directory().habits(name));
         let mailbox = match writer.find(&arrives_in)? {
             Some(mailbox) => mailbox,
             None => writer.create_mailbox(&arrives_in)?,

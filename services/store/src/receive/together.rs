@@ -3,14 +3,12 @@
 //! So the sender's server is told 250 only when everyone it named has the message or its sender will hear why not.
 
 use crate::accounts::publish;
-use crate::directory::Destination;
 use crate::engine::FileName;
 use crate::limits::RECIPIENTS;
 use crate::store::{Peer, Store, check_prefix};
 use libmox_ipc::OnceKey;
 use libmox_store::{DeliverTo, DeliverTogether, Delivered, Fault, Stored, Together};
 use libmox_types::AccountId;
-use std::collections::BTreeMap;
 
 fn is_reject(to: &DeliverTo) -> bool {
     to.destined.as_ref().is_some_and(|destined| destined.reject.is_some())
@@ -34,19 +32,7 @@ impl Store {
         for recipient in &deliver.recipients {
             check_prefix(&recipient.prefix)?;
         }
-        let directory = self.directory();
-        let mut against: Vec<Option<Delivered>> = vec![None; deliver.recipients.len()];
-        // Locks are always taken in this order, so two deliveries never wait for each other.
-        let mut by_account: BTreeMap<AccountId, (String, Vec<usize>)> = BTreeMap::new();
-        for (at, recipient) in deliver.recipients.iter().enumerate() {
-            match directory.resolve(&recipient.recipient) {
-                Destination::Account(name, id) => {
-                    by_account.entry(id).or_insert_with(|| (name, Vec::new())).1.push(at);
-                }
-                Destination::Nobody | Destination::Foreign => against[at] = Some(Delivered::UnknownUser),
-                Destination::Disabled => against[at] = Some(Delivered::Deferred("domain is disabled".into())),
-            }
-        }
+        let (plan, mut against) = self.plan(&deliver);
         if against.iter().any(Option::is_some) {
             return Ok(Together::Nothing(against));
         }
@@ -59,7 +45,7 @@ impl Store {
             None => None,
         };
         let reader = report.as_ref().and_then(|(report, _)| self.report_account(report));
-        let mut ids: Vec<AccountId> = by_account.keys().copied().collect();
+        let mut ids: Vec<AccountId> = plan.keys().copied().collect();
         ids.extend(reader.as_ref().map(|(_, id)| *id));
         ids.sort_unstable();
         ids.dedup();
@@ -82,13 +68,14 @@ impl Store {
         let mut source = None;
         for live in &lives {
             // The report's reader need not be among the recipients.
-            let Some((name, places)) = by_account.get(&live.id) else { continue };
-            let outcome = match self.deliver_one(&mut tx, live.id, name, &deliver, &given, places[0]) {
-                // Here a reject is not kept: it would be the only one to have the message.
+            let Some(target) = plan.get(&live.id) else { continue };
+            // Here a reject is not kept: it would be the only one to have the message.
+            let delivered = match is_reject(&target.to) {
+                true => Ok(None),
+                false => self.deliver_one(&mut tx, live.id, target, &deliver, &given),
+            };
+            let outcome = match delivered {
                 Ok(None) => Err(Delivered::Refused { kept: false }),
-                Ok(Some(_)) if is_reject(&deliver.recipients[places[0]]) => {
-                    Err(Delivered::Refused { kept: false })
-                }
                 Ok(Some((id, happened))) => {
                     let change = tx.change();
                     let at = *source.get_or_insert_with(|| change.source(given.source()));
@@ -100,11 +87,17 @@ impl Store {
                 Err(Fault::NoAccount) => Err(Delivered::UnknownUser),
                 Err(fault) => return Err(fault),
             };
-            for at in places {
+            for (at, _) in &target.places {
                 match &outcome {
                     Ok(proof) => stored[*at] = Some(*proof),
                     Err(why) => against[*at] = Some(why.clone()),
                 }
+            }
+        }
+        // Row SR-12: one of a list is enough.
+        for (against, stored) in against.iter_mut().zip(&stored) {
+            if stored.is_some() {
+                *against = None;
             }
         }
         let Some(stored) = stored.into_iter().collect::<Option<Vec<_>>>() else {

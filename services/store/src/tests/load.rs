@@ -309,6 +309,7 @@ async fn sending(dir: std::path::PathBuf, notes: Shared) -> Option<()> {
             facts: facts(),
             needs: libmox_store::Needs::default(),
             release: None,
+            wishes: libmox_store::Wishes::default(),
         };
         let ids = submission.ask(add).await.ok()?;
         {

@@ -1,10 +1,13 @@
 //! The store through its real client over real sockets. Every test ends with a check of all invariants.
 
 mod cutfs;
+mod decisions;
 mod faults;
 mod here;
+mod junk;
 mod kills;
 mod life;
+mod lists;
 mod load;
 mod logins;
 mod mail;

@@ -196,8 +196,13 @@ impl Run {
                 let mut request = deliver(&["jane@example.org"], Body::Inline(b"no".to_vec()));
                 (request.facts, request.received) = (mail(talk), self.world.now());
                 let reject = Some(Reject { reason: "junk".into(), keep: true, content: [talk; 32] });
-                request.recipients[0].destined =
-                    Some(Destined { mailbox: name("Inbox"), forward: false, intro: false, reject });
+                request.recipients[0].destined = Some(Destined {
+                    mailbox: name("Inbox"),
+                    forward: false,
+                    intro: false,
+                    reject,
+                    members: vec![],
+                });
                 let got = self.world.client(Role::Smtp).ask(request).await.unwrap();
                 let mut all = self.model.values().flat_map(|mailbox| mailbox.messages.values());
                 let kept = !all.any(|letter| letter.reject && letter.talk == Some(talk));

@@ -345,3 +345,93 @@ async fn a_session_that_acknowledges_lets_files_go_at_once_and_not_before() {
     assert!(!file.exists());
     world.end().await;
 }
+
+/// Parses in this process what the real `mox-verify` parses in its own.
+struct Parser;
+
+impl libmox_ipc::Service for Parser {
+    type Contract = libmox_verify::VerifyContract;
+    type Peer = libmox_verify::Caller;
+
+    fn may(
+        &self,
+        caller: &libmox_verify::Caller,
+        request: &libmox_verify::Request,
+    ) -> Result<(), libmox_ipc::Refusal> {
+        if caller.may(request) { Ok(()) } else { Err(libmox_ipc::Refusal("verb of another caller")) }
+    }
+
+    async fn call(
+        self: Arc<Self>,
+        _: Arc<libmox_verify::Caller>,
+        request: libmox_verify::Request,
+        descriptors: Vec<OwnedFd>,
+        answer: libmox_ipc::Answer<libmox_verify::VerifyContract>,
+    ) {
+        let libmox_verify::Request::Parse(ask) = request else { panic!("{request:?}") };
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(
+            &mut std::fs::File::from(descriptors.into_iter().next().unwrap()),
+            &mut text,
+        )
+        .unwrap();
+        assert_eq!(text.len() as u64, ask.size.0);
+        answer.reply(Ok(libmox_verify::Reply::Parse((&libmox_message::parse(&text)).into()))).await;
+    }
+}
+
+/// Rows CL-13 and ST-41.
+#[tokio::test]
+async fn messages_are_parsed_again_by_somebody_else() {
+    let world = World::new().await;
+    // The deliveries of these tests know nothing of what they hand in.
+    let body = b"From: a@far.example\r\nSubject: Re: old words\r\nMessage-ID: <One@far.example>\r\n\r\nsome words\r\n";
+    let first = stored(&world, "jane@example.org", body).await;
+    stored(&world, "jane@example.org", b"Subject: other\r\n\r\nmore").await;
+    let without = repair_fails(&world).await;
+    assert!(without.contains("mox-verify is not there"), "{without}");
+    let socket = world.dir.path().join("verify");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let caller = libmox_verify::Caller::Store;
+            tokio::spawn(libmox_ipc::serve(Arc::new(Parser), caller, stream, "verify"));
+        }
+    });
+    world
+        .store
+        .parser
+        .set(libmox_verify::Verifier::new(&socket, "test"))
+        .unwrap_or_else(|_| panic!("set twice"));
+    let account = world.store.directory().ids["jane"];
+    let facts = || {
+        let key = keys::cold(account, first);
+        let blob = world.store.engine.blob(&key).unwrap().unwrap();
+        crate::records::decode::<crate::records::Cold>(&key, &blob).unwrap().facts
+    };
+    assert_eq!(repair(&world, RepairKind::Parse, true).await, ["jane: 2 of 2 messages are known better"]);
+    assert!(facts().message_id.is_empty());
+    assert_eq!(repair(&world, RepairKind::Parse, false).await, ["jane: 2 of 2 messages are known better"]);
+    let now = facts();
+    assert_eq!(
+        (&*now.message_id, &*now.base_subject, &*now.preview),
+        ("one@far.example", "old words", "some words")
+    );
+    assert!(!now.structure.is_empty() && now.answer && now.from.is_some());
+    assert_eq!(wrong(&world).await, 0);
+    assert!(repair(&world, RepairKind::Parse, false).await.is_empty(), "nothing to do a second time");
+    // A file that is lost is said, the others are done.
+    let file = world.store.engine.files().path(FileName { owner: u64::from(account.0), id: first.0 });
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let lines = repair(&world, RepairKind::Parse, false).await;
+    assert!(lines.len() == 1 && lines[0].contains("No such file"), "{lines:?}");
+    std::fs::write(&file, kept).unwrap();
+    serving.abort();
+    world.end().await;
+}
+
+async fn repair_fails(world: &World) -> String {
+    let ask = Repair { account: Some("jane".into()), what: RepairKind::Parse, dry: false };
+    world.admin().ask(ask).await.unwrap_err().to_string()
+}

@@ -22,6 +22,7 @@ pub(super) fn add(session: SessionId, to: &[&str], body: Body) -> QueueAdd {
         facts: facts(),
         needs: Needs::default(),
         release: None,
+        wishes: libmox_store::Wishes::default(),
     }
 }
 
@@ -131,5 +132,92 @@ async fn a_report_to_elsewhere_is_queued_without_sender() {
     let (entries, _) = due(&world, &[]).await;
     assert_eq!(entries.len(), 1);
     assert_eq!((&entries[0].mail_from, &entries[0].account_name[..]), (&ReversePath::Null, "jane"));
+    world.end().await;
+}
+
+/// Rows SU-08, MP-14.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_made_for_one_message_is_unique_as_long_as_that_is_known() {
+    let mut directory = sample();
+    let jane = directory.accounts.get_mut("jane").unwrap();
+    jane.fromid_logins = vec![address("jane@example.org")];
+    jane.keep_retired = 1000;
+    let world = World::with(directory).await;
+    let (submission, queue) = (world.client(Role::Submission), world.client(Role::Queue));
+    let session = world.login(&submission, "jane@example.org").await;
+    let to = ["a@x.example", "b@x.example"];
+    let ids = submission.ask(add(session, &to, Body::Inline(b"x".to_vec()))).await.unwrap();
+    let entries = queue.ask(QueueList { after: QueueId(0), most: 10 }).await.unwrap();
+    let senders: Vec<String> = entries.iter().map(|entry| entry.mail_from.to_string()).collect();
+    assert!(senders[0] != senders[1] && senders.iter().all(|one| one.contains("jane+")), "{senders:?}");
+    let own = |to: &[&str]| QueueAdd {
+        mail_from: ReversePath::Address(address("jane+mine@example.org")),
+        ..add(session, to, Body::Inline(b"x".to_vec()))
+    };
+    let fault = async |add| submission.ask(add).await.unwrap_err().fault().cloned();
+    assert_eq!(fault(own(&to)).await, Some(Fault::SenderUsed), "for one recipient");
+    let own_ids = submission.ask(own(&to[..1])).await.unwrap();
+    assert_eq!(fault(own(&to[..1])).await, Some(Fault::SenderUsed), "in the queue");
+    queue
+        .ask(QueueResult { results: vec![result(own_ids[0], Outcome::Delivered)], report: None })
+        .await
+        .unwrap();
+    let world = world.reopened().await;
+    let (submission, queue) = (world.client(Role::Submission), world.client(Role::Queue));
+    let session = world.login(&submission, "jane@example.org").await;
+    let own = QueueAdd { session, ..own(&to[..1]) };
+    let again = submission.ask(own.clone()).await.unwrap_err();
+    assert_eq!(again.fault(), Some(&Fault::SenderUsed), "among what left it");
+    world.clock.fetch_add(2000, Ordering::Relaxed);
+    // Forgotten with the next change of the queue.
+    queue.ask(QueueDrop { ids: vec![ids[0]] }).await.unwrap();
+    submission.ask(own).await.unwrap();
+    // Who signs in otherwise sends as always.
+    let other = world.login(&submission, "jane+x@example.org").await;
+    let plain = submission.ask(add(other, &to, Body::Inline(b"x".to_vec()))).await.unwrap();
+    let entries = queue.ask(QueueList { after: QueueId(0), most: 100 }).await.unwrap();
+    let entry = entries.iter().find(|entry| entry.id == plain[0]).unwrap();
+    assert_eq!(entry.mail_from, ReversePath::Address(address("jane@example.org")));
+    world.end().await;
+}
+
+/// Row SU-04.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_sends_so_much_a_day_and_no_more() {
+    let mut directory = sample();
+    directory.accounts.get_mut("jane").unwrap().sending =
+        crate::directory::SendingLimits { messages: 5, first_time: 3 };
+    let world = World::with(directory).await;
+    let submission = world.client(Role::Submission);
+    let session = world.login(&submission, "jane@example.org").await;
+    let send = async |to: &[&str]| {
+        let outcome = submission.ask(add(session, to, Body::Inline(b"x".to_vec()))).await;
+        outcome.map(|_| ()).map_err(|error| error.fault().unwrap().to_string())
+    };
+    send(&["a@x.example", "b@x.example"]).await.unwrap();
+    let first_time = send(&["c@x.example", "d@x.example"]).await.unwrap_err();
+    assert!(first_time.contains("max-first-time-recipients-per-day"), "{first_time}");
+    send(&["c@x.example"]).await.unwrap();
+    send(&["a@x.example", "b@x.example"]).await.unwrap();
+    let all = send(&["a@x.example"]).await.unwrap_err();
+    assert!(all.contains("max-outgoing-messages-per-day"), "{all}");
+    world.clock.fetch_add(24 * 3600 + 1, Ordering::Relaxed);
+    send(&["d@x.example"]).await.unwrap();
+    world.end().await;
+}
+
+/// Row SU-14.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_switched_off_sends_nothing_for_now() {
+    let mut directory = sample();
+    directory.domains.get_mut(&address("jane@example.org").domain).unwrap().disabled = true;
+    let world = World::with(directory).await;
+    let submission = world.client(Role::Submission);
+    let session = world.login(&submission, "jane@example.org").await;
+    let ask = libmox_store::CheckSender { session, address: address("jane@example.org") };
+    assert_eq!(submission.ask(ask).await.unwrap_err().fault(), Some(&Fault::SenderDisabled));
+    let mut null = add(session, &["a@x.example"], Body::Inline(b"x".to_vec()));
+    null.mail_from = ReversePath::Null;
+    assert_eq!(submission.ask(null).await.unwrap_err().fault(), Some(&Fault::SenderDisabled));
     world.end().await;
 }

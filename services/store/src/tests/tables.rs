@@ -223,6 +223,7 @@ fn queued(session: SessionId, to: &[&str]) -> QueueAdd {
         facts: facts(),
         needs: Needs::default(),
         release: None,
+        wishes: libmox_store::Wishes::default(),
     }
 }
 

@@ -1,0 +1,283 @@
+//! The words of a message, for the junk filter.
+//!
+//! Row JK-05: words of plain and marked-up text, and of some header fields with the field's name before them
+//! (`subject:offer`). A word is a run of letters and digits in lower case, at least four characters and not all
+//! digits; scripts without spaces give pairs of characters. Words stand in the order of the text, so that whoever
+//! wants pairs of words can make them.
+//!
+//! Bounded by `limits::WORDS`, `limits::WORD_OCTETS` and `limits::WORD_INPUT`; what is beyond is not looked at.
+//! Fails with: nothing.
+
+use crate::limits;
+use crate::preview::{Html, Sink};
+use crate::transfer::Decoder;
+use crate::words::charset_named;
+use encoding_rs::UTF_8;
+
+/// Words with a space between them; a line ends where a field or part does.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    text: String,
+    count: usize,
+    most: usize,
+    word: String,
+    chars: usize,
+    digits: usize,
+    /// The last character of a script without spaces.
+    before: Option<char>,
+    field: &'static str,
+    /// The next word begins a line.
+    fresh: bool,
+}
+
+impl Tokens {
+    pub(crate) fn new() -> Self {
+        Self { most: limits::WORDS, fresh: true, ..Self::default() }
+    }
+
+    fn one(&mut self, c: char) {
+        if c.is_ascii_alphanumeric() {
+            self.letter(c.to_ascii_lowercase());
+        } else if c.is_ascii() {
+            // "don't" is one word.
+            if c != '\'' {
+                self.end_word();
+            }
+        } else if without_spaces(c) {
+            self.end_letters();
+            if let Some(before) = self.before.replace(c) {
+                let mut pair = [0; 8];
+                let first = before.encode_utf8(&mut pair).len();
+                let both = first + c.encode_utf8(&mut pair[first..]).len();
+                let pair = std::str::from_utf8(&pair[..both]).unwrap_or_default().to_owned();
+                self.put(&pair);
+            }
+        } else if c.is_alphanumeric() {
+            c.to_lowercase().for_each(|c| self.letter(c));
+        } else if !matches!(c, '\u{2019}' | '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{34f}' | '\u{ad}') {
+            self.end_word();
+        }
+    }
+
+    fn letter(&mut self, c: char) {
+        self.before = None;
+        self.chars += 1;
+        if self.chars <= limits::WORD_CHARS {
+            self.digits += usize::from(c.is_numeric());
+            self.word.push(c);
+        }
+    }
+
+    fn end_letters(&mut self) {
+        let good =
+            (limits::WORD_CHARS_LEAST..=limits::WORD_CHARS).contains(&self.chars) && self.digits < self.chars;
+        if good {
+            let word = std::mem::take(&mut self.word);
+            self.put(&word);
+            self.word = word;
+        }
+        self.word.clear();
+        (self.chars, self.digits) = (0, 0);
+    }
+
+    fn end_word(&mut self) {
+        if self.chars > 0 {
+            self.end_letters();
+        }
+        self.before = None;
+    }
+
+    fn put(&mut self, word: &str) {
+        let octets = self.text.len() + self.field.len() + word.len() + 2;
+        if self.count >= self.most || octets > limits::WORD_OCTETS {
+            return;
+        }
+        self.count += 1;
+        if !self.text.is_empty() {
+            self.text.push(if self.fresh { '\n' } else { ' ' });
+        }
+        self.fresh = false;
+        if !self.field.is_empty() {
+            self.text.push_str(self.field);
+            self.text.push(':');
+        }
+        self.text.push_str(word);
+    }
+
+    /// A field or part ends.
+    fn end(&mut self) {
+        self.end_word();
+        self.fresh = true;
+    }
+
+    /// The words of a header field.
+    pub(crate) fn field(&mut self, name: &'static str, value: &str) {
+        // What fills the body leaves room for these.
+        self.most = limits::WORDS + limits::FIELD_WORDS;
+        self.field = name;
+        value.chars().for_each(|c| self.one(c));
+        self.end();
+        self.field = "";
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.text
+    }
+}
+
+impl Sink for Tokens {
+    const SHOWS_QUOTES: bool = true;
+    fn char(&mut self, c: char) {
+        self.one(c);
+    }
+    fn gap(&mut self) {
+        self.end_word();
+    }
+    fn quote(&mut self) {
+        self.end_word();
+    }
+    fn full(&self) -> bool {
+        self.count >= self.most || self.text.len() + 4 * limits::WORD_CHARS > limits::WORD_OCTETS
+    }
+}
+
+/// Chinese, Japanese and Korean.
+fn without_spaces(c: char) -> bool {
+    matches!(u32::from(c), 0x3041..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xac00..=0xd7af | 0x20000..=0x3ffff)
+}
+
+/// Reads one text part into [`Tokens`].
+pub(crate) struct TextReader {
+    transfer: Decoder,
+    charset: encoding_rs::Decoder,
+    html: Option<Box<Html<Tokens>>>,
+    tokens: Tokens,
+    bytes: Vec<u8>,
+    text: String,
+    looked_at: usize,
+}
+
+impl TextReader {
+    /// `looked_at`: octets of text of the parts before.
+    pub(crate) fn new(
+        html: bool,
+        charset: Option<&[u8]>,
+        encoding: Option<&[u8]>,
+        tokens: Tokens,
+        looked_at: usize,
+    ) -> Self {
+        let charset = charset.and_then(charset_named).unwrap_or(UTF_8);
+        let (html, tokens) =
+            if html { (Some(Box::new(Html::new(tokens))), Tokens::default()) } else { (None, tokens) };
+        Self {
+            transfer: Decoder::for_encoding(encoding),
+            charset: charset.new_decoder(),
+            html,
+            tokens,
+            bytes: Vec::new(),
+            text: String::new(),
+            looked_at,
+        }
+    }
+
+    /// A piece of the body; false once no more is needed.
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> bool {
+        self.bytes.clear();
+        self.transfer.feed(piece, &mut self.bytes);
+        self.decode(false)
+    }
+
+    fn decode(&mut self, last: bool) -> bool {
+        // Cut by what was seen before, so that the pieces' sizes do not matter.
+        let room = limits::WORD_INPUT - self.looked_at;
+        self.bytes.truncate(room);
+        self.looked_at += self.bytes.len();
+        self.text.clear();
+        let need = self.charset.max_utf8_buffer_length(self.bytes.len()).unwrap_or(0);
+        self.text.reserve(need);
+        let _ = self.charset.decode_to_string(&self.bytes, &mut self.text, last);
+        let full = match &mut self.html {
+            Some(html) => html.feed(&self.text),
+            None => {
+                self.text.chars().for_each(|c| self.tokens.one(c));
+                self.tokens.full()
+            }
+        };
+        !full && self.looked_at < limits::WORD_INPUT
+    }
+
+    pub(crate) fn finish(mut self) -> (Tokens, usize) {
+        self.bytes.clear();
+        self.transfer.finish(&mut self.bytes);
+        self.decode(true);
+        let mut tokens = match self.html {
+            Some(html) => html.out,
+            None => self.tokens,
+        };
+        tokens.end();
+        (tokens, self.looked_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn gives(html: bool, text: &str, want: &str) {
+        for size in [1, 3, text.len().max(1)] {
+            let mut reader = TextReader::new(html, None, None, Tokens::new(), 0);
+            for piece in text.as_bytes().chunks(size) {
+                if !reader.feed(piece) {
+                    break;
+                }
+            }
+            assert_eq!(reader.finish().0.finish(), want, "{text:?} in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn words_of_text() {
+        gives(false, "Buy CHEAP pills now, don't wait! 20000 a1b2", "cheap pills dont wait a1b2");
+        gives(false, "Grüße Straße naïve", "grüße straße naïve");
+        gives(false, &format!("{} okay", "x".repeat(50)), "okay");
+        gives(false, "中文字 test", "中文 文字 test");
+        gives(false, "vi\u{200b}ag\u{ad}ra", "viagra");
+        gives(false, "", "");
+    }
+
+    #[test]
+    fn words_of_markup() {
+        gives(
+            true,
+            "<style>body</style><p>Some <b>bo</b>ld text<blockquote>quoted</blockquote>",
+            "some bold text quoted",
+        );
+        gives(true, "mon&eacute;y caf&#233;<br>next", "monéy café next");
+    }
+
+    #[test]
+    fn fields_and_parts_are_told_apart() {
+        let mut tokens = Tokens::new();
+        "hello world".chars().for_each(|c| tokens.one(c));
+        tokens.end();
+        tokens.field("subject", "Great offer");
+        tokens.field("from", "Jane Doe <jane@example.org>");
+        assert_eq!(
+            tokens.finish(),
+            "hello world\nsubject:great subject:offer\nfrom:jane from:jane from:example"
+        );
+    }
+
+    #[test]
+    fn too_many_words_are_cut_and_fields_have_room() {
+        let mut reader = TextReader::new(false, None, None, Tokens::new(), 0);
+        let text = (0..limits::WORDS * 2).map(|n| format!("w{n}x ")).collect::<String>();
+        reader.feed(text.as_bytes());
+        let (mut tokens, _) = reader.finish();
+        tokens.field("subject", "room here");
+        let text = tokens.finish();
+        assert!(text.split_whitespace().count() <= limits::WORDS + 2 && text.len() <= limits::WORD_OCTETS);
+        assert!(text.ends_with("subject:room subject:here"), "{}", &text[text.len() - 40..]);
+    }
+}

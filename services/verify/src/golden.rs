@@ -1,0 +1,189 @@
+//! Golden folders of authentication with their DNS, and the published vectors of SPF.
+//!
+//! `tests/golden/auth/<case>/`: `dns` has records as in zone files, `envelope` the connection, `message` the message,
+//! `want` what comes of it. `MOX_GOLDEN=write` writes `want` anew.
+
+use crate::checks::Checker;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{Resolver, TokioResolver};
+use libmox_testing::FakeDns;
+use libmox_types::{ByteCount, Cid, Domain, Host, ReversePath, Timestamp};
+use libmox_verify::{Listed, Spf, Takes, Verify};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Without validation: what a test says is not signed.
+fn resolver(server: SocketAddr) -> TokioResolver {
+    let mut one = NameServerConfig::udp_and_tcp(server.ip());
+    one.connections.iter_mut().for_each(|connection| connection.port = server.port());
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![one]);
+    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.options_mut().timeout = Duration::from_secs(2);
+    builder.options_mut().attempts = 1;
+    builder.options_mut().edns0 = true;
+    builder.options_mut().cache_size = 0;
+    builder.build().unwrap()
+}
+
+fn checker(server: SocketAddr) -> Checker {
+    Checker::new(resolver(server), Domain::parse("mx.example.org").unwrap())
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+}
+
+/// Row MA-03: the test suite of RFC 7208 (its licence is beside it). A test whose names no SMTP session can hold is
+/// left out; they are few.
+#[tokio::test]
+async fn vectors_of_rfc_7208() {
+    let text = std::fs::read_to_string(folder("spf/rfc7208.json")).unwrap();
+    let suites: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let (dns, server) = FakeDns::start().await.unwrap();
+    let (mut ran, mut left_out, mut wrong) = (0, Vec::new(), Vec::new());
+    for suite in suites {
+        dns.clear();
+        for (name, records) in suite["zone"].as_object().unwrap() {
+            for record in records.as_array().unwrap() {
+                let record: Vec<&str> =
+                    record.as_array().unwrap().iter().filter_map(|r| r.as_str()).collect();
+                dns.add(name, &record);
+            }
+        }
+        let checker = checker(server);
+        for (name, test) in suite["tests"].as_object().unwrap() {
+            let text = |key: &str| test[key].as_str().unwrap_or_default();
+            let helo = Host::parse(text("helo")).ok();
+            let mail_from = match text("mailfrom") {
+                "" => Some(ReversePath::Null),
+                address => address.parse().ok().map(ReversePath::Address),
+            };
+            let (Some(mail_from), Ok(remote_ip)) = (mail_from, text("host").parse()) else {
+                left_out.push(name.clone());
+                continue;
+            };
+            let got = checker.sender(&Spf { remote_ip, helo, mail_from }).await;
+            ran += 1;
+            let want: Vec<&str> =
+                test["result"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
+            if !want.contains(&got) {
+                wrong.push(format!("{}: {name}: {got}, not {want:?}", suite["description"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {ran}: {wrong:#?}", wrong.len());
+    assert!(ran > 190, "{ran} ran, left out: {left_out:?}");
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join(name)).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn golden_folders_of_authentication() {
+    let mut cases: Vec<PathBuf> =
+        std::fs::read_dir(folder("auth")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 10, "{cases:?}");
+    let mut wrong = Vec::new();
+    for case in cases {
+        let (dns, server) = FakeDns::start().await.unwrap();
+        for line in read(&case, "dns").lines().filter(|line| !line.is_empty()) {
+            let mut words = line.splitn(3, ' ');
+            let (name, kind, data) =
+                (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or_default());
+            let data: Vec<&str> = if kind == "TXT" { vec![data] } else { data.split(' ').collect() };
+            dns.add(name, &[&[kind], &data[..]].concat());
+        }
+        let envelope = read(&case, "envelope");
+        let of = |key: &str| {
+            let line = envelope.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.unwrap_or_default().to_owned()
+        };
+        let message = std::fs::read(case.join("message")).unwrap();
+        let ask = Verify {
+            cid: Cid(1),
+            now: Timestamp(1_800_000_000),
+            remote_ip: of("ip").parse().unwrap(),
+            helo: Host::parse(&of("helo")).ok(),
+            mail_from: match of("from").as_str() {
+                "" => ReversePath::Null,
+                address => ReversePath::Address(address.parse().unwrap()),
+            },
+            inline: None,
+            size: ByteCount(message.len() as u64),
+        };
+        let facts = libmox_message::parse(&message);
+        let got = checker(server).check(&ask, &facts, Some(&message)).await;
+        let got = format!(
+            "{}dmarc-refuses={}\nsealed-by={}\nverified={}\n",
+            got.headers.replace("\r\n", "\n"),
+            got.dmarc_refuses,
+            got.sealed_by.map(|domain| domain.to_string()).unwrap_or_default(),
+            got.verdict.dkim.join(" "),
+        );
+        if std::env::var("MOX_GOLDEN").is_ok_and(|how| how == "write") {
+            std::fs::write(case.join("want"), &got).unwrap();
+        }
+        if got != read(&case, "want") {
+            wrong.push(format!("{}:\n{got}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Rows SR-09, SR-03: MX, null MX, addresses only, nothing, failures.
+#[tokio::test]
+async fn domains_say_whether_they_take_mail() {
+    let (dns, server) = FakeDns::start().await.unwrap();
+    dns.add("mx.example", &["MX", "10", "mail.mx.example"]);
+    dns.add("null.example", &["MX", "0", "."]);
+    dns.add("four.example", &["A", "192.0.2.1"]);
+    dns.add("six.example", &["AAAA", "2001:db8::1"]);
+    dns.add("text.example", &["TXT", "nothing else"]);
+    dns.add("down.example", &["TIMEOUT"]);
+    let resolver = resolver(server);
+    for (domain, takes, exists) in [
+        ("mx.example", Takes::Mail, Takes::NoAddress),
+        ("null.example", Takes::NullMx, Takes::NoAddress),
+        ("four.example", Takes::Mail, Takes::Mail),
+        ("six.example", Takes::Mail, Takes::Mail),
+        ("text.example", Takes::NoAddress, Takes::NoAddress),
+        ("nowhere.example", Takes::NoAddress, Takes::NoAddress),
+        ("down.example", Takes::Unknown, Takes::Unknown),
+    ] {
+        let domain = Domain::parse(domain).unwrap();
+        assert_eq!(crate::lists::takes_mail(&resolver, &domain).await, takes, "{domain}");
+        assert_eq!(crate::lists::has_name(&resolver, &domain).await, exists, "{domain}");
+    }
+}
+
+/// Row MA-22, RFC 5782.
+#[tokio::test]
+async fn block_lists_are_checked_and_asked_in_order() {
+    let (dns, server) = FakeDns::start().await.unwrap();
+    for zone in ["good.example", "all.example"] {
+        dns.add(&format!("2.0.0.127.{zone}"), &["A", "127.0.0.2"]);
+    }
+    dns.add("1.0.0.127.all.example", &["A", "127.0.0.2"]);
+    dns.add("9.2.0.192.good.example", &["A", "127.0.0.3"]);
+    dns.add("9.2.0.192.good.example", &["TXT", "spam source"]);
+    dns.add("8.2.0.192.good.example", &["A", "192.0.2.1"]);
+    dns.add("x.down.example", &["TIMEOUT"]);
+    dns.add("9.2.0.192.down.example", &["TIMEOUT"]);
+    let resolver = resolver(server);
+    let zone = |text: &str| Domain::parse(text).unwrap();
+    for (name, healthy) in
+        [("good.example", true), ("all.example", false), ("empty.example", false), ("down.example", false)]
+    {
+        assert_eq!(crate::lists::is_healthy(&resolver, &zone(name)).await, healthy, "{name}");
+    }
+    let zones = [zone("down.example"), zone("good.example")];
+    let found = crate::lists::listed(&resolver, "192.0.2.9".parse().unwrap(), &zones).await;
+    assert_eq!(found, Some(Listed { zone: zone("good.example"), text: "spam source".into() }));
+    for clean in ["192.0.2.8", "192.0.2.7", "2001:db8::9"] {
+        assert_eq!(crate::lists::listed(&resolver, clean.parse().unwrap(), &zones).await, None, "{clean}");
+    }
+}

@@ -1,0 +1,139 @@
+//! What people may ask of the queue when they hand mail in.
+
+use super::{ARRIVAL, arrived, message};
+use mox_testkit::{Instance, Smtp, Spec, wait_for};
+
+/// Hands in one message with these parameters; the last reply.
+fn submit(smtp: &mut Smtp, from: &str, mail: &str, rcpt: &[&str], text: &str) -> mox_testkit::Reply {
+    let reply = smtp.command(&format!("MAIL FROM:<{from}>{mail}")).unwrap();
+    if reply.code != 250 {
+        return reply;
+    }
+    for to in rcpt {
+        let reply = smtp.command(&format!("RCPT TO:{to}")).unwrap();
+        if reply.code != 250 {
+            return reply;
+        }
+    }
+    assert_eq!(smtp.command("DATA").unwrap().code, 354);
+    smtp.command(&format!("{}\r\n.", text.trim_end())).unwrap()
+}
+
+/// A report in the Inbox of an account that has all of these lines.
+#[track_caller]
+fn report(instance: &Instance, account: usize, lines: &[&str]) -> String {
+    wait_for(&format!("a report with {lines:?}"), ARRIVAL, || {
+        let mut imap = instance.imap(account).unwrap();
+        imap.select("INBOX").unwrap();
+        let all = imap.messages().unwrap();
+        all.into_iter().find(|message| lines.iter().all(|line| message.contains(line)))
+    })
+}
+
+#[test]
+fn success_is_reported_to_who_asks_for_it() {
+    // RFC 3461, row SR-41.
+    let instance = Spec::new().account("you@example.test:another secret").start();
+    let ((me, _), (you, _)) = (instance.account(0), instance.account(1));
+    let mut smtp = instance.submission(0).unwrap();
+    assert!(smtp.offered.iter().any(|line| line == "DSN"), "{:?}", smtp.offered);
+    let to = format!("<{you}> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;first+2Bname@example.test");
+    let reply = submit(&mut smtp, &me, " RET=HDRS ENVID=order+207", &[&to], &message(&me, &you, "told"));
+    assert_eq!(reply.code, 250, "{reply:?}");
+    arrived(&instance, 1, "told");
+    let report_text = report(
+        &instance,
+        0,
+        &[
+            "Original-Envelope-Id: order 7",
+            "Original-Recipient: rfc822;first+name@example.test",
+            &format!("Final-Recipient: rfc822; {you}"),
+            "Action: delivered",
+            "Status: 2.1.5",
+            "Subject: told",
+        ],
+    );
+    assert!(report_text.contains("multipart/report"), "{report_text}");
+    // Who does not ask is not told, and NEVER is never.
+    let to = format!("<{you}>");
+    submit(&mut smtp, &me, "", &[&to], &message(&me, &you, "quiet"));
+    arrived(&instance, 1, "quiet");
+    let never = "<nobody550@elsewhere.test> NOTIFY=NEVER";
+    assert_eq!(
+        submit(&mut smtp, &me, "", &[never], &message(&me, "nobody550@elsewhere.test", "never")).code,
+        250
+    );
+    let fails = "<other550@elsewhere.test> NOTIFY=FAILURE";
+    let text = message(&me, "other550@elsewhere.test", "fails");
+    assert_eq!(submit(&mut smtp, &me, " HOLDFOR=0", &[fails], &text).code, 250);
+    // The request for a release in the future is told too (row SU-07).
+    report(&instance, 0, &["Action: failed", "other550@elsewhere.test", "Future-Release-Request: for;0"]);
+    let mut imap = instance.imap(0).unwrap();
+    imap.select("INBOX").unwrap();
+    let all = imap.messages().unwrap().join("\n");
+    assert!(!all.contains("nobody550") && !all.contains("Subject: quiet"), "{all}");
+}
+
+#[test]
+fn who_cannot_be_told_by_the_next_server_is_told_by_us() {
+    // RFC 3461 §5.2.2: port 25 offers no DSN.
+    let target = Spec::new().start();
+    let there = target.account(0).0;
+    let instance = Spec::new().set(&format!("queue.local-target=\"{}\"", target.address("smtp"))).start();
+    let me = instance.account(0).0;
+    let mut smtp = instance.submission(0).unwrap();
+    let to = format!("<{there}> NOTIFY=SUCCESS");
+    assert_eq!(submit(&mut smtp, &me, "", &[&to], &message(&me, &there, "handed on")).code, 250);
+    arrived(&target, 0, "handed on");
+    report(&instance, 0, &["Action: relayed", "Status: 2.0.0", "Diagnostic-Code: smtp; 250"]);
+}
+
+#[test]
+fn each_copy_may_have_a_sender_of_its_own() {
+    // Row SU-08, and rows SU-06, SU-09, SU-10 on the way.
+    let instance = Spec::new().account("you@example.test:another secret").start();
+    let ((me, _), (you, _)) = (instance.account(0), instance.account(1));
+    let path = instance.dir().join("config/domains.toml");
+    let mut text: toml_edit::DocumentMut = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+    let name = instance.json(&["account", "list"]);
+    let name =
+        name.as_array().unwrap().iter().find(|one| one["addresses"][0] == *me).unwrap()["name"].clone();
+    let name = name.as_str().unwrap();
+    let list = toml_edit::Array::from_iter([me.as_str()]);
+    text["accounts"][name]["fromid-login-addresses"] = toml_edit::value(list);
+    text["accounts"][name]["max-outgoing-messages-per-day"] = toml_edit::value(5);
+    std::fs::write(&path, text.to_string()).unwrap();
+    // Any change makes the store read the file again.
+    instance.json(&["address", "add", "more@example.test", name]);
+
+    let mut smtp = instance.submission(0).unwrap();
+    let text = format!("X-Mox-Extra-Order-Id: 7\r\nTLS-Required: No\r\n{}", message(&me, &you, "copy"));
+    let recipients = [&*format!("<{you}>"), "<more@example.test>"];
+    assert_eq!(submit(&mut smtp, &me, "", &recipients, &text).code, 250);
+    let got = arrived(&instance, 1, "copy");
+    let (local, domain) = me.split_once('@').unwrap();
+    let sender = got.split_once("Return-Path: <").unwrap().1.split_once('>').unwrap().0;
+    let id =
+        sender.strip_prefix(&format!("{local}+")).and_then(|rest| rest.strip_suffix(&format!("@{domain}")));
+    assert!(id.is_some_and(|id| id.len() == 22), "{sender}");
+    assert!(got.contains("auth=pass smtp.mailfrom=") && got.contains("X-Mox-Extra-Order-Id: 7"), "{got}");
+    let other = arrived(&instance, 0, "copy");
+    assert!(!other.contains(sender), "{other}");
+    // An id of the client's own: for one recipient.
+    let own = format!("{local}+mine@{domain}");
+    assert_eq!(submit(&mut smtp, &own, "", &recipients, &message(&me, &you, "own")).code, 554);
+    assert_eq!(submit(&mut smtp, &own, "", &recipients[..1], &message(&me, &you, "own")).code, 250);
+    assert!(arrived(&instance, 1, "own").contains(&format!("Return-Path: <{own}>")));
+    // Row SU-04: three are sent, five is the limit, and who asks too much is told of it.
+    let reply = submit(&mut smtp, &me, "", &recipients, &message(&me, &you, "last"));
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let reply = submit(&mut smtp, &me, "", &recipients[..1], &message(&me, &you, "more"));
+    assert!(reply.code == 451 && reply.lines[0].contains("max-outgoing-messages-per-day"), "{reply:?}");
+    // Row SU-14.
+    instance.json(&["domain", "disable", "example.test"]);
+    let mut smtp = instance.submission(1).unwrap();
+    let reply = smtp.command(&format!("MAIL FROM:<{you}>")).unwrap();
+    assert!(reply.code == 451 && reply.lines[0].starts_with("4.3.0"), "{reply:?}");
+    let reply = submit(&mut smtp, "", "", &[&format!("<{me}>")], &message(&you, &me, "off"));
+    assert!(reply.code == 451 && reply.lines[0].starts_with("4.3.0"), "{reply:?}");
+}
