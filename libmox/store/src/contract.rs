@@ -2,7 +2,7 @@
 
 use crate::*;
 use libmox_ipc::Contract;
-use libmox_types::{QueueId, Timestamp};
+use libmox_types::{QueueId, Timestamp, UidSet};
 use serde::{Deserialize, Serialize};
 
 /// The store's contract.
@@ -129,6 +129,7 @@ libmox_ipc::verbs! {
     LoginGrant => LoginOutcome,
     Decided => (),
     DecisionsOf => Vec<Decided>,
+    FlaggedSet => Option<UidSet>,
 }
 
 #[cfg(test)]

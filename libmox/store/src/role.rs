@@ -130,6 +130,7 @@ impl Role {
             R::Acknowledge(_)
             | R::VanishedSince(_)
             | R::Replace(_)
+            | R::FlaggedSet(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

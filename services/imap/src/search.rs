@@ -15,8 +15,8 @@ use libmox_message::transfer::Decoder;
 use libmox_message::words::{charset_named, decode_words};
 use libmox_message::{Envelope, Part, Structure, params};
 use libmox_service::clock;
-use libmox_store::{Item, MessageList, MessageRecord, Request, Want};
-use libmox_types::{MailboxId, Timestamp, UidSet};
+use libmox_store::{FlaggedSet, Item, MessageList, MessageRecord, Request, Want};
+use libmox_types::{Flag, MailboxId, Timestamp, UidSet};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -109,7 +109,10 @@ impl Connection {
         let mut mod_seqs = FoundModSeqs::default();
         let tells_mod_seq = key.any(&mut |key| matches!(key, SearchKey::ModSeq(_)));
         let mut progress = Progress::new(uids.count(), self.shared.waits.progress);
-        if is_sets_only(key) {
+        let sets = if tells_mod_seq { None } else { self.by_flags(mailbox, &uids, key).await? };
+        if let Some(sets) = sets {
+            found = sets;
+        } else if is_sets_only(key) {
             found = uids;
         } else if !uids.is_empty() {
             let terms = wanted(key);
@@ -149,6 +152,70 @@ impl Connection {
             }
         }
         Ok((found, tells_mod_seq.then_some(mod_seqs)))
+    }
+}
+
+impl Connection {
+    /// The answer of a key that speaks of flags and sets alone; none for another key, or where a set is too ragged.
+    async fn by_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        key: &SearchKey,
+    ) -> Result<Option<UidSet>, Failure> {
+        let mut wanted: Vec<Flag> = Vec::new();
+        let other = key.any(&mut |key| match key {
+            SearchKey::Flag(flag, _) => {
+                if !wanted.contains(flag) {
+                    wanted.push(*flag);
+                }
+                false
+            }
+            SearchKey::All | SearchKey::Among(_) | SearchKey::Old => false,
+            _ => true,
+        });
+        if other || wanted.is_empty() || uids.is_empty() {
+            return Ok(None);
+        }
+        let mut flagged = Vec::with_capacity(wanted.len());
+        for flag in wanted {
+            let verb = FlaggedSet { session: self.session_id()?, mailbox, flag };
+            match self.shared.store.ask(verb).await? {
+                Some(set) => flagged.push((flag, set)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(of_sets(key, uids, &flagged)))
+    }
+}
+
+/// The messages among `uids` that satisfy a key of flags and sets.
+fn of_sets(key: &SearchKey, uids: &UidSet, flagged: &[(Flag, UidSet)]) -> UidSet {
+    let without = |set: &UidSet| {
+        let mut left = uids.clone();
+        left.subtract(set);
+        left
+    };
+    match key {
+        SearchKey::Among(set) => uids.intersection(set),
+        SearchKey::Flag(flag, set) => {
+            let all = flagged.iter().find(|(known, _)| known == flag);
+            match (all, set) {
+                (Some((_, all)), true) => uids.intersection(all),
+                (Some((_, all)), false) => without(all),
+                (None, true) => UidSet::new(),
+                (None, false) => uids.clone(),
+            }
+        }
+        SearchKey::Not(key) => without(&of_sets(key, uids, flagged)),
+        SearchKey::Or(a, b) => {
+            let mut either = of_sets(a, uids, flagged);
+            either.extend(&of_sets(b, uids, flagged));
+            either
+        }
+        SearchKey::And(keys) => keys.iter().fold(uids.clone(), |left, key| of_sets(key, &left, flagged)),
+        // Everything, as nothing else is asked.
+        _ => uids.clone(),
     }
 }
 
@@ -490,6 +557,29 @@ async fn look_in_text(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_answer_what_flags_ask() {
+        let set = |uids: &[u32]| uids.iter().copied().map(libmox_types::Uid).collect::<UidSet>();
+        let seen = |yes| SearchKey::Flag(Flag::Seen, yes);
+        let flagged = [(Flag::Seen, set(&[1, 2, 9])), (Flag::Flagged, set(&[2, 3]))];
+        let among = |uids: &[u32]| SearchKey::Among(set(uids));
+        let not = |key| SearchKey::Not(Box::new(key));
+        for (key, want) in [
+            (seen(true), vec![1, 2]),
+            (seen(false), vec![3, 4]),
+            (not(seen(true)), vec![3, 4]),
+            (SearchKey::And(vec![seen(true), SearchKey::Flag(Flag::Flagged, true)]), vec![2]),
+            (
+                SearchKey::Or(Box::new(among(&[4])), Box::new(SearchKey::Flag(Flag::Flagged, true))),
+                vec![2, 3, 4],
+            ),
+            (SearchKey::And(vec![not(among(&[1])), seen(true), SearchKey::All]), vec![2]),
+            (not(SearchKey::And(vec![seen(false), among(&[3, 9])])), vec![1, 2, 4]),
+        ] {
+            assert_eq!(of_sets(&key, &set(&[1, 2, 3, 4]), &flagged), set(&want), "{key:?}");
+        }
+    }
 
     #[test]
     fn the_written_day_counts() {

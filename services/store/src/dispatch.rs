@@ -222,6 +222,10 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         }
         R::ReaderGrant(request) => plain(Reply::ReaderGrant(store.reader_grant(&request)?)),
         R::LoginGrant(request) => plain(Reply::LoginGrant(store.login_grant(peer, &request)?)),
+        R::FlaggedSet(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::FlaggedSet(store.flagged_set(&session, &request)?))
+        }
         R::ReaderConfig(request) => {
             let session = peer.session(request.session)?;
             let disabled_capabilities = store.directory().disabled_capabilities(&session.name);

@@ -217,6 +217,13 @@ impl Hot {
         self.rows == other.rows && rows(self) == rows(other)
     }
 
+    /// Uid and flags of all of them, ascending.
+    pub fn each_flags(&self, mut each: impl FnMut(Uid, Flags)) {
+        for page in &self.pages {
+            page.uids.iter().zip(&page.flags).for_each(|(uid, flags)| each(*uid, *flags));
+        }
+    }
+
     /// All of them, for a snapshot.
     pub fn snapshot(&self) -> Vec<SnapshotMessage> {
         let rows = |page: &Page| -> Vec<SnapshotMessage> {

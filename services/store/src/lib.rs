@@ -21,6 +21,7 @@ pub mod directory;
 mod dispatch;
 pub mod engine;
 mod events;
+mod flagged;
 mod grants;
 mod history;
 mod hot;

@@ -36,6 +36,8 @@ pub const KEYWORDS: usize = 100;
 pub const KEYWORD_OCTETS: usize = 4 << 10;
 /// Messages that one copy, flag change or expunge touches at once: the reply with all uids has to fit a frame.
 pub const BULK: usize = 50_000;
+/// Ranges in a set of messages that one reply carries.
+pub const FLAGGED_RANGES: usize = 50_000;
 /// Removals told from memory; a reader that missed more takes the messages that are there for the truth.
 pub const VANISHED: usize = 50_000;
 /// Sessions of one connection.
