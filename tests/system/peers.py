@@ -79,8 +79,8 @@ def postfix_delivers_to_us_with_and_without_tls(w):
         postfix(w, "may", level)
         subject = f"from postfix {level}"
         w.b.run(f"printf 'From: joe@h2.test\\nTo: you@h1.test\\nSubject: {subject}\\n\\nhello\\n' | sendmail -f joe@h2.test you@h1.test")
-        text = w.a.fetch(w.a.wait_for(f"SUBJECT \"{subject}\"")[0]).replace("\r\n\t", " ")
-        assert ("with ESMTPS" in text) == (level == "encrypt"), text
+        text = " ".join(w.a.fetch(w.a.wait_for(f"SUBJECT \"{subject}\"")[0]).split())
+        assert ("with ESMTPS " in text) == (level == "encrypt"), text
         assert "spf=pass" in text, text
 
 
@@ -90,7 +90,9 @@ def postfix_takes_from_us_with_and_without_tls(w):
         submit(w, "joe@h2.test", f"to postfix {level}")
         text = mailbox(w, f"Subject: to postfix {level}")
         last = text[text.rindex("From you@h1.test"):]
-        assert ("with ESMTPS" in last) == (level == "may"), last
+        # Our own trace field below it says ESMTPSA.
+        theirs = " ".join(last.split("DKIM-Signature:")[0].split())
+        assert ("with ESMTPS " in theirs) == (level == "may"), last
         assert "DKIM-Signature:" in last, last
 
 
@@ -110,14 +112,14 @@ smtp.sendmail({w.a.login!r}, ["joe@h2.test"], "From: you@h1.test\\nSubject: tell
     w.b.write("/root/dsn.py", script)
     w.b.run("python3 /root/dsn.py")
     mailbox(w, "Subject: tell me")
-    text = w.a.fetch(w.a.wait_for("BODY \"number7\"")[0])
+    text = w.a.fetch(w.a.wait_for("SUBJECT \"Successful Mail Delivery Report\"")[0])
     assert "Action: delivered" in text and "Original-Envelope-Id: number7" in text, text
 
 
 def a_refusal_of_postfix_comes_back_whole(w):
-    submit(w, "nobody@h2.test", "into the void")
-    text = w.a.fetch(w.a.wait_for("BODY \"nobody@h2.test\"")[0])
-    assert "Diagnostic-Code: smtp; 550 5.1.1" in text.replace("\r\n\t", " "), text
+    submit(w, "nosuchuser@h2.test", "into the void")
+    text = w.a.fetch(w.a.wait_for("BODY \"nosuchuser@h2.test\"")[0])
+    assert "Diagnostic-Code: smtp; 550 5.1.1" in " ".join(text.split()), text
 
 
 def swaks_signs_in_with_each_mechanism(w):

@@ -449,7 +449,8 @@ async fn look(
     // Parts in order, without recursion: messages nest deeply.
     let mut parts: Vec<&Part> = vec![&structure.root];
     while let Some(part) = parts.pop() {
-        if part.media_type == "text" && part.children.is_empty() {
+        // A delivery report is text for people, too, whatever its type.
+        if matches!(part.media_type.as_str(), "text" | "message") && part.children.is_empty() {
             look_in_text(content, part, terms, &mut hits).await?;
         }
         if part.message().is_some() {
