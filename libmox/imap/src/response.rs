@@ -346,7 +346,7 @@ pub enum Earlier {
     No,
 }
 
-/// `* VANISHED uids`, in lines of at most [`LINE`] octets. RFC 7162 §3.2.10.
+/// `* VANISHED uids`, in lines of at most `LINE` octets. RFC 7162 §3.2.10.
 pub fn vanished(out: &mut Vec<u8>, earlier: Earlier, uids: &UidSet) {
     let head = match earlier {
         Earlier::Yes => "* VANISHED (EARLIER) ",

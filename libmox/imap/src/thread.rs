@@ -2,7 +2,7 @@
 //!
 //! Law: RFC 5256 §3 (ORDEREDSUBJECT, REFERENCES) and §4 `THREAD`.
 //! Does not know: where the messages are.
-//! Cost: a walk up the ancestors is bounded by [`WALK`]; nothing recurses, however deep references nest.
+//! Cost: a walk up the ancestors is bounded by `WALK`; nothing recurses, however deep references nest.
 
 use crate::response::{put, write_to};
 use libmox_types::{Timestamp, Uid};

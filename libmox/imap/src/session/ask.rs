@@ -10,7 +10,7 @@ use libmox_types::{Cid, Keyword, MailboxId, MailboxName, ModSeq, SpecialUses, Ui
 /// What the session cannot do or know itself. Sets of messages are resolved: always uids the client knows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Run a SASL exchange, then [`Session::signed_in`] or [`Session::login_failed`].
+    /// Run a SASL exchange, then [`super::Session::signed_in`] or [`super::Session::login_failed`].
     Authenticate {
         /// In upper case, and offered.
         mechanism: String,
@@ -26,7 +26,7 @@ pub enum Ask {
     },
     /// Take note of what the client says it is.
     Id(Vec<(String, Option<String>)>),
-    /// Open a mailbox, then [`Session::selected`]; the old one is closed already.
+    /// Open a mailbox, then [`super::Session::selected`]; the old one is closed already.
     Select {
         /// Which.
         mailbox: MailboxName,
@@ -65,7 +65,7 @@ pub enum Ask {
     Expunge(Option<UidSet>),
     /// Remove what is marked and say nothing of it; the mailbox is closed already.
     CloseExpunge(MailboxId),
-    /// Find messages, then [`Session::found`].
+    /// Find messages, then [`super::Session::found`].
     Search {
         /// How results are named.
         by: By,
@@ -74,9 +74,9 @@ pub enum Ask {
         /// Without `$`, `*` and sequence numbers.
         key: SearchKey,
     },
-    /// Find messages and put them in order, then [`Session::sorted`].
+    /// Find messages and put them in order, then [`super::Session::sorted`].
     ///
-    /// [`Session::sorted`]: crate::Session::sorted
+    /// [`super::Session::sorted`]: crate::Session::sorted
     Sort {
         /// How results are named.
         by: By,
@@ -87,9 +87,9 @@ pub enum Ask {
         /// Without `$`, `*` and sequence numbers.
         key: SearchKey,
     },
-    /// Find messages and group them, then [`Session::threaded`].
+    /// Find messages and group them, then [`super::Session::threaded`].
     ///
-    /// [`Session::threaded`]: crate::Session::threaded
+    /// [`super::Session::threaded`]: crate::Session::threaded
     Thread {
         /// How results are named.
         by: By,
@@ -98,9 +98,9 @@ pub enum Ask {
         /// Without `$`, `*` and sequence numbers.
         key: SearchKey,
     },
-    /// Find messages in several mailboxes, and tell of each with [`Session::found_in`].
+    /// Find messages in several mailboxes, and tell of each with [`super::Session::found_in`].
     ///
-    /// [`Session::found_in`]: crate::Session::found_in
+    /// [`super::Session::found_in`]: crate::Session::found_in
     Esearch {
         /// Where.
         sources: Vec<MailboxFilter>,
@@ -113,9 +113,9 @@ pub enum Ask {
     },
     /// Watch the whole account, or no longer.
     Notify(Option<Notify>),
-    /// Give the account back, then [`Session::signed_out`].
+    /// Give the account back, then [`super::Session::signed_out`].
     ///
-    /// [`Session::signed_out`]: crate::Session::signed_out
+    /// [`super::Session::signed_out`]: crate::Session::signed_out
     Unauthenticate,
     /// Tell of messages.
     Fetch {
