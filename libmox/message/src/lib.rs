@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod date;
+mod decoded;
 pub mod dsn;
 pub mod facts;
 pub mod limits;

@@ -4,19 +4,13 @@
 //! Works on pieces of the first text part as they pass by; holds a line and a few words.
 //! Fails with: nothing.
 
+use crate::decoded::Decoded;
 use crate::limits;
-use crate::transfer::Decoder;
-use crate::words::charset_named;
-use encoding_rs::UTF_8;
 
 /// Reads one text part.
 pub(crate) struct Preview {
-    transfer: Decoder,
-    charset: encoding_rs::Decoder,
+    decoded: Decoded,
     strip: Strip,
-    bytes: Vec<u8>,
-    text: String,
-    looked_at: usize,
 }
 
 enum Strip {
@@ -34,50 +28,36 @@ pub(crate) trait Sink {
     fn full(&self) -> bool;
 }
 
+impl Strip {
+    /// Whether no more is needed.
+    fn feed(&mut self, text: &str) -> bool {
+        match self {
+            Self::Plain(plain) => plain.feed(text),
+            Self::Html(html) => html.feed(text),
+        }
+    }
+}
+
 impl Preview {
     pub(crate) fn new(html: bool, charset: Option<&[u8]>, encoding: Option<&[u8]>) -> Self {
-        let charset = charset.and_then(charset_named).unwrap_or(UTF_8);
         Self {
-            transfer: Decoder::for_encoding(encoding),
-            charset: charset.new_decoder(),
+            decoded: Decoded::new(charset, encoding, 0, limits::PREVIEW_INPUT),
             strip: if html {
                 Strip::Html(Box::new(Html::new(Out::default())))
             } else {
                 Strip::Plain(Plain::default())
             },
-            bytes: Vec::new(),
-            text: String::new(),
-            looked_at: 0,
         }
     }
 
     /// A piece of the body; false once no more is needed.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> bool {
-        self.bytes.clear();
-        self.transfer.feed(piece, &mut self.bytes);
-        self.decode(false)
-    }
-
-    fn decode(&mut self, last: bool) -> bool {
-        // Cut by what was seen before, so that the pieces' sizes do not matter.
-        let room = limits::PREVIEW_INPUT - self.looked_at;
-        self.bytes.truncate(room);
-        self.looked_at += self.bytes.len();
-        self.text.clear();
-        let need = self.charset.max_utf8_buffer_length(self.bytes.len()).unwrap_or(0);
-        self.text.reserve(need);
-        let _ = self.charset.decode_to_string(&self.bytes, &mut self.text, last);
-        let full = match &mut self.strip {
-            Strip::Plain(plain) => plain.feed(&self.text),
-            Strip::Html(html) => html.feed(&self.text),
-        };
-        !full && self.looked_at < limits::PREVIEW_INPUT
+        let full = self.strip.feed(self.decoded.feed(piece));
+        !full && !self.decoded.full()
     }
 
     pub(crate) fn finish(mut self) -> String {
-        self.bytes.clear();
-        self.transfer.finish(&mut self.bytes);
-        self.decode(true);
+        self.strip.feed(self.decoded.finish());
         match self.strip {
             Strip::Plain(plain) => plain.finish(),
             Strip::Html(html) => html.out.finish(),

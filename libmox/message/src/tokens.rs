@@ -8,11 +8,9 @@
 //! Bounded by `limits::WORDS`, `limits::WORD_OCTETS` and `limits::WORD_INPUT`; what is beyond is not looked at.
 //! Fails with: nothing.
 
+use crate::decoded::Decoded;
 use crate::limits;
 use crate::preview::{Html, Sink};
-use crate::transfer::Decoder;
-use crate::words::charset_named;
-use encoding_rs::UTF_8;
 
 /// Words with a space between them; a line ends where a field or part does.
 #[derive(Default)]
@@ -148,13 +146,9 @@ fn without_spaces(c: char) -> bool {
 
 /// Reads one text part into [`Tokens`].
 pub(crate) struct TextReader {
-    transfer: Decoder,
-    charset: encoding_rs::Decoder,
+    decoded: Decoded,
     html: Option<Box<Html<Tokens>>>,
     tokens: Tokens,
-    bytes: Vec<u8>,
-    text: String,
-    looked_at: usize,
 }
 
 impl TextReader {
@@ -166,56 +160,38 @@ impl TextReader {
         tokens: Tokens,
         looked_at: usize,
     ) -> Self {
-        let charset = charset.and_then(charset_named).unwrap_or(UTF_8);
         let (html, tokens) =
             if html { (Some(Box::new(Html::new(tokens))), Tokens::default()) } else { (None, tokens) };
-        Self {
-            transfer: Decoder::for_encoding(encoding),
-            charset: charset.new_decoder(),
-            html,
-            tokens,
-            bytes: Vec::new(),
-            text: String::new(),
-            looked_at,
-        }
+        Self { decoded: Decoded::new(charset, encoding, looked_at, limits::WORD_INPUT), html, tokens }
     }
 
     /// A piece of the body; false once no more is needed.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> bool {
-        self.bytes.clear();
-        self.transfer.feed(piece, &mut self.bytes);
-        self.decode(false)
-    }
-
-    fn decode(&mut self, last: bool) -> bool {
-        // Cut by what was seen before, so that the pieces' sizes do not matter.
-        let room = limits::WORD_INPUT - self.looked_at;
-        self.bytes.truncate(room);
-        self.looked_at += self.bytes.len();
-        self.text.clear();
-        let need = self.charset.max_utf8_buffer_length(self.bytes.len()).unwrap_or(0);
-        self.text.reserve(need);
-        let _ = self.charset.decode_to_string(&self.bytes, &mut self.text, last);
-        let full = match &mut self.html {
-            Some(html) => html.feed(&self.text),
-            None => {
-                self.text.chars().for_each(|c| self.tokens.one(c));
-                self.tokens.full()
-            }
-        };
-        !full && self.looked_at < limits::WORD_INPUT
+        let text = self.decoded.feed(piece);
+        let full = take(&mut self.html, &mut self.tokens, text);
+        !full && !self.decoded.full()
     }
 
     pub(crate) fn finish(mut self) -> (Tokens, usize) {
-        self.bytes.clear();
-        self.transfer.finish(&mut self.bytes);
-        self.decode(true);
+        let text = self.decoded.finish();
+        take(&mut self.html, &mut self.tokens, text);
         let mut tokens = match self.html {
             Some(html) => html.out,
             None => self.tokens,
         };
         tokens.end();
-        (tokens, self.looked_at)
+        (tokens, self.decoded.looked_at())
+    }
+}
+
+/// Whether no more is needed.
+fn take(html: &mut Option<Box<Html<Tokens>>>, tokens: &mut Tokens, text: &str) -> bool {
+    match html {
+        Some(html) => html.feed(text),
+        None => {
+            text.chars().for_each(|c| tokens.one(c));
+            tokens.full()
+        }
     }
 }
 
