@@ -5,6 +5,7 @@
 //! Does not know: who may send what to whom. That is [`Policy`], the service's own.
 //! Fails with: nothing towards the service; a connection that ends says why in [`Ended`].
 
+pub mod events;
 mod intake;
 
 pub use intake::{IntakeFault, Place, Staged, Taken, Tap};

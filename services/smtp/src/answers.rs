@@ -54,7 +54,7 @@ impl Answers {
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
-        events::refused(self.cid, self.ip, transaction, &reply, reason);
+        events::COMMON.refused(self.cid, self.ip, transaction, &reply, reason);
         reply
     }
 
@@ -79,7 +79,7 @@ impl Answers {
             mail_from: transaction.from.clone(),
         };
         let word = self.verifier.ask(question).await.map_err(|error| {
-            events::unavailable(self.cid, "mox-verify", &error);
+            events::COMMON.unavailable(self.cid, "mox-verify", &error);
             Reply::new(451, "4.3.0", "cannot check senders now, try again later")
         })?;
         let sure = word == "pass";
@@ -107,7 +107,7 @@ impl Policy for Answers {
                 match self.verifier.ask(TakesMail(address.domain.clone())).await {
                     Ok(takes) => policy::judge_sender(takes),
                     Err(error) => {
-                        events::unavailable(self.cid, "mox-verify", &error);
+                        events::COMMON.unavailable(self.cid, "mox-verify", &error);
                         policy::judge_sender(Takes::Unknown)
                     }
                 }
@@ -133,7 +133,7 @@ impl Policy for Answers {
                 },
             },
             Err(error) => {
-                events::unavailable(self.cid, "mox-store", &error);
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
                 Answer::Refuse(store_refusal(&error))
             }
         }

@@ -103,7 +103,7 @@ async fn connection(accepted: Accepted, context: Context, doors: Doors) {
     let _ticket = match ticket {
         Ok(ticket) => ticket,
         Err(full) => {
-            events::turned_away(cid, remote.ip(), full);
+            events::COMMON.turned_away(cid, remote.ip(), full);
             policy::turned_away(full).with_id(cid).write(wire.output());
             wire.close(TURN_AWAY_WAIT).await;
             return;
@@ -127,7 +127,7 @@ async fn connection(accepted: Accepted, context: Context, doors: Doors) {
     .await;
     match ended {
         Ended::Closed(reply) => events::closed(cid, &reply),
-        Ended::Wire(fault) => events::lost(cid, &fault),
+        Ended::Wire(fault) => events::COMMON.lost(cid, &fault),
     }
     drop(busy);
 }

@@ -115,14 +115,14 @@ impl Answers {
                 Err(policy::unknown_program())
             }
             Err(error) => {
-                events::unavailable(self.cid, "mox-store", &error);
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
                 Err(Reply::new(421, "4.3.0", "try again later"))
             }
         }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
-        events::refused(self.cid, self.ip, transaction, &reply, reason);
+        events::COMMON.refused(self.cid, self.ip, transaction, &reply, reason);
         reply
     }
 
@@ -205,13 +205,13 @@ impl Answers {
                 taken.used();
                 let reply = policy::queued(&ids);
                 self.wake_queue();
-                events::queued(self.cid, transaction, size);
+                events::COMMON.taken(self.cid, transaction, size);
                 reply
             }
             Err(error) => {
                 let reply = store_refusal(&error);
                 if error.fault().is_none() {
-                    events::unavailable(self.cid, "mox-store", &error);
+                    events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
                 self.refuse(transaction, reply, &events::reason(&error))
             }
@@ -337,7 +337,7 @@ impl Policy for Answers {
             // Row SU-03.
             Ok(false) => Answer::Refuse(Reply::new(550, "5.7.1", "not an address of this account")),
             Err(error) => {
-                events::unavailable(self.cid, "mox-store", &error);
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
                 Answer::Refuse(store_refusal(&error))
             }
         }
@@ -365,7 +365,7 @@ impl Policy for Answers {
             Ok(RecipientStatus::UnknownUser) if machine => Answer::Accept,
             Ok(status) => policy::judge_recipient(&status),
             Err(error) => {
-                events::unavailable(self.cid, "mox-store", &error);
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
                 Answer::Refuse(store_refusal(&error))
             }
         }

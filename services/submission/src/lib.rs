@@ -134,7 +134,7 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
     let _ticket = match ticket {
         Ok(ticket) => ticket,
         Err(full) => {
-            events::turned_away(cid, remote.ip(), full);
+            events::COMMON.turned_away(cid, remote.ip(), full);
             // On port 465 the words would cost a handshake.
             if start == Start::Plain {
                 policy::turned_away().with_id(cid).write(wire.output());
@@ -146,7 +146,7 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
     if start == Start::Tls
         && let Err(fault) = wire.start_tls(&doors.tls).await
     {
-        events::lost(cid, &fault);
+        events::COMMON.lost(cid, &fault);
         return;
     }
     let config = context.config();
@@ -203,7 +203,7 @@ async fn talk(
     answers.sign_out().await;
     match ended {
         Ended::Closed(reply) => events::closed(cid, &reply),
-        Ended::Wire(fault) => events::lost(cid, &fault),
+        Ended::Wire(fault) => events::COMMON.lost(cid, &fault),
     }
 }
 

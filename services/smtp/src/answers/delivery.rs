@@ -62,7 +62,7 @@ impl Answers {
             Ok(analyses) => analyses,
             Err(error) => {
                 if error.fault().is_none() {
-                    events::unavailable(self.cid, "mox-store", &error);
+                    events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
                 return self.refuse(transaction, store_refusal(&error), &events::reason(&error));
             }
@@ -111,19 +111,19 @@ impl Answers {
                 let decided = Decided { reply: reply.to_string(), ..decided };
                 // Nobody's message depends on it.
                 if let Err(error) = self.store.ask(decided).await {
-                    events::unavailable(self.cid, "mox-store", &error);
+                    events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
                 if reply.is_error() {
                     return self.refuse(transaction, reply, &reason);
                 }
                 taken.used();
-                events::stored(self.cid, transaction, size);
+                events::COMMON.taken(self.cid, transaction, size);
                 reply
             }
             Err(error) => {
                 let reply = store_refusal(&error);
                 if error.fault().is_none() {
-                    events::unavailable(self.cid, "mox-store", &error);
+                    events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
                 self.refuse(transaction, reply, &events::reason(&error))
             }
@@ -152,7 +152,7 @@ impl Answers {
         }
         let later = || Reply::new(451, "4.3.0", "cannot check messages now, try again later");
         let descriptor = taken.descriptor().map_err(|error| {
-            events::unavailable(self.cid, "staging file", &error);
+            events::COMMON.unavailable(self.cid, "staging file", &error);
             later()
         })?;
         let question = Verify {
@@ -166,7 +166,7 @@ impl Answers {
         };
         let answer = self.verifier.ask_with(question, descriptor.into_iter().collect()).await;
         answer.map(|(verified, _)| verified).map_err(|error| {
-            events::unavailable(self.cid, "mox-verify", &error);
+            events::COMMON.unavailable(self.cid, "mox-verify", &error);
             later()
         })
     }
@@ -266,7 +266,7 @@ impl Answers {
             match taken.restage().await {
                 Ok(body) => request.body = body,
                 Err(error) => {
-                    events::unavailable(self.cid, "staging file", &error);
+                    events::COMMON.unavailable(self.cid, "staging file", &error);
                     return outcome;
                 }
             }

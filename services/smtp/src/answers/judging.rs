@@ -79,7 +79,7 @@ impl Answers {
             }
             Ok(None) => Lists::Clear,
             Err(error) => {
-                events::unavailable(self.cid, "mox-verify", &error);
+                events::COMMON.unavailable(self.cid, "mox-verify", &error);
                 Lists::Clear
             }
         }
@@ -98,7 +98,7 @@ impl Answers {
         let value = Some(serde_bytes::ByteBuf::from(value.to_vec()));
         let expires = now.plus(LIST_HEALTH_AGE);
         if let Err(error) = self.store.ask(CacheSet { kind, name, value, expires }).await {
-            events::unavailable(self.cid, "mox-store", &error);
+            events::COMMON.unavailable(self.cid, "mox-store", &error);
         }
         healthy
     }
