@@ -17,7 +17,7 @@ use libmox_service::life::Life;
 use libmox_service::tls::Tls;
 use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::RcptPath;
-use libmox_smtp::session::{Answer, Body, Kind, Login, Question, Session, Step, Transaction};
+use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction};
 use libmox_smtp::simulated::{self, Simulated};
 use libmox_smtp::{Reply, data, limits};
 use libmox_store::Store;
@@ -58,14 +58,14 @@ pub trait Policy: Send {
     /// A message is about to come in.
     fn tap(&mut self) -> Self::Tap;
 
-    /// What becomes of the message: the last word.
+    /// What becomes of the message: the last word, and how soon it is said.
     fn ask_message(
         &mut self,
         wire: &Wire,
         session: &Session,
         transaction: &Transaction,
         taken: Taken<Self::Tap>,
-    ) -> impl Future<Output = Reply> + Send;
+    ) -> impl Future<Output = (Reply, Pace)> + Send;
 
     /// Runs a SASL exchange.
     fn ask_login(
@@ -77,6 +77,15 @@ pub trait Policy: Send {
 
     /// TLS is on: which mechanisms are on offer now.
     fn mechanisms(&mut self, wire: &Wire) -> Vec<Mechanism>;
+}
+
+/// How a client is served from an answer on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As before.
+    Usual,
+    /// It brought what nobody wants, and is in no hurry (row SR-30).
+    Slow,
 }
 
 /// Why a conversation ended.
@@ -294,18 +303,18 @@ impl<P: Policy> Driver<'_, P> {
         if step != Step::Ask(Question::Message) {
             return step;
         }
-        let reply = match (intake.finish().await, self.session.transaction()) {
+        let (reply, pace) = match (intake.finish().await, self.session.transaction()) {
             (Ok(taken), Some(transaction)) => {
                 self.policy.ask_message(self.wire, self.session, transaction, taken).await
             }
-            (Ok(_), None) => internal(),
+            (Ok(_), None) => (internal(), Pace::Usual),
             (Err(fault), _) => {
                 tracing::error!(mox_reason = %fault, "message cannot be staged: {fault}");
-                Reply::new(451, "4.3.0", "cannot store messages now, try again later")
+                let reply = Reply::new(451, "4.3.0", "cannot store messages now, try again later");
+                (reply, Pace::Usual)
             }
         };
-        // Row SR-30: who brings what is refused is in no hurry. A full mailbox is not the client's doing.
-        if reply.is_error() && reply.code() != 452 && self.session.kind() == Kind::Exchange {
+        if pace == Pace::Slow {
             self.wire.slow_down(self.policy.patience());
         }
         self.session.on_answer(Answer::Message(reply))

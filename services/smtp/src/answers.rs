@@ -6,7 +6,7 @@ mod judging;
 use crate::{events, policy};
 use aws_lc_rs::digest::{Context, SHA256};
 use libmox_message::Parser;
-use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
+use libmox_reception::{Pace, Policy, Taken, Tap, simulate, store_refusal};
 use libmox_sasl::Mechanism;
 use libmox_service::config::Static;
 use libmox_service::wire::{Wire, WireFault};
@@ -149,20 +149,20 @@ impl Policy for Answers {
         session: &Session,
         transaction: &Transaction,
         taken: Taken<Look>,
-    ) -> Reply {
+    ) -> (Reply, Pace) {
         if self.config.localserve {
             for recipient in &transaction.recipients {
                 if let Some(local) = local_of(&recipient.rcpt.to)
                     && let Some(reply) = simulate(local).await
                 {
-                    return self.refuse(transaction, reply, "the address asks for it");
+                    return (self.refuse(transaction, reply, "the address asks for it"), Pace::Usual);
                 }
             }
         }
         if transaction.recipients.iter().all(|recipient| recipient.unknown) {
             // Row SR-17: slow, so that guessing names is.
             tokio::time::sleep(limits::UNKNOWN_USER_DELAY).await;
-            return self.refuse(transaction, policy::unknown_user(), "unknown user");
+            return (self.refuse(transaction, policy::unknown_user(), "unknown user"), Pace::Usual);
         }
         self.deliver(wire, session, transaction, taken).await
     }

@@ -1,5 +1,6 @@
 //! Yes or no, and why: plain functions of facts.
 
+use libmox_reception::Pace;
 use libmox_service::net::Full;
 use libmox_smtp::session::Answer;
 use libmox_smtp::{Reply, limits};
@@ -75,6 +76,13 @@ pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
         return Reply::new(550, "5.7.26", "refused by the DMARC policy of the sender's domain");
     }
     later()
+}
+
+/// Row SR-30: who brings what is refused for what it is is served slowly. Who named somebody unknown has waited for it
+/// already (row SR-17), and full mailboxes and troubles of ours are not the client's doing.
+pub(crate) fn judge_pace(analyses: &[Analysis]) -> Pace {
+    let refused = analyses.iter().any(|analysis| analysis.decision == Decision::Reject);
+    if refused { Pace::Slow } else { Pace::Usual }
 }
 
 /// RFC 5321 §6.1: from this reply on the message is ours to lose.

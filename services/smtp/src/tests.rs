@@ -1,7 +1,7 @@
 //! Conversations with `serve` on a loopback socket, against a store in memory.
 
 use super::*;
-use libmox_store::{Delivered, Fault, RecipientStatus};
+use libmox_store::{Analysis, Decision, Delivered, Fault, RecipientStatus};
 use libmox_testing::{FakeStore, Received};
 use std::os::fd::OwnedFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -405,17 +405,23 @@ async fn a_forged_sender_has_one_recipient() {
 async fn who_brings_what_is_refused_is_served_slowly() {
     // Row SR-30: with pauses so short that nobody waits.
     let run = start("service.bad-client-delay = \"20ms\"\n[smtp]\nverify = false\n").await;
-    for (outcome, code, slow) in
-        [(Delivered::Deferred("x".into()), "451", true), (Delivered::OverQuota, "452", false)]
-    {
+    let junk = Analysis { decision: Decision::Reject, reason: "junk-content".into(), ..FakeStore::fine() };
+    for (outcome, thought, code, slow) in [
+        (Delivered::Refused { kept: true }, junk, "451", true),
+        // Row SR-17 has a pause of its own, and the rest is no doing of the client.
+        (Delivered::UnknownUser, FakeStore::fine(), "550", false),
+        (Delivered::Deferred("x".into()), FakeStore::fine(), "451", false),
+        (Delivered::OverQuota, FakeStore::fine(), "452", false),
+    ] {
         run.store.answer_deliveries_with(Some(outcome));
+        run.store.think(thought);
         let mut talk = Talk::start(&run).await;
         talk.command("EHLO [192.0.2.1]", "250").await;
         talk.command("MAIL FROM:<a@b>", "250").await;
         talk.command("RCPT TO:<jane@example.org>", "250").await;
         talk.command("DATA", "354").await;
-        talk.command("A: b\r\n\r\n.", code).await;
         let begun = std::time::Instant::now();
+        talk.command("A: b\r\n\r\n.", code).await;
         talk.command("NOOP", "250").await;
         assert_eq!(begun.elapsed() > Duration::from_millis(200), slow, "{code} {:?}", begun.elapsed());
     }

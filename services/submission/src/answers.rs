@@ -4,7 +4,7 @@ use crate::{Doors, events, extra, login, policy};
 use libmox_keys::{DkimDigest, Keys};
 use libmox_message::received::{Received, With};
 use libmox_message::{Facts, Parser, date};
-use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
+use libmox_reception::{Pace, Policy, Taken, Tap, simulate, store_refusal};
 use libmox_sasl::Mechanism;
 use libmox_service::clock;
 use libmox_service::config::Static;
@@ -381,8 +381,9 @@ impl Policy for Answers {
         session: &Session,
         transaction: &Transaction,
         taken: Taken<Look>,
-    ) -> Reply {
-        self.queue(wire, session, transaction, taken).await
+    ) -> (Reply, Pace) {
+        // Whoever signed in is known, and may mend it.
+        (self.queue(wire, session, transaction, taken).await, Pace::Usual)
     }
 
     async fn ask_login(

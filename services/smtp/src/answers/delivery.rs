@@ -5,7 +5,7 @@ use crate::report::{self, Failed, Why};
 use crate::{events, header, policy};
 use libmox_ipc::Verb;
 use libmox_message::received::{self, Received, With};
-use libmox_reception::{Taken, store_refusal};
+use libmox_reception::{Pace, Taken, store_refusal};
 use libmox_service::clock;
 use libmox_service::wire::Wire;
 use libmox_smtp::Reply;
@@ -41,14 +41,14 @@ impl Answers {
         session: &Session,
         transaction: &Transaction,
         mut taken: Taken<Look>,
-    ) -> Reply {
+    ) -> (Reply, Pace) {
         let now = clock::now();
         let verified = match self.examine(session, transaction, &mut taken, now).await {
             Ok(verified) => verified,
-            Err(reply) => return reply,
+            Err(reply) => return (reply, Pace::Usual),
         };
         if let Some((reply, reason)) = policy::judge_message(verified.shape) {
-            return self.refuse(transaction, reply, reason);
+            return (self.refuse(transaction, reply, reason), Pace::Usual);
         }
         let (mut known, mut failed) = (Vec::new(), Vec::new());
         for recipient in &transaction.recipients {
@@ -64,7 +64,8 @@ impl Answers {
                 if error.fault().is_none() {
                     events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
-                return self.refuse(transaction, store_refusal(&error), &events::reason(&error));
+                let reply = self.refuse(transaction, store_refusal(&error), &events::reason(&error));
+                return (reply, Pace::Usual);
             }
         };
         for analysis in &analyses {
@@ -114,18 +115,19 @@ impl Answers {
                     events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
                 if reply.is_error() {
-                    return self.refuse(transaction, reply, &reason);
+                    let pace = policy::judge_pace(&analyses);
+                    return (self.refuse(transaction, reply, &reason), pace);
                 }
                 taken.used();
                 events::COMMON.taken(self.cid, transaction, size);
-                reply
+                (reply, Pace::Usual)
             }
             Err(error) => {
                 let reply = store_refusal(&error);
                 if error.fault().is_none() {
                     events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
-                self.refuse(transaction, reply, &events::reason(&error))
+                (self.refuse(transaction, reply, &events::reason(&error)), Pace::Usual)
             }
         }
     }
