@@ -13,8 +13,9 @@ from hosts import DNS, Host, Link, packages, run_tests, sh, workspace
 
 SERVICES = ["store", "keys", "verify", "smtp", "submission", "imap", "queue", "admin"]
 # All come from one address, and look again and again.
-# Nor do its senders wait for being new.
 RATES = "".join(f"[{name}]\nnew-connections-per-ip = 100000\n" for name in ("submission", "imap", "smtp"))
+# Nor do its senders wait for being new, nor send too much.
+RATES += "max-deliveries-per-ip = 100000\n"
 RATES += "first-time-sender-delay = \"0s\"\n"
 IDLE = "[service]\nidle-exit = \"2s\"\nstore-idle-exit = \"3s\"\n"
 
@@ -177,7 +178,7 @@ class Load(threading.Thread):
 
     def run(self):
         script = ("i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); "
-                  f"out=$(printf 'EHLO load.test\\r\\nMAIL FROM:<>\\r\\nRCPT TO:<{self.host.login}>\\r\\nDATA\\r\\n"
+                  f"out=$(printf 'EHLO mail.{self.host.domain}\\r\\nMAIL FROM:<>\\r\\nRCPT TO:<{self.host.login}>\\r\\nDATA\\r\\n"
                   f"Subject: {self.prefix}%s\\r\\n\\r\\nx\\r\\n.\\r\\nQUIT\\r\\n' $i | nc -w 20 {self.host.address} 25 2>&1); "
                   "case \"$out\" in *' stored'*|*'250 2.0.0'*) echo ack $i;; '') echo refused $i;; *) echo temp $i;; esac; done")
         self.host.run("rm -f /tmp/stop")

@@ -199,6 +199,8 @@ pub enum Decision {
     Deferred,
     /// 550 5.7.2: only members may write to this list.
     NotMember,
+    /// 452 4.2.2: too much from this network (row SR-32). Delivered nowhere, not among the rejects either.
+    TooOften,
 }
 
 /// What the checks of the message said, in the words of RFC 8601 ("pass", "fail", "none", ...).

@@ -14,8 +14,8 @@ use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{CheckRecipient, RecipientPath, Store};
-use libmox_types::{Address, Cid, LocalPart, ReversePath};
-use libmox_verify::{Spf, Takes, TakesMail, Verifier};
+use libmox_types::{Address, Cid, Host, LocalPart, ReversePath};
+use libmox_verify::{HasAddress, Spf, Takes, TakesMail, Verifier};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +90,22 @@ impl Answers {
 
 impl Policy for Answers {
     type Tap = Look;
+
+    async fn ask_hello(&mut self, host: &Host) -> Answer {
+        match host {
+            Host::Name(name) if self.checks() => {
+                match self.verifier.ask(HasAddress(name.clone())).await {
+                    Ok(takes) => policy::judge_hello(takes),
+                    // What cannot be looked up now is not the client's fault; its message is looked at all the same.
+                    Err(error) => {
+                        events::COMMON.unavailable(self.cid, "mox-verify", &error);
+                        Answer::Accept
+                    }
+                }
+            }
+            _ => Answer::Accept,
+        }
+    }
 
     fn patience(&self) -> Duration {
         self.config.service.bad_client_delay

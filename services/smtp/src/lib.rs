@@ -97,7 +97,7 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
 const TURN_AWAY_WAIT: Duration = Duration::from_secs(5);
 
 async fn connection(accepted: Accepted, context: Context, doors: Doors) {
-    let Accepted { stream, remote, ticket, busy, .. } = accepted;
+    let Accepted { stream, remote, local, ticket, busy } = accepted;
     let cid = clock::new_cid();
     let mut wire = Wire::from(stream);
     let _ticket = match ticket {
@@ -109,8 +109,9 @@ async fn connection(accepted: Accepted, context: Context, doors: Doors) {
             return;
         }
     };
-    let config = context.config();
+    let config = context.config().at(local.ip());
     let tls = doors.tls.clone().filter(|_| config.smtp.starttls);
+    let tls = tls.map(|tls| tls.resuming(config.smtp.session_tickets));
     let message_octets = config.smtp.max_message_size;
     let mut session = Session::new(settings(&config, cid, tls.is_some()), false);
     events::connected(cid, remote.ip());

@@ -62,6 +62,18 @@ pub(crate) fn judge_sender(takes: Takes) -> Answer {
     })
 }
 
+/// The name in EHLO: it has an address, or may have one (row SR-03).
+pub(crate) fn judge_hello(takes: Takes) -> Answer {
+    match takes {
+        Takes::Mail | Takes::Unknown => Answer::Accept,
+        Takes::NoAddress | Takes::NullMx => Answer::Refuse(Reply::new(
+            550,
+            "5.5.0",
+            "the name in EHLO has no address; give a name that has one, or an address literal",
+        )),
+    }
+}
+
 /// A refused message (row SR-28): what is no spam is told why, what may be a mistake of ours is asked for again.
 pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
     let refused = || analyses.iter().filter(|analysis| analysis.decision == Decision::Reject);
@@ -76,6 +88,14 @@ pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
         return Reply::new(550, "5.7.26", "refused by the DMARC policy of the sender's domain");
     }
     later()
+}
+
+/// Row SR-32: it is told before anything is delivered, and comes again with all of its recipients.
+pub(crate) fn judge_rate(analyses: &[Analysis]) -> Option<Reply> {
+    let late = analyses.iter().any(|analysis| analysis.decision == Decision::TooOften);
+    late.then(|| {
+        Reply::new(452, "4.2.2", "too much mail from your network for this mailbox, try again later")
+    })
 }
 
 /// Row SR-30: who brings what is refused for what it is is served slowly. Who named somebody unknown has waited for it

@@ -373,10 +373,114 @@ impl libmox_ipc::Service for Vouch {
                 Reply::TakesMail(Takes::NullMx)
             }
             Request::TakesMail(_) => Reply::TakesMail(Takes::Mail),
+            Request::HasAddress(name) => Reply::HasAddress(match name.0.ascii() {
+                "nowhere.example" => Takes::NoAddress,
+                "down.example" => Takes::Unknown,
+                _ => Takes::Mail,
+            }),
             other => panic!("{other:?}"),
         };
         answer.reply(Ok(reply)).await;
     }
+}
+
+impl Vouch {
+    fn start(self, run: &Run) {
+        let listener = tokio::net::UnixListener::bind(run.folder.path().join("verify.sock")).unwrap();
+        let vouch = Arc::new(self);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(libmox_ipc::serve(Arc::clone(&vouch), (), stream, "fake-verify"));
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_name_in_ehlo_leads_somewhere() {
+    // Row SR-03.
+    let run = start("").await;
+    Vouch("pass").start(&run);
+    let mut talk = Talk::start(&run).await;
+    talk.command("MAIL FROM:<a@far.example>", "503").await;
+    for hello in ["EHLO", "HELO"] {
+        let refused = talk.command(&format!("{hello} nowhere.example"), "550").await;
+        assert!(refused.contains("550 5.5.0"), "{refused}");
+        talk.command("MAIL FROM:<a@far.example>", "503").await;
+        talk.command("RCPT TO:<jane@example.org>", "503").await;
+    }
+    // Perhaps it has one; an address literal needs none; and it is as RSET each time.
+    for name in ["down.example", "[192.0.2.7]", "mail.example"] {
+        talk.command(&format!("EHLO {name}"), "250").await;
+        talk.command("MAIL FROM:<a@far.example>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+    }
+    talk.command("HELO mail.example", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "503").await;
+}
+
+#[tokio::test]
+async fn too_much_from_a_network_is_put_off() {
+    // Row SR-32: nothing of it is handed in, so nothing is among the rejects.
+    let run = start(NO_VERIFY).await;
+    run.store.think(Analysis { decision: Decision::TooOften, ..FakeStore::fine() });
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    for recipients in [&["jane"][..], &["jane", "joe"]] {
+        talk.command("MAIL FROM:<a@b>", "250").await;
+        for to in recipients {
+            talk.command(&format!("RCPT TO:<{to}@example.org>"), "250").await;
+        }
+        talk.command("DATA", "354").await;
+        let refused = talk.command("A: b\r\n\r\n.", "452").await;
+        assert!(refused.contains("452 4.2.2"), "{refused}");
+        assert!(run.store.take().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_new_sender_waits() {
+    // Row SR-29: fifteen seconds unless set otherwise, here or for the address that was connected to.
+    assert_eq!(Static::parse("").unwrap().smtp.first_time_delay, Duration::from_secs(15));
+    let here = "[listeners.here]\naddresses = [\"127.0.0.1\"]\nfirst-time-sender-delay = \"0s\"\n";
+    let wait = "first-time-sender-delay = \"300ms\"\n";
+    for (config, first, waits) in [
+        (format!("{NO_VERIFY}{wait}"), true, true),
+        (format!("{NO_VERIFY}{wait}"), false, false),
+        (format!("{NO_VERIFY}{wait}{here}"), true, false),
+    ] {
+        let run = start(&config).await;
+        run.store.think(Analysis { first, ..FakeStore::fine() });
+        let mut talk = Talk::start(&run).await;
+        talk.command("EHLO c.example", "250").await;
+        talk.command("MAIL FROM:<a@b>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("DATA", "354").await;
+        let begun = std::time::Instant::now();
+        talk.command("A: b\r\n\r\n.", "250").await;
+        assert_eq!(begun.elapsed() >= Duration::from_millis(300), waits, "{config} {first}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_has_a_name_and_a_size_of_its_own() {
+    // Row SR-01.
+    let here = "[listeners.here]\naddresses = [\"127.0.0.1\"]\nhostname = \"in.example.org\"\n\
+                max-message-size = \"64KiB\"\n";
+    let run = start(&format!("{NO_VERIFY}{here}")).await;
+    let mut talk = Talk { stream: TcpStream::connect(run.address).await.unwrap(), input: Vec::new() };
+    assert!(talk.expect("220").await.starts_with("220 in.example.org ESMTP"));
+    let ehlo = talk.command("EHLO c.example", "250").await;
+    assert!(ehlo.contains("250-in.example.org") && ehlo.contains("SIZE 65536"), "{ehlo}");
+    talk.command("MAIL FROM:<a@b> SIZE=70000", "552").await;
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "250").await;
+    let received = run.store.take();
+    let Received::Delivery(deliver, _) = &received[0] else { panic!() };
+    let prefix = String::from_utf8_lossy(&deliver.recipients[0].prefix).replace("\r\n\t", " ");
+    assert!(prefix.contains("by in.example.org"), "{prefix}");
 }
 
 #[tokio::test]
@@ -384,12 +488,7 @@ async fn a_forged_sender_has_one_recipient() {
     // Row SR-18: a report must not go to somebody who never wrote.
     for (word, code) in [("pass", "250"), ("none", "452"), ("fail", "452")] {
         let run = start("").await;
-        let listener = tokio::net::UnixListener::bind(run.folder.path().join("verify.sock")).unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(libmox_ipc::serve(Arc::new(Vouch(word)), (), stream, "fake-verify"));
-            }
-        });
+        Vouch(word).start(&run);
         let mut talk = Talk::start(&run).await;
         talk.command("EHLO c.example", "250").await;
         // Row SR-09.

@@ -3,6 +3,7 @@
 //! | asked in this order | then | reason |
 //! |---|---|---|
 //! | is there such a recipient, and room? | else refused with its own code | |
+//! | did too much come from this network lately (`rates.rs`)? | put off | |
 //! | does a rule match whose list domain is verified? | taken, whatever else is known | `mailing-list` |
 //! | does the service refuse it (DMARC), no rule says it was forwarded, and no trusted ARC seal that DMARC passed? | rejected | `dmarc` |
 //! | is its reputation sure (`reputation.rs`)? | taken or rejected | the step |
@@ -172,6 +173,22 @@ impl Store {
         };
         if self.over_quota(&name, account.used, request.size.0) {
             return Ok(none(Decision::OverQuota, "the account is full"));
+        }
+        // Asked again because of block lists, it is the same message.
+        if request.lists == Lists::NotAsked
+            && let Err(what) =
+                self.rates.take(id, request.remote_ip, request.size.0, directory.settings.deliveries)
+        {
+            let mut late = none(Decision::TooOften, &format!("too many {what} from this network"));
+            // Whoever delivers it all the same, to others of a list, does not deliver it here.
+            late.destined = Some(Destined {
+                mailbox: MailboxName::inbox(),
+                forward: false,
+                intro: false,
+                reject: Some(Reject { reason: "rate".into(), keep: false, content: request.content }),
+                members: Vec::new(),
+            });
+            return Ok(late);
         }
         let configured = directory.accounts.get(&name).cloned().unwrap_or_default();
         let destination = directory.rules(recipient);

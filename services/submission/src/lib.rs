@@ -127,7 +127,7 @@ enum Start {
 const TURN_AWAY_WAIT: Duration = Duration::from_secs(5);
 
 async fn connection(accepted: Accepted, start: Start, context: Context, doors: Doors) {
-    let Accepted { stream, remote, ticket, busy, .. } = accepted;
+    let Accepted { stream, remote, local, ticket, busy } = accepted;
     let cid = clock::new_cid();
     let mut wire = Wire::from(stream);
     events::connected(cid, remote.ip());
@@ -149,7 +149,7 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
         events::COMMON.lost(cid, &fault);
         return;
     }
-    let config = context.config();
+    let config = context.config().at(local.ip());
     let mut answers = Answers::new(&doors, Arc::clone(&config), cid, remote.ip(), Kind::Submission);
     if let Some(reply) = answers.stand(&mut wire).await {
         reply.with_id(cid).write(wire.output());
@@ -162,7 +162,8 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
     if login::with_key(&mut answers, &wire).await {
         session.on_certificate();
     }
-    talk(&mut wire, &mut session, &mut answers, &doors, &context, cid).await;
+    let octets = config.submission.max_message_size;
+    talk(&mut wire, &mut session, &mut answers, &doors, &context, octets, cid).await;
     drop(busy);
 }
 
@@ -186,7 +187,8 @@ async fn local_connection(stream: UnixStream, busy: Busy, context: Context, door
         return;
     }
     let mut session = Session::new(settings(&config, cid, Kind::Local), false);
-    talk(&mut wire, &mut session, &mut answers, &doors, &context, cid).await;
+    let octets = config.submission.max_message_size;
+    talk(&mut wire, &mut session, &mut answers, &doors, &context, octets, cid).await;
     drop(busy);
 }
 
@@ -196,9 +198,9 @@ async fn talk(
     answers: &mut Answers,
     doors: &Doors,
     context: &Context,
+    octets: u64,
     cid: Cid,
 ) {
-    let octets = context.config().submission.max_message_size;
     let ended = converse(wire, session, answers, &doors.store, Some(&doors.tls), &context.life, octets).await;
     answers.sign_out().await;
     match ended {

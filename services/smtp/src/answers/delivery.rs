@@ -71,6 +71,11 @@ impl Answers {
         for analysis in &analyses {
             events::judged(self.cid, analysis);
         }
+        if let Some(reply) = policy::judge_rate(&analyses) {
+            let why = analyses.iter().find(|analysis| analysis.decision == Decision::TooOften);
+            let why = why.map(|analysis| analysis.text.clone()).unwrap_or_default();
+            return (self.refuse(transaction, reply, &why), Pace::Usual);
+        }
         // Row SR-29: whoever sends to very many does not wait.
         if analyses.iter().any(|analysis| analysis.first) && !self.config.localserve {
             tokio::time::sleep(self.config.smtp.first_time_delay).await;

@@ -123,6 +123,69 @@ async fn rejects_are_kept_once_and_for_a_while() {
     world.end().await;
 }
 
+/// Row SR-32: put off, kept nowhere; a list's other members have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_from_one_network_is_put_off() {
+    let mut directory = with(
+        "rejects-mailbox = \"Rejects\"\n[aliases.\"team@example.org\"]\n\
+         addresses = [\"jane@example.org\", \"bob@example.org\"]\n",
+    );
+    directory.settings.deliveries.messages = 3;
+    directory.settings.deliveries.octets = 1000;
+    let world = World::with(directory).await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let mail = |id: &str| analyze(from("x@far.example", id), None);
+    for id in ["1@x", "2@x", "3@x"] {
+        assert_eq!(comes(&world, &mail(id)).await.0, Decision::Accept);
+    }
+    assert_eq!(comes(&world, &mail("4@x")).await, (Decision::TooOften, LOST));
+    // The same message, of which more was found out.
+    let again = Analyze { lists: Lists::Clear, ..mail("3@x") };
+    assert_eq!(asked(&world, &again).await.decision, Decision::Accept);
+    let elsewhere = Analyze { remote_ip: "192.0.3.9".parse().unwrap(), ..mail("5@x") };
+    assert_eq!(asked(&world, &elsewhere).await.decision, Decision::Accept);
+    let large = Analyze { size: ByteCount(901), ..elsewhere };
+    assert_eq!(asked(&world, &large).await.decision, Decision::TooOften);
+    let to_list = Analyze { recipients: vec![recipient("team@example.org")], ..mail("6@x") };
+    let judged = asked(&world, &to_list).await;
+    assert_eq!(judged.decision, Decision::Accept);
+    let mut request = deliver(&["team@example.org"], Body::Inline(b"y".to_vec()));
+    request.facts = to_list.facts;
+    request.recipients[0].destined = judged.destined;
+    let stored = world.client(Role::Smtp).ask(request).await.unwrap();
+    assert!(matches!(stored[..], [Delivered::Stored(_)]), "{stored:?}");
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 3);
+    let mailboxes = world.store.stored_messages(JANE).unwrap();
+    assert_eq!(mailboxes, 3, "nothing among the rejects");
+    world.end().await;
+}
+
+/// Row SR-29: what does not wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn forwards_lists_and_reports_need_not_wait() {
+    let rules = "[accounts.jane.destinations.\"jane@example.org\"]\n\
+        [[accounts.jane.destinations.\"jane@example.org\".rules]]\nfrom = \"^fw@\"\nmailbox = \"Inbox\"\nis-forward = true\n\
+        [[accounts.jane.destinations.\"jane@example.org\".rules]]\nfrom = \"^list@\"\nmailbox = \"Inbox\"\nlist-allow-domain = \"lists.example\"\n";
+    let world = World::with(with(rules)).await;
+    let verdict = Verdict { dkim: vec!["lists.example".into()], ..Verdict::default() };
+    let report = Facts { report: true, ..from("a@far.example", "1@x") };
+    for (what, request, first) in [
+        ("usual", analyze(from("a@far.example", "1@x"), None), true),
+        ("forward", analyze(from("fw@far.example", "1@x"), None), false),
+        ("list", Analyze { verdict, ..analyze(from("list@far.example", "1@x"), None) }, false),
+        ("not that list", analyze(from("list@far.example", "1@x"), None), false),
+        ("report", analyze(report, None), false),
+    ] {
+        let got = asked(&world, &request).await;
+        assert_eq!((got.decision, got.first), (Decision::Accept, first), "{what}: {got:?}");
+    }
+    world.end().await;
+    let world = World::with(with("no-first-time-sender-delay = true\n")).await;
+    assert!(!asked(&world, &analyze(from("a@far.example", "1@x"), None)).await.first);
+    world.end().await;
+}
+
 /// Rows ST-26, ST-27, ST-28, TR-11, TR-12, TR-13: whatever the reason, and whatever the mailbox is called now.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reject_moved_out_counts_where_it_was_destined() {
