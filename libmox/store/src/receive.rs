@@ -38,6 +38,8 @@ pub enum RecipientStatus {
     Disabled,
     /// The account is over its quota already: 452 4.2.2.
     OverQuota,
+    /// The account wants no mail of other servers to this address: 421 or 550, and words (row SR-27).
+    Refused(u16, String),
 }
 
 /// Delivers one message to all its local recipients in one atomic change.

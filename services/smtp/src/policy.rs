@@ -26,6 +26,8 @@ pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
         RecipientStatus::Foreign => Reply::new(550, "5.1.1", "not a domain of this server"),
         RecipientStatus::Disabled => Reply::new(450, "4.2.1", "recipient domain temporarily disabled"),
         RecipientStatus::OverQuota => Reply::new(452, "4.2.2", "mailbox is full"),
+        RecipientStatus::Refused(421, text) => Reply::new(421, "4.3.0", text.clone()),
+        RecipientStatus::Refused(_, text) => Reply::new(550, "5.1.1", text.clone()),
     })
 }
 
@@ -83,6 +85,17 @@ pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
             "5.7.1",
             format!("your message looks like spam; if it is not, send it again with {pass} in its subject"),
         );
+    }
+    // Row SR-27.
+    let unproven = |reason: &str| {
+        let first = refused().next().filter(|_| refused().all(|analysis| analysis.reason == reason));
+        first.map(|analysis| analysis.text.clone())
+    };
+    if let Some(words) = unproven("message-auth") {
+        return Reply::new(550, "5.7.26", words);
+    }
+    if let Some(words) = unproven("message-auth-temporary") {
+        return Reply::new(451, "4.7.26", words);
     }
     if refused().next().is_some() && refused().all(|analysis| analysis.reason == "dmarc") {
         return Reply::new(550, "5.7.26", "refused by the DMARC policy of the sender's domain");
@@ -151,6 +164,8 @@ mod tests {
             (R::Foreign, Some(550)),
             (R::Disabled, Some(450)),
             (R::OverQuota, Some(452)),
+            (R::Refused(421, "later".into()), Some(421)),
+            (R::Refused(550, "no".into()), Some(550)),
         ] {
             let got = match judge_recipient(&status) {
                 Answer::Refuse(reply) => Some(reply.code()),
@@ -197,6 +212,9 @@ mod tests {
             (vec![refused("spf", None)], "451 4.3.0"),
             (vec![refused("dmarc", None), refused("spf", None)], "451 4.3.0"),
             (vec![refused("junk-content", Some("(pass:abc)"))], "550 5.7.1"),
+            (vec![refused("message-auth", None)], "550 5.7.26"),
+            (vec![refused("message-auth-temporary", None)], "451 4.7.26"),
+            (vec![refused("message-auth", None), refused("spf", None)], "451 4.3.0"),
             (vec![], "451 4.3.0"),
         ] {
             let kept = vec![Delivered::Refused { kept: true }; analyses.len().max(1)];

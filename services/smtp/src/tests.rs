@@ -97,7 +97,7 @@ async fn a_message_is_stored_before_250() {
     assert_eq!(body, b"Subject: hi\r\n\r\n.dot\r\n");
     assert_eq!(deliver.facts.base_subject, "hi");
     let prefix = String::from_utf8(deliver.recipients[0].prefix.clone()).unwrap().replace("\r\n\t", " ");
-    assert!(prefix.starts_with("Return-Path: <me@client.example>\r\nDelivered-To: jane@example.org\r\nReceived: from client.example"), "{prefix}");
+    assert!(prefix.starts_with("Delivered-To: jane@example.org\r\nReturn-Path: <me@client.example>\r\nReceived: from client.example"), "{prefix}");
     assert!(
         prefix.contains("with ESMTP id")
             && prefix.contains("for <jane@example.org>;")

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | is there such a recipient, and room? | else refused with its own code | |
 //! | did too much come from this network lately (`rates.rs`)? | put off | |
+//! | must the domain in From be proven for this address (row SR-27), and is not? | rejected | `message-auth`, `message-auth-temporary` |
 //! | does a rule match whose list domain is verified? | taken, whatever else is known | `mailing-list` |
 //! | does the service refuse it (DMARC), no rule says it was forwarded, and no trusted ARC seal that DMARC passed? | rejected | `dmarc` |
 //! | is its reputation sure (`reputation.rs`)? | taken or rejected | the step |
@@ -211,7 +212,10 @@ impl Store {
             members: Vec::new(),
         };
         let list = rule.and_then(|rule| rule.list_domain.as_ref());
-        let mut found = if list.is_some_and(|domain| seen.verified(domain)) {
+        let required = destination.as_ref().and_then(|destination| destination.auth_required.as_ref());
+        let mut found = if let Some(refused) = required.and_then(|words| unproven(request, words)) {
+            refused
+        } else if list.is_some_and(|domain| seen.verified(domain)) {
             Found::take("mailing-list", "a rule allows mail of this list".into())
         } else {
             let case =
@@ -488,6 +492,20 @@ fn analysis(decision: Decision, reason: &str) -> Analysis {
         pass: None,
         chain: Vec::new(),
     }
+}
+
+/// Row SR-27: why a message is refused where it must be of the domain in its From. None where it is, or where nothing
+/// was checked.
+fn unproven(request: &Analyze, words: &str) -> Option<Found> {
+    let verdict = &request.verdict;
+    if verdict.dmarc.is_empty()
+        || request.facts.from.as_ref().is_some_and(|from| is_proven(from, verdict, &request.mail_from))
+    {
+        return None;
+    }
+    let failing = [&verdict.dmarc, &verdict.spf].into_iter().any(|word| word == "temperror");
+    let reason = if failing { "message-auth-temporary" } else { "message-auth" };
+    Some(Found::refuse(reason, words.to_owned()))
 }
 
 /// Whether To or Cc name the recipient.

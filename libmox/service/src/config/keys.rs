@@ -746,6 +746,22 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.destinations.*.smtp-error",
+        "",
+        "\"550 no such user here\"",
+        "Destinations.SMTPError",
+        "Other servers are refused at RCPT TO with this line: 421 (for now) or 550 (for good), and words if you like. For single addresses where a catch-all takes the rest of the domain.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.message-auth-required-smtp-error",
+        "",
+        "\"messages must be authenticated\"",
+        "Destinations.MessageAuthRequiredSMTPError",
+        "A message is refused with these words (550 5.7.26; 451 4.7.26 where DNS fails) unless SPF or DKIM proves the domain in its From, as strictly as that domain's DMARC policy says. For addresses that answer by themselves.",
+    ),
+    key(
+        D,
         "accounts.*.destinations.*.rules.*.mailbox",
         "",
         "\"Lists/rust\"",

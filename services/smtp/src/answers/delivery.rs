@@ -239,10 +239,10 @@ impl Answers {
             time: now,
         };
         let mut prefix = header::reason(analysis);
-        prefix.push_str(&received::return_path(&transaction.from));
         if let Some(address) = &address {
             prefix.push_str(&received::delivered_to(address));
         }
+        prefix.push_str(&received::return_path(&transaction.from));
         prefix.push_str(&verified.headers);
         prefix.push_str(&trace.write());
         if has_no_header(verified) {

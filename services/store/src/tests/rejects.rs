@@ -7,8 +7,8 @@ use crate::records::Read;
 use crate::signals::{Class, Signal, networks, of_from, opinions};
 use libmox_service::config::Domains;
 use libmox_store::{
-    Analysis, Analyze, Copy, Decision, Destined, Expunge, FlagsChange, FlagsHow, Lists, MailboxRename, Mark,
-    Reject,
+    Analysis, Analyze, CheckRecipient, Copy, Decision, Destined, Expunge, FlagsChange, FlagsHow, Lists,
+    MailboxRename, Mark, RecipientStatus, Reject,
 };
 use libmox_types::{AccountId, Flag, Flags, MailboxId, Uid};
 
@@ -158,6 +158,55 @@ async fn too_much_from_one_network_is_put_off() {
     assert_eq!(world.list(&imap, session, "Inbox").await.len(), 3);
     let mailboxes = world.store.stored_messages(JANE).unwrap();
     assert_eq!(mailboxes, 3, "nothing among the rejects");
+    world.end().await;
+}
+
+/// Row SR-27: an address may refuse all, or all whose From is not proven.
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_may_refuse_by_themselves() {
+    let rules = "[accounts.jane.destinations.\"jane@example.org\"]\n\
+                 message-auth-required-smtp-error = \"prove it\"\nmailbox = \"Post\"\n\
+                 [accounts.hole]\naddresses = [\"@example.org\", \"later@example.org\"]\n\
+                 [accounts.hole.destinations.\"@example.org\"]\nsmtp-error = \"550 no catch here\"\n\
+                 [accounts.hole.destinations.\"later@example.org\"]\nsmtp-error = \"421\"\n";
+    let world = World::with(with(rules)).await;
+    let smtp = world.client(Role::Smtp);
+    for (to, want) in [
+        ("jane@example.org", RecipientStatus::Local),
+        ("bob@example.org", RecipientStatus::Local),
+        ("any@example.org", RecipientStatus::Refused(550, "no catch here".into())),
+        ("Later+x@example.org", RecipientStatus::Refused(421, "not available now, try again later".into())),
+    ] {
+        assert_eq!(smtp.ask(CheckRecipient { recipient: recipient(to) }).await.unwrap(), want, "{to}");
+    }
+    let base = || analyze(from("a@sub.far.example", "1@x"), None);
+    let mail_from = ReversePath::Address(address("bounce@far.example"));
+    let verdict = |spf: &str, dkim: &[&str], dmarc: &str| Verdict {
+        spf: spf.into(),
+        dkim: dkim.iter().map(|domain| (*domain).to_owned()).collect(),
+        dmarc: dmarc.into(),
+        iprev: "pass".into(),
+    };
+    for (verdict, decision, reason) in [
+        (verdict("pass", &[], "none"), Decision::Accept, "no-bad-signals"),
+        (verdict("none", &["far.example"], "none"), Decision::Accept, "no-bad-signals"),
+        (verdict("fail", &["other.example"], "none"), Decision::Reject, "message-auth"),
+        (verdict("none", &[], "none"), Decision::Reject, "message-auth"),
+        // The domain's own policy may be strict.
+        (verdict("pass", &["far.example"], "fail"), Decision::Reject, "message-auth"),
+        (verdict("none", &[], "pass"), Decision::Accept, "no-bad-signals"),
+        (verdict("temperror", &[], "none"), Decision::Reject, "message-auth-temporary"),
+        (verdict("none", &[], "temperror"), Decision::Reject, "message-auth-temporary"),
+        // Nothing was checked.
+        (Verdict::default(), Decision::Accept, "no-bad-signals"),
+    ] {
+        let got =
+            asked(&world, &Analyze { verdict: verdict.clone(), mail_from: mail_from.clone(), ..base() })
+                .await;
+        assert_eq!((got.decision, got.reason.as_str()), (decision, reason), "{verdict:?}: {got:?}");
+        assert_eq!(got.text == "prove it", decision == Decision::Reject);
+        assert_eq!(got.destined.unwrap().mailbox, name("Post"));
+    }
     world.end().await;
 }
 
