@@ -4,7 +4,7 @@
 //! |---|---|
 //! | lasting names for staged files, one sync of their folder | nothing was written: the group fails |
 //! | journal: one write, one sync | outcome unknown until the next start: the group fails |
-//! | message files, without sync; one batch into the index | the group is committed but not visible: kept and tried again before the next one |
+//! | message files, without sync; the index | the group is committed but not visible: kept and tried again before the next one |
 //! | what the changes asked for, in commit order; then the answers | cannot |
 //!
 //! Events go out before the answers, so that a client that saw its change confirmed finds it announced, too.
@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::change::Source;
-use super::index::Batch;
 use super::journal::Journal;
 use super::pending::Waiting;
 use super::{CommitError, Inner};
@@ -113,18 +112,16 @@ impl Committer {
         // Only after an error may part of it have happened before.
         let again = self.journal.is_suspect() || self.inner.commit_is_degraded();
         let mut missing = HashSet::new();
-        let mut batch = Batch::default();
         for (position, waiting) in &self.backlog {
             let change = &waiting.change;
             self.inner
                 .files
                 .apply(*position, &change.sources, &change.files, again, &mut missing)
                 .map_err(|error| format!("message file: {error}"))?;
-            for (key, value) in &change.index {
-                batch.set(key, value.as_ref());
-            }
         }
-        self.inner.index.apply(batch, end).map_err(|error| {
+        let entries = self.backlog.iter().flat_map(|(_, waiting)| &waiting.change.index);
+        let entries = entries.map(|(key, value)| (key.clone(), value.clone()));
+        self.inner.index.add(entries, end).map_err(|error| {
             // sled refuses everything after its first I/O error.
             self.inner.set_index_failed();
             error.to_string()

@@ -5,11 +5,19 @@
 //! itself, and segments it reuses may tear older state, so the index is only ever a cache of snapshot + journal:
 //! see `open.rs` for when it is trusted.
 //!
+//! What is added waits in [`Recent`] first and is handed to sled by a thread of its own, in batches: it keeps sled's
+//! rule of one writer, and the committer does not wait for it unless it falls far behind. Readers see both as one.
+//!
 //! Fails with: `IndexError`. A sled panic while opening becomes an error too.
 
 use std::fs::File;
 use std::ops::{Bound, ControlFlow, Deref};
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use super::limits::{HELD_BACK_BYTES, HELD_BACK_KEYS, HELD_BACK_MOST};
+use super::recent::{Recent, merged};
 
 /// A value as the index holds it; cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,8 +65,24 @@ const POSITION: &[u8] = b"\0position";
 
 /// An open index.
 pub struct Index {
-    db: sled::Db,
+    shared: Arc<Shared>,
     log: File,
+    writer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    db: sled::Db,
+    recent: RwLock<Recent>,
+    /// Held by whoever hands on what waits; the error that ended it.
+    handing_on: Mutex<Option<String>>,
+    wish: Mutex<Wish>,
+    wished: Condvar,
+}
+
+#[derive(Default)]
+struct Wish {
+    due: bool,
+    closing: bool,
 }
 
 /// Puts and deletes applied at once.
@@ -86,13 +110,26 @@ impl Index {
         // Recovery of a damaged file runs into assertions inside sled; they must not take the process along.
         let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()))
             .map_err(|_| IndexError("sled panicked while opening".into()))??;
-        let log = File::open(dir.join("db")).map_err(|error| IndexError(error.to_string()))?;
-        Ok(Self { db, log })
+        let other = |error: std::io::Error| IndexError(error.to_string());
+        let log = File::open(dir.join("db")).map_err(other)?;
+        let shared = Arc::new(Shared {
+            db,
+            recent: RwLock::default(),
+            handing_on: Mutex::default(),
+            wish: Mutex::default(),
+            wished: Condvar::new(),
+        });
+        let hander = shared.clone();
+        let writer = std::thread::Builder::new()
+            .name("index".into())
+            .spawn(move || hander.hand_on_when_due())
+            .map_err(other)?;
+        Ok(Self { shared, log, writer: Some(writer) })
     }
 
-    /// The journal position up to which changes are contained; `None` in an index without any.
+    /// The journal position up to which sled has the changes; `None` in an index without any.
     pub fn position(&self) -> Result<Option<u64>, IndexError> {
-        match self.db.get(POSITION)? {
+        match self.shared.db.get(POSITION)? {
             None => Ok(None),
             Some(bytes) => match bytes.as_ref().try_into() {
                 Ok(bytes) => Ok(Some(u64::from_be_bytes(bytes))),
@@ -103,62 +140,77 @@ impl Index {
 
     /// Reads one key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, IndexError> {
-        Ok(self.db.get(key)?.map(Value))
+        // What is not waiting any more is in sled by now, so in this order nothing is missed.
+        if let Some(recent) = self.shared.recent().get(key) {
+            return Ok(recent);
+        }
+        Ok(self.shared.db.get(key)?.map(Value))
     }
 
     /// Visits keys in order until `visit` breaks. Not a snapshot: changes applied meanwhile may be seen.
     pub fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
         if !is_proper(range) {
             return Ok(());
         }
-        for entry in self.db.range::<&[u8], _>(range) {
-            let (key, value) = entry?;
-            if key.first() == Some(&0) {
-                continue;
-            }
-            if visit(&key, &Value(value)).is_break() {
-                break;
-            }
-        }
-        Ok(())
+        let over = self.shared.recent().range(range).into_iter();
+        let entries = || self.shared.db.range::<&[u8], _>(range);
+        merged(over, |a, b| a < b, |visit| each(entries(), visit), visit)
     }
 
     /// Visits keys in descending order until `visit` breaks.
     pub fn visit_back(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
         if !is_proper(range) {
             return Ok(());
         }
-        for entry in self.db.range::<&[u8], _>(range).rev() {
-            let (key, value) = entry?;
-            if key.first() == Some(&0) {
-                continue;
-            }
-            if visit(&key, &Value(value)).is_break() {
-                break;
-            }
-        }
-        Ok(())
+        let over = self.shared.recent().range(range).into_iter().rev();
+        let entries = || self.shared.db.range::<&[u8], _>(range).rev();
+        merged(over, |a, b| a > b, |visit| each(entries(), visit), visit)
     }
 
-    /// Applies a batch and records the position it brings the index to, all at once.
-    pub fn apply(&self, mut batch: Batch, position: u64) -> Result<(), IndexError> {
-        batch.writes.insert(POSITION, &position.to_be_bytes());
-        self.db.apply_batch(batch.writes)?;
-        tidy_up_after(batch.count);
-        Ok(())
+    /// Makes changes visible, and the position they bring the index to. sled gets them later; when it failed before,
+    /// that is said now.
+    pub fn add(
+        &self,
+        entries: impl IntoIterator<Item = (Vec<u8>, Option<Value>)>,
+        position: u64,
+    ) -> Result<(), IndexError> {
+        let (keys, bytes) = {
+            let mut recent = self.shared.recent_mut();
+            recent.add(entries, position);
+            recent.size()
+        };
+        if keys >= HELD_BACK_KEYS || bytes >= HELD_BACK_BYTES {
+            self.shared.wish().due = true;
+            self.shared.wished.notify_one();
+        }
+        if keys >= HELD_BACK_KEYS * HELD_BACK_MOST || bytes >= HELD_BACK_BYTES * HELD_BACK_MOST {
+            return self.shared.hand_on();
+        }
+        match self.shared.handing_on.try_lock() {
+            Ok(failed) => failed.clone().map_or(Ok(()), |error| Err(IndexError(error))),
+            // Somebody is at it.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Hands a batch and the position it brings the index to straight to sled, all at once. For building an index,
+    /// before anything was added.
+    pub fn apply(&self, batch: Batch, position: u64) -> Result<(), IndexError> {
+        self.shared.apply(batch, Some(position))
     }
 
     /// Hands everything applied to the kernel: survives a kill, not a power cut.
     pub fn flush(&self) -> Result<(), IndexError> {
-        self.db.flush()?;
+        self.shared.hand_on()?;
+        self.shared.db.flush()?;
         Ok(())
     }
 
@@ -170,8 +222,104 @@ impl Index {
 
     /// Bytes of the index on disk.
     pub fn size(&self) -> Result<u64, IndexError> {
-        Ok(self.db.size_on_disk()?)
+        Ok(self.shared.db.size_on_disk()?)
     }
+}
+
+impl Drop for Index {
+    /// What waits is left to the next start, as a kill would.
+    fn drop(&mut self) {
+        self.shared.wish().closing = true;
+        self.shared.wished.notify_one();
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+// Nothing that holds these locks leaves something half done when it panics.
+impl Shared {
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wish(&self) -> MutexGuard<'_, Wish> {
+        self.wish.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_on_when_due(&self) {
+        loop {
+            let mut wish = self.wish();
+            while !wish.due && !wish.closing {
+                wish = self.wished.wait(wish).unwrap_or_else(PoisonError::into_inner);
+            }
+            if wish.closing {
+                return;
+            }
+            wish.due = false;
+            drop(wish);
+            // Whoever adds next is told; sled refuses everything from now on.
+            let _ = self.hand_on();
+        }
+    }
+
+    /// Brings what waits into sled. In steps, as readers wait for each; a kill between two of them is made good by
+    /// the replay, which begins at the position that the last step writes.
+    fn hand_on(&self) -> Result<(), IndexError> {
+        let mut failed = self.handing_on.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &*failed {
+            return Err(IndexError(error.clone()));
+        }
+        let (entries, position) = self.recent_mut().freeze();
+        if entries.is_empty() && position == 0 {
+            return Ok(());
+        }
+        let mut left = entries.len();
+        let mut batch = Batch::default();
+        for (key, value) in entries.iter() {
+            batch.set(key, value.as_ref());
+            left -= 1;
+            if batch.count == STEP && left > 0 {
+                self.apply(std::mem::take(&mut batch), None)
+                    .inspect_err(|error| *failed = Some(error.0.clone()))?;
+            }
+        }
+        self.apply(batch, Some(position)).inspect_err(|error| *failed = Some(error.0.clone()))?;
+        self.recent_mut().thaw();
+        Ok(())
+    }
+
+    fn apply(&self, mut batch: Batch, position: Option<u64>) -> Result<(), IndexError> {
+        if let Some(position) = position {
+            batch.writes.insert(POSITION, &position.to_be_bytes());
+        }
+        self.db.apply_batch(batch.writes)?;
+        tidy_up_after(batch.count);
+        Ok(())
+    }
+}
+
+/// Writes in one step of handing on: sled holds its one lock while it applies them.
+const STEP: usize = 512;
+
+fn each(
+    entries: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
+    visit: &mut dyn FnMut(&[u8], &Value) -> ControlFlow<()>,
+) -> Result<(), IndexError> {
+    for entry in entries {
+        let (key, value) = entry?;
+        if key.first() == Some(&0) {
+            continue;
+        }
+        if visit(&key, &Value(value)).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Every write leaves an old copy of its page behind. They are freed in small steps, one now and then as sled's data is
@@ -224,6 +372,84 @@ mod tests {
             })
             .expect("visit");
         assert_eq!(seen, [b"k".to_vec()], "own records stay hidden");
+    }
+
+    /// What waits is seen over what is in sled, whichever way it is looked at, before and after it is handed on.
+    #[test]
+    fn what_waits_is_seen_as_one_with_the_rest() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let index = Index::open(dir.path(), 1 << 20).expect("open");
+        let value = |text: &str| Some(Value::from(text.as_bytes()));
+        let mut batch = Batch::default();
+        for key in ["a", "c", "e", "g"] {
+            batch.set(key.as_bytes(), value("old").as_ref());
+        }
+        index.apply(batch, 1).expect("apply");
+        let changes =
+            [("b", value("new")), ("c", value("new")), ("e", None), ("x", None), ("z", value("new"))];
+        index.add(changes.map(|(key, value)| (key.as_bytes().to_vec(), value)), 2).expect("add");
+        let expected = "a=old b=new c=new g=old z=new";
+        let text = |key: &[u8], value: &Value| {
+            format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value))
+        };
+        for round in 0..2 {
+            let (mut there, mut back, mut two) = (Vec::new(), Vec::new(), Vec::new());
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            index
+                .visit(all, |key, value| {
+                    there.push(text(key, value));
+                    ControlFlow::Continue(())
+                })
+                .expect("visit");
+            index
+                .visit_back(all, |key, value| {
+                    back.push(text(key, value));
+                    ControlFlow::Continue(())
+                })
+                .expect("visit");
+            index
+                .visit((Bound::Excluded(b"a"), Bound::Unbounded), |key, value| {
+                    two.push(text(key, value));
+                    if two.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
+                .expect("visit");
+            back.reverse();
+            assert_eq!(
+                (there.join(" "), back.join(" ")),
+                (expected.to_owned(), expected.to_owned()),
+                "{round}"
+            );
+            assert_eq!(two, ["b=new", "c=new"], "{round}");
+            assert_eq!(index.get(b"e").expect("get"), None, "{round}");
+            assert_eq!(index.get(b"b").expect("get").as_deref(), Some(&b"new"[..]), "{round}");
+            assert_eq!(
+                index.position().expect("position"),
+                Some(1 + round),
+                "the position goes with the writes"
+            );
+            index.flush().expect("flush");
+        }
+    }
+
+    /// Enough of it goes on by itself; what is read meanwhile is there all the time.
+    #[test]
+    fn what_is_held_back_goes_on_when_there_is_enough() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let index = Index::open(dir.path(), 1 << 20).expect("open");
+        let keys = u64::try_from(HELD_BACK_KEYS).expect("number");
+        for number in 1..=keys * 3 {
+            let key = number.to_be_bytes().to_vec();
+            index
+                .add([(b"k".iter().copied().chain(key).collect(), Some(Value::from(&b"v"[..])))], number)
+                .expect("add");
+            let looked = [&b"k"[..], &(number / 2 + 1).to_be_bytes()].concat();
+            assert!(index.get(&looked).expect("get").is_some(), "{number}");
+        }
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while index.position().expect("position").unwrap_or(0) < keys {
+            assert!(std::time::Instant::now() < until, "nothing was handed on");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     #[test]

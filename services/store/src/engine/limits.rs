@@ -23,6 +23,20 @@ pub const INLINE_BYTES: u64 = 64 << 10;
 /// Changes that may be computed but unanswered at one time, over all accounts.
 pub const CHANGES_IN_FLIGHT: usize = 4096;
 
+/// Keys and bytes that are committed and wait for the index before they are handed on: some fifty deliveries.
+pub const HELD_BACK_KEYS: usize = 1024;
+/// See [`HELD_BACK_KEYS`].
+pub const HELD_BACK_BYTES: usize = 1 << 20;
+/// So many times that may wait while the index is slow; then commits wait for it.
+pub const HELD_BACK_MOST: usize = 8;
+
+/// Free space is looked at again after so long,
+pub const ROOM_FOR: Duration = Duration::from_millis(200);
+/// or when so many bytes of mail came in since,
+pub const ROOM_BYTES: u64 = 1 << 20;
+/// or this part of what was free beyond the reserve.
+pub const ROOM_SHARE: u64 = 16;
+
 /// How long the folder may still be locked by one that is ending before it counts as in use.
 pub const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two looks at such a lock.

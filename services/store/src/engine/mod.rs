@@ -24,6 +24,7 @@ pub mod limits;
 mod medium;
 mod open;
 mod pending;
+mod recent;
 mod snapshot;
 mod state;
 
@@ -124,6 +125,8 @@ struct Inner {
     queue: Mutex<Queue>,
     wake: Condvar,
     permits: Arc<Semaphore>,
+    /// Bytes of mail that may be added before the free space is looked at again, and when it was looked at.
+    room: Mutex<(u64, Instant)>,
     /// Journal position up to which readers see everything.
     applied: AtomicU64,
     /// Position at which the keeper was last woken.
@@ -149,6 +152,7 @@ impl Engine {
             queue: Mutex::default(),
             wake: Condvar::new(),
             permits: Arc::new(Semaphore::new(limits::CHANGES_IN_FLIGHT)),
+            room: Mutex::new((0, Instant::now())),
             applied: AtomicU64::new(end),
             woken: AtomicU64::new(end),
             wishes,
@@ -355,6 +359,8 @@ impl Inner {
         let problem =
             (free < reserve).then(|| format!("the disk is full: {free} bytes free, {reserve} are kept free"));
         let fits = problem.is_none();
+        let spare = free.saturating_sub(reserve) / limits::ROOM_SHARE;
+        *self.room() = (if fits { spare.min(limits::ROOM_BYTES) } else { 0 }, Instant::now());
         self.health.send_if_modified(|health| {
             let differs = health.full.is_some() != problem.is_some();
             if differs {
@@ -363,6 +369,22 @@ impl Inner {
             differs
         });
         Ok(fits)
+    }
+
+    fn room(&self) -> MutexGuard<'_, (u64, Instant)> {
+        self.room.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The same for so many bytes, without looking each time.
+    fn has_space_for(&self, bytes: u64) -> io::Result<bool> {
+        {
+            let mut room = self.room();
+            if room.0 >= bytes && room.1.elapsed() < limits::ROOM_FOR {
+                room.0 -= bytes;
+                return Ok(true);
+            }
+        }
+        self.look_at_space()
     }
 
     /// After a failure only an attempt shows whether writing works again; it must not wait for somebody's mail.
@@ -439,7 +461,7 @@ impl Tx {
     pub fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         if is_empty(range) {
             return Ok(());
@@ -452,35 +474,9 @@ impl Tx {
         for (key, value) in self.change.index.range::<[u8], _>(range) {
             over.insert(key.clone(), value.clone());
         }
-        let mut over = over.into_iter().peekable();
-        let mut stopped = false;
-        self.inner.index.visit(range, |key, value| {
-            while let Some((next, ours)) = over.next_if(|(next, _)| next.as_slice() < key) {
-                if let Some(ours) = ours
-                    && visit(&next, &ours).is_break()
-                {
-                    stopped = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            let flow = match over.next_if(|(next, _)| next.as_slice() == key) {
-                Some((_, None)) => ControlFlow::Continue(()),
-                Some((next, Some(ours))) => visit(&next, &ours),
-                None => visit(key, value),
-            };
-            stopped = flow.is_break();
-            flow
-        })?;
-        if !stopped {
-            for (key, value) in over {
-                if let Some(value) = value
-                    && visit(&key, &value).is_break()
-                {
-                    break;
-                }
-            }
-        }
-        Ok(())
+        let below =
+            |each: &mut dyn FnMut(&[u8], &Value) -> ControlFlow<()>| self.inner.index.visit(range, each);
+        Ok(recent::merged(over.into_iter(), |a, b| a < b, below, visit)?)
     }
 
     /// Puts the change in line. Its place is fixed when this returns; release the account's lock then.
@@ -489,7 +485,9 @@ impl Tx {
             return Err(CommitError::TooLarge);
         }
         if self.change.grows() {
-            let fits = self.inner.look_at_space().map_err(|error| CommitError::Write(error.to_string()))?;
+            let bytes = u64::try_from(self.change.weight()).unwrap_or(u64::MAX);
+            let fits =
+                self.inner.has_space_for(bytes).map_err(|error| CommitError::Write(error.to_string()))?;
             if !fits {
                 return Err(CommitError::Full);
             }
