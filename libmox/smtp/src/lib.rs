@@ -11,6 +11,7 @@ pub mod client;
 pub mod command;
 pub mod data;
 pub mod limits;
+pub mod notify;
 pub mod reply;
 pub mod session;
 pub mod simulated;

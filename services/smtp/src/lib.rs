@@ -145,7 +145,7 @@ fn settings(config: &Static, cid: libmox_types::Cid, tls: bool) -> Settings {
             (true, true) => TlsOffer::Required,
         },
         requiretls: config.smtp.requiretls,
-        dsn: false,
+        dsn: true,
         manner: if config.pedantic { Manner::Pedantic } else { Manner::Tolerant },
         without_tls: config.smtp.starttls_exempt.clone(),
         mechanisms: Vec::new(),

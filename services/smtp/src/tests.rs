@@ -525,3 +525,82 @@ async fn who_brings_what_is_refused_is_served_slowly() {
         assert_eq!(begun.elapsed() > Duration::from_millis(200), slow, "{code} {:?}", begun.elapsed());
     }
 }
+
+#[tokio::test]
+async fn senders_are_told_what_they_ask_for() {
+    // Row SR-41, RFC 3461.
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    assert!(talk.command("EHLO c.example", "250").await.contains("DSN"));
+    for wrong in ["RET=SOME", "ENVID=a+2", "RET=FULL RET=FULL", "NOTIFY=SUCCESS"] {
+        let reply = talk.command(&format!("MAIL FROM:<me@far.example> {wrong}"), &wrong_code(wrong)).await;
+        assert!(reply.contains("5.5.4") || reply.contains("5.3.3"), "{reply}");
+    }
+    // One who has it.
+    talk.command("MAIL FROM:<me@far.example> RET=HDRS ENVID=order+207", "250").await;
+    for wrong in ["NOTIFY=SOMETIMES", "NOTIFY=NEVER,SUCCESS", "ORCPT=jane", "NOTIFY=NEVER NOTIFY=NEVER"] {
+        talk.command(&format!("RCPT TO:<jane@example.org> {wrong}"), "501").await;
+    }
+    talk.command("RCPT TO:<jane@example.org> NOTIFY=SUCCESS ORCPT=rfc822;j+2B1@list.example", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("Subject: hi\r\nMessage-ID: <m2@far.example>\r\n\r\nbody\r\n.", "250").await;
+    let received = run.store.take();
+    let [Received::Delivery(..), Received::Report(report, text)] = &received[..] else {
+        panic!("{received:?}")
+    };
+    assert_eq!(report.to.to_string(), "me@far.example");
+    let text = String::from_utf8_lossy(text);
+    for part in [
+        "Original-Envelope-Id: order 7\r\n",
+        "Original-Recipient: rfc822;j+1@list.example\r\n",
+        "Final-Recipient: rfc822; jane@example.org\r\n",
+        "Action: delivered\r\n",
+        "Status: 2.1.5\r\n",
+        "Subject: message delivered\r\n",
+        "References: <m2@far.example>\r\n",
+        "Subject: hi\r\n",
+    ] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    assert!(!text.contains("body\r\n"), "{text}");
+    // Some who have it and some who cannot: one report, with what is asked for only.
+    for (jane, nobody, want) in [
+        ("SUCCESS", "FAILURE", &["delivered", "failed"][..]),
+        ("FAILURE", "SUCCESS,FAILURE", &["failed"]),
+        ("SUCCESS,DELAY", "NEVER", &["delivered"]),
+        ("NEVER", "DELAY", &[]),
+    ] {
+        talk.command("MAIL FROM:<me@far.example>", "250").await;
+        talk.command(&format!("RCPT TO:<jane@example.org> NOTIFY={jane}"), "250").await;
+        talk.command(&format!("RCPT TO:<nobody@example.org> NOTIFY={nobody}"), "250").await;
+        talk.command("DATA", "354").await;
+        talk.command("A: b\r\n\r\n.", "250").await;
+        let received = run.store.take();
+        assert!(matches!(received[0], Received::Delivery(..)));
+        let text = received.get(1).map(|report| String::from_utf8_lossy(report.body()).into_owned());
+        let text = text.unwrap_or_default();
+        let actions: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Action: ")).collect();
+        assert!(
+            actions.len() == want.len() && want.iter().all(|one| actions.contains(one)),
+            "{want:?}: {text}"
+        );
+    }
+    // A report is not reported on, and what is refused was not delivered.
+    talk.command("MAIL FROM:<>", "250").await;
+    talk.command("RCPT TO:<jane@example.org> NOTIFY=SUCCESS", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "250").await;
+    assert_eq!(run.store.take().len(), 1);
+    run.store.think(Analysis { decision: Decision::Reject, ..FakeStore::fine() });
+    run.store.answer_deliveries_with(Some(Delivered::Refused { kept: true }));
+    talk.command("MAIL FROM:<me@far.example>", "250").await;
+    talk.command("RCPT TO:<jane@example.org> NOTIFY=SUCCESS", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "451").await;
+    assert_eq!(run.store.take().len(), 1, "handed in as a reject, without a report");
+}
+
+/// What is no parameter of MAIL is not known there; the others have a wrong value.
+fn wrong_code(parameter: &str) -> String {
+    if parameter.starts_with("NOTIFY") { "555".into() } else { "501".into() }
+}

@@ -2,6 +2,9 @@
 
 use super::{ARRIVAL, arrived, message};
 use mox_testkit::{Instance, Smtp, Spec, wait_for};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
 
 /// Hands in one message with these parameters; the last reply.
 fn submit(smtp: &mut Smtp, from: &str, mail: &str, rcpt: &[&str], text: &str) -> mox_testkit::Reply {
@@ -74,17 +77,67 @@ fn success_is_reported_to_who_asks_for_it() {
     assert!(!all.contains("nobody550") && !all.contains("Subject: quiet"), "{all}");
 }
 
+/// A server that takes everything and can do nothing besides; what it was told.
+fn plain_server() -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let talk = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let (mut said, mut in_data) = (Vec::new(), false);
+        stream.write_all(b"220 plain.test\r\n").unwrap();
+        for line in lines.map_while(Result::ok) {
+            let reply: &[u8] = match (in_data, line.as_str()) {
+                (true, ".") => b"250 taken\r\n",
+                (true, _) => b"",
+                (false, "DATA") => b"354 go\r\n",
+                (false, "QUIT") => b"221 bye\r\n",
+                (false, _) => b"250 fine\r\n",
+            };
+            in_data = (in_data && line != ".") || line == "DATA";
+            stream.write_all(reply).unwrap();
+            said.push(line);
+        }
+        said
+    });
+    (address, talk)
+}
+
 #[test]
 fn who_cannot_be_told_by_the_next_server_is_told_by_us() {
-    // RFC 3461 §5.2.2: port 25 offers no DSN.
+    // RFC 3461 §5.2.2: a server without DSN.
+    let (address, talk) = plain_server();
+    let instance = Spec::new().set(&format!("queue.local-target=\"{address}\"")).start();
+    let me = instance.account(0).0;
+    let mut smtp = instance.submission(0).unwrap();
+    let text = message(&me, "x@far.test", "handed on");
+    assert_eq!(submit(&mut smtp, &me, "", &["<x@far.test> NOTIFY=SUCCESS"], &text).code, 250);
+    report(&instance, 0, &["Action: relayed", "Status: 2.0.0", "Diagnostic-Code: smtp; 250"]);
+    let said = talk.join().unwrap();
+    assert!(said.iter().any(|line| line == "Subject: handed on"), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("NOTIFY")), "{said:?}");
+}
+
+#[test]
+fn what_senders_want_is_passed_on() {
+    // Row SR-41: port 25 offers DSN, so it is there that the sender is told.
     let target = Spec::new().start();
     let there = target.account(0).0;
     let instance = Spec::new().set(&format!("queue.local-target=\"{}\"", target.address("smtp"))).start();
     let me = instance.account(0).0;
     let mut smtp = instance.submission(0).unwrap();
-    let to = format!("<{there}> NOTIFY=SUCCESS");
-    assert_eq!(submit(&mut smtp, &me, "", &[&to], &message(&me, &there, "handed on")).code, 250);
+    let to = format!("<{there}> NOTIFY=SUCCESS ORCPT=rfc822;alias@elsewhere.test");
+    assert_eq!(submit(&mut smtp, &me, " ENVID=e17", &[&to], &message(&me, &there, "handed on")).code, 250);
     arrived(&target, 0, "handed on");
+    report(
+        &target,
+        0,
+        &[
+            "Action: delivered",
+            "Original-Envelope-Id: e17",
+            "Original-Recipient: rfc822;alias@elsewhere.test",
+        ],
+    );
     // Rows SR-06, SR-22, SU-10: that TLS was required is passed on and written down; where it is not on, 25 refuses.
     assert_eq!(
         submit(&mut smtp, &me, " REQUIRETLS", &[&format!("<{there}>")], &message(&me, &there, "secret")).code,
@@ -93,7 +146,8 @@ fn who_cannot_be_told_by_the_next_server_is_told_by_us() {
     let secret = arrived(&target, 0, "secret").replace("\r\n\t", " ");
     assert_eq!(secret.matches("(requiretls) id").count(), 2, "{secret}");
     assert_eq!(target.smtp().unwrap().command("MAIL FROM:<> REQUIRETLS").unwrap().code, 523);
-    report(&instance, 0, &["Action: relayed", "Status: 2.0.0", "Diagnostic-Code: smtp; 250"]);
+    let mut imap = instance.imap(0).unwrap();
+    assert_eq!(imap.select("INBOX").unwrap(), 0, "told once");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One message after its last octet: looked at, judged, handed to the store, reported on.
 
 use super::{Answers, Look, address_of, path_of};
-use crate::report::{self, Failed, Why};
+use crate::report::{self, Failed, Original, Told, Why};
 use crate::{events, header, policy};
 use libmox_ipc::Verb;
 use libmox_message::received::{self, Received, With};
@@ -10,6 +10,7 @@ use libmox_service::clock;
 use libmox_service::wire::Wire;
 use libmox_smtp::Reply;
 use libmox_smtp::command::RcptPath;
+use libmox_smtp::notify::Event;
 use libmox_smtp::session::{Session, Transaction};
 use libmox_store::{
     Analysis, Body, Decided, Decision, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, Fault,
@@ -26,6 +27,16 @@ pub(super) struct Asked<'a> {
     pub(super) transaction: &'a Transaction,
     pub(super) verified: &'a Verified,
     pub(super) now: Timestamp,
+}
+
+/// A message for several, or one whose sender wants to hear that it arrived.
+struct Several<'a> {
+    /// Who may get it.
+    known: Vec<(&'a RcptPath, Option<Told>)>,
+    /// Who cannot.
+    failed: Vec<Failed>,
+    envelope_id: Option<&'a str>,
+    analyses: &'a [Analysis],
 }
 
 /// Links of the chain that is kept of a decision, and octets of each.
@@ -50,13 +61,23 @@ impl Answers {
         if let Some((reply, reason)) = policy::judge_message(verified.shape) {
             return (self.refuse(transaction, reply, reason), Pace::Usual);
         }
-        let (mut known, mut failed) = (Vec::new(), Vec::new());
+        let (mut known, mut told, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for recipient in &transaction.recipients {
-            match (recipient.unknown, address_of(&recipient.rcpt.to, &self.config)) {
-                (true, Some(address)) => failed.push(Failed { address, why: Why::UnknownUser }),
-                _ => known.push(&recipient.rcpt.to),
+            let to = address_of(&recipient.rcpt.to, &self.config)
+                .map(|address| Told::new(address, &recipient.rcpt));
+            match (recipient.unknown, to) {
+                (true, Some(to)) => failed.push(Failed { to, why: Why::UnknownUser }),
+                (_, to) => {
+                    known.push(&recipient.rcpt.to);
+                    told.push(to);
+                }
             }
         }
+        // Row SR-41. RFC 3461 §4.1, departed from because a forged sender must not hear of what it never sent.
+        if self.checks() && verified.verdict.spf != "pass" {
+            told.iter_mut().flatten().for_each(Told::forget_success);
+        }
+        let wants_success = told.iter().flatten().any(|told| told.wants(Event::Success));
         let asked = Asked { wire, session, transaction, verified: &verified, now };
         let analyses = match self.analyze(&asked, &known, &taken).await {
             Ok(analyses) => analyses,
@@ -104,13 +125,23 @@ impl Answers {
             verdict: verified.verdict,
             recipients,
         };
+        // A refused message is kept for its reader only where it is for one.
+        let fine = analyses.iter().all(|analysis| analysis.decision == Decision::Accept);
         let outcome = match transaction.recipients.len() {
-            1 => self.hand_in(&mut taken, request, |deliver| deliver).await.map(|outcomes| {
-                let reply = policy::judge_delivery(&outcomes, &analyses);
-                let reason = if reply.is_error() { reason_of(&outcomes, &analyses) } else { String::new() };
-                (reply, reason)
-            }),
-            _ => self.deliver_together(request, known, failed, &analyses, &mut taken, now).await,
+            1 if !(wants_success && fine) => {
+                self.hand_in(&mut taken, request, |deliver| deliver).await.map(|outcomes| {
+                    let reply = policy::judge_delivery(&outcomes, &analyses);
+                    let reason =
+                        if reply.is_error() { reason_of(&outcomes, &analyses) } else { String::new() };
+                    (reply, reason)
+                })
+            }
+            _ => {
+                let known = known.into_iter().zip(told).collect();
+                let envelope_id = transaction.params.envid.as_deref();
+                let several = Several { known, failed, envelope_id, analyses: &analyses };
+                self.deliver_together(request, several, &mut taken).await
+            }
         };
         match outcome {
             Ok((reply, reason)) => {
@@ -286,14 +317,12 @@ impl Answers {
     async fn deliver_together(
         &self,
         mut deliver: Deliver,
-        mut known: Vec<&RcptPath>,
-        mut failed: Vec<Failed>,
-        analyses: &[Analysis],
+        several: Several<'_>,
         taken: &mut Taken<Look>,
-        now: Timestamp,
     ) -> Result<(Reply, String), StoreError> {
+        let Several { mut known, mut failed, envelope_id, analyses } = several;
         for _ in 0..TRIES {
-            let report = if failed.is_empty() { None } else { self.report(&deliver, &failed, taken, now) };
+            let report = self.report(&deliver, envelope_id, &failed, &known, taken);
             let together = |deliver| DeliverTogether { deliver, report: report.clone() };
             let outcome = self.hand_in(taken, deliver.clone(), together).await?;
             if let (Body::Staged { .. }, Some(body)) = (&deliver.body, taken.staged()) {
@@ -301,8 +330,8 @@ impl Answers {
             }
             let against = match outcome {
                 Together::Stored(proof) => {
-                    for one in &failed {
-                        events::reported(self.cid, &one.address, &deliver.mail_from);
+                    for one in failed.iter().filter(|one| one.to.wants(Event::Failure)) {
+                        events::reported(self.cid, &one.to.address, &deliver.mail_from);
                     }
                     return Ok((policy::judge_together(&proof), String::new()));
                 }
@@ -317,8 +346,8 @@ impl Answers {
                     left.push((to, asked));
                     continue;
                 };
-                match (Why::of(&against), address_of(to, &self.config)) {
-                    (Some(why), Some(address)) => failed.push(Failed { address, why }),
+                match (Why::of(&against), to.1) {
+                    (Some(why), Some(to)) => failed.push(Failed { to, why }),
                     // It passes: the sender's server tries again with all of them.
                     _ => return Ok((policy::later(), reason)),
                 }
@@ -344,13 +373,27 @@ impl Answers {
     fn report(
         &self,
         deliver: &Deliver,
+        envelope_id: Option<&str>,
         failed: &[Failed],
+        known: &[(&RcptPath, Option<Told>)],
         taken: &Taken<Look>,
-        now: Timestamp,
     ) -> Option<libmox_store::Report> {
-        let id = &deliver.facts.message_id;
-        let about =
-            |message: &[u8]| report::about(&self.config, &deliver.mail_from, message, id, failed, now);
+        let wants = |told: &&Told| told.wants(Event::Success);
+        let delivered: Vec<Told> =
+            known.iter().filter_map(|(_, told)| told.as_ref().filter(wants)).cloned().collect();
+        if failed.is_empty() && delivered.is_empty() {
+            return None;
+        }
+        let about = |bytes: &[u8]| {
+            let original = Original {
+                mail_from: &deliver.mail_from,
+                envelope_id,
+                message_id: &deliver.facts.message_id,
+                bytes,
+                arrival: deliver.received,
+            };
+            report::about(&self.config, &original, failed, &delivered)
+        };
         match &deliver.body {
             Body::Inline(bytes) => about(bytes),
             Body::Staged { .. } => about(&taken.front(report::HEADER_OCTETS + 1).unwrap_or_default()),
