@@ -56,25 +56,27 @@ impl Events {
 
     /// A message is on disk.
     pub fn taken(&self, cid: Cid, transaction: &Transaction, size: u64) {
+        let from = transaction.from.for_log();
         tracing::info!(
             message_id = self.taken_id,
             mox_cid = %cid,
-            mox_from = %transaction.from,
+            mox_from = %from,
             mox_recipients = transaction.recipients.len(),
             mox_size = size,
-            "message from <{}> {} for {} recipients", transaction.from, self.taken, transaction.recipients.len()
+            "message from <{from}> {} for {} recipients", self.taken, transaction.recipients.len()
         );
     }
 
     /// A message is not taken.
     pub fn refused(&self, cid: Cid, ip: IpAddr, transaction: &Transaction, reply: &Reply, reason: &str) {
+        let from = transaction.from.for_log();
         tracing::info!(
             message_id = self.refused_id,
             mox_cid = %cid,
             mox_remote_ip = %ip,
-            mox_from = %transaction.from,
+            mox_from = %from,
             mox_reason = reason,
-            "message from <{}> refused with {reply}: {reason}", transaction.from
+            "message from <{from}> refused with {reply}: {reason}"
         );
     }
 
@@ -110,4 +112,69 @@ pub fn reason(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libmox_smtp::command::MailParams;
+    use libmox_types::ReversePath;
+    use std::sync::{Arc, Mutex};
+
+    const EVENTS: Events = Events {
+        turned_away_id: "1",
+        handshake_id: "2",
+        taken_id: "3",
+        taken: "stored",
+        refused_id: "4",
+        unavailable_id: "5",
+    };
+
+    /// What a terminal shows.
+    fn shown(work: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Sink(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Sink {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, work);
+        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn addresses_in_the_journal_are_quoted_once() {
+        // Rows TR-40, I8-01.
+        for (from, want) in [
+            ("\"a b\"@x.example", "mox_from=\"a b\"@x.example "),
+            ("\"q\\\"x\"@x.example", "mox_from=\"q\\\"x\"@x.example "),
+            (
+                "jan\u{e9}@b\u{fc}cher.example",
+                "mox_from=jan\u{e9}@b\u{fc}cher.example/xn--bcher-kva.example ",
+            ),
+            ("jane@xn--bcher-kva.example", "mox_from=jane@b\u{fc}cher.example/xn--bcher-kva.example "),
+        ] {
+            let transaction = Transaction {
+                from: ReversePath::Address(from.parse().unwrap()),
+                params: MailParams::default(),
+                recipients: Vec::new(),
+            };
+            let text = shown(|| EVENTS.taken(Cid(1), &transaction, 2));
+            assert!(text.contains(want), "{want}: {text}");
+            let text = shown(|| {
+                let reply = Reply::new(550, "5.1.1", "no");
+                EVENTS.refused(Cid(1), "192.0.2.1".parse().unwrap(), &transaction, &reply, "why");
+            });
+            assert!(text.contains(want), "{want}: {text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! It keeps no state of its own: the store has the queue, each attempt is recorded there before dialing, each result
 //! is one atomic change together with the report it causes. Trusts nobody it dials. Reads queued messages and nothing
-//! else; holds no keys. Unit: `mox-queue.service`, started by `mox-queue.socket` (something was queued), by
+//! else; holds no keys, and has `mox-keys` sign the reports it sends. Unit: `mox-queue.service`, started by `mox-queue.socket` (something was queued), by
 //! `mox-queue.timer` (something may be due) or by a call on the bus.
 //! If it dies halfway: a message may go out twice, it is never lost.
 
@@ -14,7 +14,9 @@ mod limits;
 mod mx;
 mod report;
 mod schedule;
+mod sign;
 
+use libmox_keys::{Keys, KeysRole};
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, dns, net, paths};
 use libmox_store::{Role, Store};
@@ -31,6 +33,8 @@ pub fn offer() -> libmox_service::bus::Offer {
 pub(crate) struct Shared {
     pub context: Context,
     pub store: Store,
+    /// For reports.
+    pub keys: Keys,
     pub resolver: hickory_resolver::TokioResolver,
     pub tls: dial::OutgoingTls,
     /// Something may be due.
@@ -42,6 +46,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     let config = context.config();
     let shared = Arc::new(Shared {
         store: store(),
+        keys: Keys::new(&paths::socket(KeysRole::Queue.socket()), "mox-queue"),
         resolver: dns::resolver(&config.dns)?,
         tls: dial::OutgoingTls::new()?,
         kick: Notify::new(),

@@ -18,6 +18,7 @@ pub(crate) const COMMON: Events = Events {
 };
 
 pub(crate) fn reported(cid: Cid, recipient: &Address, from: &ReversePath) {
+    let (recipient, from) = (recipient.for_log(), from.for_log());
     tracing::info!(
         message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0b006",
         mox_cid = %cid,
@@ -38,6 +39,7 @@ pub(crate) fn judged(cid: Cid, analysis: &Analysis) {
 }
 
 pub(crate) fn list_is_broken(cid: Cid, zone: &Domain) {
+    let zone = zone.for_log();
     tracing::warn!(
         message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0b008",
         mox_cid = %cid,

@@ -5,6 +5,7 @@ use mox_testkit::{Instance, Smtp, Spec, wait_for};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Hands in one message with these parameters; the last reply.
 fn submit(smtp: &mut Smtp, from: &str, mail: &str, rcpt: &[&str], text: &str) -> mox_testkit::Reply {
@@ -116,6 +117,58 @@ fn who_cannot_be_told_by_the_next_server_is_told_by_us() {
     let said = talk.join().unwrap();
     assert!(said.iter().any(|line| line == "Subject: handed on"), "{said:?}");
     assert!(!said.iter().any(|line| line.contains("NOTIFY")), "{said:?}");
+}
+
+#[test]
+fn reports_are_signed_by_the_parent_domain() {
+    // Row TR-32: the host is mail.signed.test, the keys are those of signed.test.
+    let (address, talk) = plain_server();
+    let instance = Spec::new()
+        .set("localserve=false")
+        .set("hostname=mail.signed.test")
+        .set(&format!("queue.local-target=\"{address}\""))
+        .start();
+    // Row TR-18: there is no MTA-STS for it.
+    instance.json(&["domain", "add", "signed.test"]);
+    let me = instance.account(0).0;
+    let mut smtp = instance.smtp().unwrap();
+    for (line, code) in [
+        ("MAIL FROM:<stranger@far.test>".to_owned(), 250),
+        (format!("RCPT TO:<{me}>"), 250),
+        ("RCPT TO:<nobody@signed.test>".into(), 250),
+        ("DATA".into(), 354),
+    ] {
+        assert_eq!(smtp.command(&line).unwrap().code, code, "{line}");
+    }
+    let text = message("stranger@far.test", &me, "to several");
+    assert_eq!(smtp.command(&format!("{}\r\n.", text.trim_end())).unwrap().code, 250);
+    // Else the timer does it.
+    instance.json(&["queue", "kick"]);
+    wait_for("the report", ARRIVAL, || talk.is_finished().then_some(()));
+    let said = talk.join().unwrap();
+    let header: String =
+        said.iter().skip_while(|line| *line != "DATA").skip(1).map(|l| format!("{l}\n")).collect();
+    let header = header.split("\n\n").next().unwrap();
+    assert!(header.contains("DKIM-Signature: ") && header.contains("d=signed.test"), "{header}");
+    assert!(header.contains("\nFrom: ") && header.contains("postmaster@mail.signed.test"), "{header}");
+    assert!(!header.contains("Return-Path") && !header.contains("Delivered-To"), "{header}");
+}
+
+#[test]
+fn a_message_waits_until_it_may_go() {
+    // Row SU-07: not before, and not much later.
+    let instance = Spec::new().account("you@example.test:another secret").start();
+    let ((me, _), (you, _)) = (instance.account(0), instance.account(1));
+    let mut smtp = instance.submission(0).unwrap();
+    let offered = smtp.offered.iter().find(|line| line.starts_with("FUTURERELEASE 5184000 "));
+    assert!(offered.is_some(), "{:?}", smtp.offered);
+    let began = std::time::Instant::now();
+    let text = message(&me, &you, "patience");
+    assert_eq!(submit(&mut smtp, &me, " HOLDFOR=3", &[&format!("<{you}>")], &text).code, 250);
+    let queue = instance.json(&["queue", "list"]);
+    assert_eq!(queue.as_array().unwrap().len(), 1, "{queue}");
+    arrived(&instance, 1, "patience");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[test]
