@@ -54,8 +54,10 @@ impl Events {
         tracing::debug!(mox_cid = %cid, mox_reason = %fault, "connection lost: {fault}");
     }
 
-    /// A message is on disk.
-    pub fn taken(&self, cid: Cid, transaction: &Transaction, size: u64) {
+    /// A message is on disk; why, in a word and for people, where there is something to say.
+    pub fn taken(&self, cid: Cid, transaction: &Transaction, size: u64, why: (&str, &str)) {
+        let (reason, text) = why;
+        let apart = if text.is_empty() { "" } else { ": " };
         let from = transaction.from.for_log();
         tracing::info!(
             message_id = self.taken_id,
@@ -63,7 +65,8 @@ impl Events {
             mox_from = %from,
             mox_recipients = transaction.recipients.len(),
             mox_size = size,
-            "message from <{from}> {} for {} recipients", self.taken, transaction.recipients.len()
+            mox_reason = reason,
+            "message from <{from}> {} for {} recipients{apart}{text}", self.taken, transaction.recipients.len()
         );
     }
 
@@ -168,7 +171,7 @@ mod tests {
                 params: MailParams::default(),
                 recipients: Vec::new(),
             };
-            let text = shown(|| EVENTS.taken(Cid(1), &transaction, 2));
+            let text = shown(|| EVENTS.taken(Cid(1), &transaction, 2, ("", "")));
             assert!(text.contains(want), "{want}: {text}");
             let text = shown(|| {
                 let reply = Reply::new(550, "5.1.1", "no");

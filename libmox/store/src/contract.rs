@@ -130,6 +130,7 @@ libmox_ipc::verbs! {
     Decided => (),
     DecisionsOf => Vec<Decided>,
     FlaggedSet => Option<UidSet>,
+    DeliverNoting => Vec<Delivered>,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::RcptPath;
 use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
-use libmox_store::{CheckRecipient, RecipientPath, Store};
+use libmox_store::{CheckRecipient, RecipientPath, RecipientStatus, Store};
 use libmox_types::{Address, Cid, Host, LocalPart, ReversePath};
 use libmox_verify::{HasAddress, Spf, Takes, TakesMail, Verifier};
 use std::net::IpAddr;
@@ -29,6 +29,8 @@ pub(crate) struct Answers {
     ip: IpAddr,
     /// A sender of this connection, and whether SPF vouches for it.
     sure: Option<(ReversePath, bool)>,
+    /// Whether a recipient of the transaction has a junk filter, as far as is known.
+    filtered: bool,
 }
 
 /// Looks at a message as it comes in.
@@ -50,7 +52,7 @@ impl Tap for Look {
 
 impl Answers {
     pub(crate) fn new(store: Store, verifier: Verifier, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
-        Self { store, verifier, config, cid, ip, sure: None }
+        Self { store, verifier, config, cid, ip, sure: None, filtered: true }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
@@ -112,6 +114,7 @@ impl Policy for Answers {
     }
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
+        self.filtered = false;
         let local = from.address().map(|address| &address.local);
         if let Some(local) = local.filter(|local| self.config.localserve && simulated::in_mail(local))
             && let Some(reply) = simulate(local).await
@@ -138,7 +141,10 @@ impl Policy for Answers {
         {
             return Answer::Refuse(reply);
         }
-        match self.store.repeat(CheckRecipient { recipient: path_of(to) }).await {
+        let status = self.store.repeat(CheckRecipient { recipient: path_of(to) }).await;
+        self.filtered |=
+            !matches!(status, Ok(RecipientStatus::LocalUnfiltered | RecipientStatus::UnknownUser));
+        match status {
             Ok(status) => match policy::judge_recipient(&status) {
                 refused @ Answer::Refuse(_) => refused,
                 accepted if transaction.recipients.is_empty() => accepted,
@@ -156,7 +162,8 @@ impl Policy for Answers {
     }
 
     fn tap(&mut self) -> Look {
-        Look { parser: (!self.config.smtp.verify).then(Parser::new), digest: Context::new(&SHA256) }
+        let parser = || if self.filtered { Parser::new() } else { Parser::without_words() };
+        Look { parser: (!self.config.smtp.verify).then(parser), digest: Context::new(&SHA256) }
     }
 
     async fn ask_message(

@@ -205,7 +205,7 @@ impl Answers {
                 taken.used();
                 let reply = policy::queued(&ids);
                 self.wake_queue();
-                events::COMMON.taken(self.cid, transaction, size);
+                events::COMMON.taken(self.cid, transaction, size, ("", ""));
                 reply
             }
             Err(error) => {

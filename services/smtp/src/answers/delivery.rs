@@ -13,8 +13,8 @@ use libmox_smtp::command::RcptPath;
 use libmox_smtp::notify::Event;
 use libmox_smtp::session::{Session, Transaction};
 use libmox_store::{
-    Analysis, Body, Decided, Decision, Deliver, DeliverTo, DeliverTogether, Delivered, Facts, Fault,
-    StoreContract, StoreError, Together, Verdict,
+    Analysis, Body, Decided, Decision, Deliver, DeliverNoting, DeliverTo, DeliverTogether, Delivered, Facts,
+    Fault, StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Timestamp};
 use libmox_verify::{Shape, Verified, Verify};
@@ -89,8 +89,10 @@ impl Answers {
                 return (reply, Pace::Usual);
             }
         };
-        for analysis in &analyses {
-            events::judged(self.cid, analysis);
+        if analyses.len() > 1 {
+            for analysis in &analyses {
+                events::judged(self.cid, analysis);
+            }
         }
         if let Some(reply) = policy::judge_rate(&analyses) {
             let why = analyses.iter().find(|analysis| analysis.decision == Decision::TooOften);
@@ -127,16 +129,19 @@ impl Answers {
         };
         // A refused message is kept for its reader only where it is for one.
         let fine = analyses.iter().all(|analysis| analysis.decision == Decision::Accept);
-        let outcome = match transaction.recipients.len() {
-            1 if !(wants_success && fine) => {
-                self.hand_in(&mut taken, request, |deliver| deliver).await.map(|outcomes| {
+        let alone = transaction.recipients.len() == 1 && !(wants_success && fine);
+        let outcome = match alone {
+            true => {
+                let noted = Decided { reply: policy::kept().to_string(), ..decided.clone() };
+                let noting = |deliver| DeliverNoting { deliver, decided: noted.clone() };
+                self.hand_in(&mut taken, request, noting).await.map(|outcomes| {
                     let reply = policy::judge_delivery(&outcomes, &analyses);
                     let reason =
                         if reply.is_error() { reason_of(&outcomes, &analyses) } else { String::new() };
                     (reply, reason)
                 })
             }
-            _ => {
+            false => {
                 let known = known.into_iter().zip(told).collect();
                 let envelope_id = transaction.params.envid.as_deref();
                 let several = Several { known, failed, envelope_id, analyses: &analyses };
@@ -145,9 +150,10 @@ impl Answers {
         };
         match outcome {
             Ok((reply, reason)) => {
-                let decided = Decided { reply: reply.to_string(), ..decided };
-                // Nobody's message depends on it.
-                if let Err(error) = self.store.ask(decided).await {
+                // What was kept for one is noted already. Nobody's message depends on it.
+                if (reply.is_error() || !alone)
+                    && let Err(error) = self.store.ask(Decided { reply: reply.to_string(), ..decided }).await
+                {
                     events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
                 if reply.is_error() {
@@ -155,7 +161,12 @@ impl Answers {
                     return (self.refuse(transaction, reply, &reason), pace);
                 }
                 taken.used();
-                events::COMMON.taken(self.cid, transaction, size);
+                let why = match &analyses[..] {
+                    // For several each has its own entry.
+                    [one] if transaction.recipients.len() == 1 => (one.reason.as_str(), one.text.as_str()),
+                    _ => ("", ""),
+                };
+                events::COMMON.taken(self.cid, transaction, size, why);
                 (reply, Pace::Usual)
             }
             Err(error) => {

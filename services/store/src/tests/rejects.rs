@@ -172,8 +172,8 @@ async fn addresses_may_refuse_by_themselves() {
     let world = World::with(with(rules)).await;
     let smtp = world.client(Role::Smtp);
     for (to, want) in [
-        ("jane@example.org", RecipientStatus::Local),
-        ("bob@example.org", RecipientStatus::Local),
+        ("jane@example.org", RecipientStatus::LocalUnfiltered),
+        ("bob@example.org", RecipientStatus::LocalUnfiltered),
         ("any@example.org", RecipientStatus::Refused(550, "no catch here".into())),
         ("Later+x@example.org", RecipientStatus::Refused(421, "not available now, try again later".into())),
     ] {
