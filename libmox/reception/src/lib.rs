@@ -16,7 +16,7 @@ use libmox_service::clock;
 use libmox_service::life::Life;
 use libmox_service::tls::Tls;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_smtp::command::RcptPath;
+use libmox_smtp::command::{BodyType, RcptPath};
 use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction};
 use libmox_smtp::simulated::{self, Simulated};
 use libmox_smtp::{Reply, data, limits};
@@ -362,7 +362,10 @@ impl<P: Policy> Driver<'_, P> {
             self.chunks = Some(chunks);
             return Ok(self.session.on_chunk(octets, None));
         }
-        if chunks.lines.is_bare() {
+        // RFC 3030 §3: what is announced as binary has no lines. It is never relayed by DATA (row SR-40).
+        let binary = self.session.transaction().and_then(|transaction| transaction.params.body)
+            == Some(BodyType::Binary);
+        if chunks.lines.is_bare() && !binary {
             let flaws = data::Flaws { bare_line_end: true, too_large: false };
             return Ok(self.session.on_body(Body::Flawed(flaws)));
         }

@@ -266,6 +266,7 @@ async fn converse(
         size: first.size.0 + signature.len() as u64,
         smtputf8: first.needs.smtputf8,
         eight_bit: first.needs.eight_bit,
+        binary: first.needs.binary,
         requiretls: first.needs.require_tls == Some(true),
     };
     // The server speaks first.
@@ -292,6 +293,11 @@ async fn converse(
             }
             Action::Body => {
                 send_body(shared, first, signature.as_bytes(), &mut link).await?;
+                wait = limits::END_OF_DATA;
+                client.on_sent()
+            }
+            Action::Chunk => {
+                send_chunk(shared, first, signature.as_bytes(), &mut link).await?;
                 wait = limits::END_OF_DATA;
                 client.on_sent()
             }
@@ -363,6 +369,33 @@ async fn send_body(
     }
     encoder.finish(&mut out);
     link.send(&out).await
+}
+
+/// The same as it is, all of it in one chunk. RFC 3030 §2.
+async fn send_chunk(
+    shared: &Shared,
+    entry: &QueueEntry,
+    signature: &[u8],
+    link: &mut Link,
+) -> Result<(), Failure> {
+    let unreadable = |what: &str| Failure::local(false, "4.3.0", &format!("message cannot be read: {what}"));
+    let (content, descriptors) = shared
+        .store
+        .ask_with(QueueOpen(entry.id), Vec::new())
+        .await
+        .map_err(|error| unreadable(&error.to_string()))?;
+    let mut pieces = Pieces::new(content, descriptors).map_err(|error| unreadable(&error.to_string()))?;
+    let mut left = entry.size.0;
+    link.send(format!("BDAT {} LAST\r\n", left + signature.len() as u64).as_bytes()).await?;
+    link.send(signature).await?;
+    while let Some(piece) = pieces.next().await.map_err(|error| unreadable(&error.to_string()))? {
+        // Not one octet more than was promised: it would be a command.
+        left = left
+            .checked_sub(piece.len() as u64)
+            .ok_or_else(|| unreadable("it is longer than its record says"))?;
+        link.send(&piece).await?;
+    }
+    if left > 0 { Err(unreadable("it is shorter than its record says")) } else { Ok(()) }
 }
 
 /// The bytes of a message in pieces: prefix, then file.

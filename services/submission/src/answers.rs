@@ -156,7 +156,12 @@ impl Answers {
         let utf8 = needs_utf8(transaction, &facts);
         let added = self.added_fields(&facts, who, now);
         let domain = author.as_ref().map_or(&who.login.domain, |author| &author.domain);
-        let signature = libmox_keys::sign(&self.keys, domain, &added.text, dkim, now).await;
+        let needs = needs(&facts, utf8, require_tls(transaction, &facts));
+        // RFC 6376 §3.4 knows lines only: a signature of what has none would be wrong.
+        let signature = match needs.binary {
+            true => Ok(String::new()),
+            false => libmox_keys::sign(&self.keys, domain, &added.text, dkim, now).await,
+        };
         // Row SU-06: unsigned is better than lost.
         let signature = signature.unwrap_or_else(|error| {
             events::unsigned(self.cid, &error);
@@ -179,11 +184,6 @@ impl Answers {
         if facts.structure.envelope().from.is_none() {
             stored_facts.from = Some(who.login.clone());
         }
-        let require_tls = match (transaction.params.requiretls, facts.tls_required_no) {
-            (true, _) => Some(true),
-            (false, true) => Some(false),
-            (false, false) => None,
-        };
         let request = QueueAdd {
             session: who.session,
             cid: self.cid,
@@ -193,7 +193,7 @@ impl Answers {
             prefix: prefix.into_bytes(),
             body: taken.lend(),
             facts: stored_facts,
-            needs: Needs { smtputf8: utf8, eight_bit: facts.flaws.body_8bit, require_tls },
+            needs,
             wishes: policy::wishes(&transaction.params, extra),
             release: transaction.params.hold.map(|hold| match hold {
                 Hold::For(seconds) => now.plus(seconds),
@@ -397,6 +397,26 @@ impl Policy for Answers {
 
     fn mechanisms(&mut self, wire: &Wire) -> Vec<Mechanism> {
         login::mechanisms(wire)
+    }
+}
+
+/// Row SU-10.
+fn require_tls(transaction: &Transaction, facts: &Facts) -> Option<bool> {
+    match (transaction.params.requiretls, facts.tls_required_no) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
+}
+
+/// By content, not by what the client said.
+fn needs(facts: &Facts, smtputf8: bool, require_tls: Option<bool>) -> Needs {
+    let flaws = &facts.flaws;
+    Needs {
+        smtputf8,
+        eight_bit: flaws.body_8bit,
+        require_tls,
+        binary: flaws.bare_cr || flaws.bare_lf || flaws.nul,
     }
 }
 

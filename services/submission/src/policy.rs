@@ -60,7 +60,7 @@ pub(crate) fn judge_pedantically(transaction: &Transaction, facts: &Facts) -> Op
     if facts.has_return_path {
         return Some(Reply::new(554, "5.6.0", "Return-Path is for the last server to add"));
     }
-    let announced = transaction.params.body == Some(BodyType::EightBit);
+    let announced = matches!(transaction.params.body, Some(BodyType::EightBit | BodyType::Binary));
     (facts.flaws.body_8bit && !announced)
         .then(|| Reply::new(554, "5.6.0", "8-bit content without BODY=8BITMIME"))
 }

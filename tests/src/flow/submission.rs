@@ -154,6 +154,75 @@ fn reports_are_signed_by_the_parent_domain() {
     assert!(!header.contains("Return-Path") && !header.contains("Delivered-To"), "{header}");
 }
 
+/// A message whose second part is no text at all, and that part.
+fn binary(from: &str, to: &str, subject: &str) -> (String, &'static str) {
+    const PART: &str = "\0\u{1}line\nline\rend\0";
+    let text = format!(
+        "From: <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nMessage-ID: <{subject}@client.test>\r\n\
+         Date: Sun, 01 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\n\
+         Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n{PART}\r\n--b--\r\n"
+    );
+    (text, PART)
+}
+
+fn chunk(smtp: &mut Smtp, from: &str, to: &str, text: &str) -> mox_testkit::Reply {
+    assert!(smtp.offered.iter().any(|line| line == "BINARYMIME"), "{:?}", smtp.offered);
+    assert_eq!(smtp.command(&format!("MAIL FROM:<{from}> BODY=BINARYMIME")).unwrap().code, 250);
+    assert_eq!(smtp.command(&format!("RCPT TO:<{to}>")).unwrap().code, 250);
+    smtp.line.send(format!("BDAT {} LAST\r\n{text}", text.len()).as_bytes()).unwrap();
+    smtp.reply().unwrap()
+}
+
+/// The second part of the only message, as it is.
+fn binary_part(instance: &Instance) -> String {
+    wait_for("the binary message", ARRIVAL, || {
+        let mut imap = instance.imap(0).unwrap();
+        (imap.select("INBOX").unwrap() > 0).then(|| {
+            let fetched = imap.ok("FETCH 1 BINARY.PEEK[2]").unwrap();
+            fetched.untagged.into_iter().find(|line| line.contains(" FETCH ")).unwrap()
+        })
+    })
+}
+
+#[test]
+fn binary_messages_stay_as_they_are() {
+    // Row SR-40: from strangers, and from people by way of the queue.
+    let target = Spec::new().start();
+    let instance = Spec::new().set(&format!("queue.local-target=\"{}\"", target.address("smtp"))).start();
+    let me = instance.account(0).0;
+    let (text, part) = binary("a@far.test", &me, "direct");
+    let reply = chunk(&mut instance.smtp().unwrap(), "a@far.test", &me, &text);
+    assert_eq!(reply.code, 250, "{reply:?}");
+    assert!(binary_part(&instance).contains(part), "{:?}", binary_part(&instance));
+    let there = target.account(0).0;
+    let (text, part) = binary(&me, &there, "relayed");
+    let reply = chunk(&mut instance.submission(0).unwrap(), &me, &there, &text);
+    assert_eq!(reply.code, 250, "{reply:?}");
+    assert!(binary_part(&target).contains(part), "{:?}", binary_part(&target));
+    // What is not announced as binary is refused, as ever.
+    let mut smtp = instance.smtp().unwrap();
+    smtp.command("MAIL FROM:<a@far.test>").unwrap();
+    smtp.command(&format!("RCPT TO:<{me}>")).unwrap();
+    smtp.line.send(format!("BDAT {} LAST\r\n{text}", text.len()).as_bytes()).unwrap();
+    assert_eq!(smtp.reply().unwrap().code, 500);
+    instance.check();
+    target.check();
+}
+
+#[test]
+fn a_server_without_binarymime_gets_no_binary_message() {
+    // RFC 3030 §3.
+    let (address, talk) = plain_server();
+    let instance = Spec::new().set(&format!("queue.local-target=\"{address}\"")).start();
+    let me = instance.account(0).0;
+    let (text, _) = binary(&me, "x@far.test", "binary");
+    assert_eq!(chunk(&mut instance.submission(0).unwrap(), &me, "x@far.test", &text).code, 250);
+    report(&instance, 0, &["Action: failed", "Status: 5.6.1", "x@far.test"]);
+    let said = talk.join().unwrap();
+    assert!(!said.iter().any(|line| line.starts_with("MAIL")), "{said:?}");
+}
+
 #[test]
 fn a_message_waits_until_it_may_go() {
     // Row SU-07: not before, and not much later.
