@@ -21,9 +21,11 @@ use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transac
 use libmox_smtp::simulated::{self, Simulated};
 use libmox_smtp::{Reply, data, limits};
 use libmox_store::Store;
-use libmox_types::{Host, LocalPart, ReversePath};
+use libmox_types::{Cid, Host, LocalPart, ReversePath};
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 /// The service's decisions. Each may wait for others; the session waits meanwhile.
@@ -396,6 +398,16 @@ pub async fn simulate(local: &LocalPart) -> Option<Reply> {
             simulated::refusal(451)
         }
     })
+}
+
+/// Tells `mox-queue` that something waits: a connection is the whole message. Only a hint: a queue that is not reached
+/// looks by itself, by its timer.
+pub fn wake_queue(socket: PathBuf, cid: Cid) {
+    tokio::spawn(async move {
+        if let Err(error) = UnixStream::connect(&socket).await {
+            tracing::warn!(mox_cid = %cid, mox_reason = %error, "mox-queue cannot be woken: {error}");
+        }
+    });
 }
 
 /// The store's words for a refusal, for strangers. An unknown outcome is never 5xx.

@@ -3,7 +3,7 @@
 mod delivery;
 mod judging;
 
-use crate::{events, policy};
+use crate::{Doors, events, policy};
 use aws_lc_rs::digest::{Context, SHA256};
 use libmox_message::Parser;
 use libmox_reception::{Pace, Policy, Taken, Tap, simulate, store_refusal};
@@ -17,6 +17,7 @@ use libmox_store::{CheckRecipient, RecipientPath, RecipientStatus, Store};
 use libmox_types::{Address, Cid, Host, LocalPart, ReversePath};
 use libmox_verify::{HasAddress, Spf, Takes, TakesMail, Verifier};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub(crate) struct Answers {
     store: Store,
     verifier: Verifier,
+    queue: PathBuf,
     config: Arc<Static>,
     cid: Cid,
     ip: IpAddr,
@@ -51,8 +53,9 @@ impl Tap for Look {
 }
 
 impl Answers {
-    pub(crate) fn new(store: Store, verifier: Verifier, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
-        Self { store, verifier, config, cid, ip, sure: None, filtered: true }
+    pub(crate) fn new(doors: &Doors, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
+        let (store, verifier) = (doors.store.clone(), doors.verifier.clone());
+        Self { store, verifier, queue: doors.queue.clone(), config, cid, ip, sure: None, filtered: true }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {

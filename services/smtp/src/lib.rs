@@ -25,6 +25,7 @@ use libmox_smtp::limits::RECIPIENTS;
 use libmox_smtp::session::{Kind, Session, Settings, TlsOffer};
 use libmox_store::{Role, Store};
 use libmox_verify::Verifier;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Doors {
     pub verifier: Verifier,
     /// `mox-keys`; None: no STARTTLS.
     pub tls: Option<Tls>,
+    /// Where `mox-queue` is woken.
+    pub queue: PathBuf,
 }
 
 impl Doors {
@@ -52,6 +55,7 @@ impl Doors {
             store: Store::new(&paths::socket(Role::Smtp.socket()), name),
             verifier: Verifier::new(&paths::socket(libmox_verify::SOCKET), name),
             tls: Some(Tls::new(RemoteKeys::new(keys))),
+            queue: paths::socket("queue-smtp"),
         }
     }
 }
@@ -115,7 +119,7 @@ async fn connection(accepted: Accepted, context: Context, doors: Doors) {
     let message_octets = config.smtp.max_message_size;
     let mut session = Session::new(settings(&config, cid, tls.is_some()), false);
     events::connected(cid, remote.ip());
-    let mut answers = Answers::new(doors.store.clone(), doors.verifier, config, cid, remote.ip());
+    let mut answers = Answers::new(&doors, config, cid, remote.ip());
     let ended = converse(
         &mut wire,
         &mut session,

@@ -28,7 +28,8 @@ async fn start(config: &str) -> Run {
     let config = format!("hostname = \"mx.example.org\"\n{delay}{config}");
     let context = Context::new("mox-smtp", Arc::new(Static::parse(&config).unwrap()), sockets);
     let verifier = Verifier::new(&folder.path().join("verify.sock"), "test");
-    let doors = Doors { store: client, verifier, tls: None };
+    let queue = folder.path().join("queue.sock");
+    let doors = Doors { store: client, verifier, tls: None, queue };
     tokio::spawn(serve_with(context.clone(), doors));
     Run { store, address, context, folder }
 }

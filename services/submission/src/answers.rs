@@ -4,7 +4,7 @@ use crate::{Doors, events, extra, login, policy};
 use libmox_keys::{DkimDigest, Keys};
 use libmox_message::received::{Received, With};
 use libmox_message::{Facts, Parser, date};
-use libmox_reception::{Pace, Policy, Taken, Tap, simulate, store_refusal};
+use libmox_reception::{Pace, Policy, Taken, Tap, simulate, store_refusal, wake_queue};
 use libmox_sasl::Mechanism;
 use libmox_service::clock;
 use libmox_service::config::Static;
@@ -21,7 +21,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
 
 /// One connection's questions.
 pub(crate) struct Answers {
@@ -204,7 +203,7 @@ impl Answers {
             Ok(ids) => {
                 taken.used();
                 let reply = policy::queued(&ids);
-                self.wake_queue();
+                wake_queue(self.queue_socket.clone(), self.cid);
                 events::COMMON.taken(self.cid, transaction, size, ("", ""));
                 reply
             }
@@ -216,16 +215,6 @@ impl Answers {
                 self.refuse(transaction, reply, &events::reason(&error))
             }
         }
-    }
-
-    /// Only a hint: a queue that is not reached looks by itself, by its timer.
-    fn wake_queue(&self) {
-        let (path, cid) = (self.queue_socket.clone(), self.cid);
-        tokio::spawn(async move {
-            if let Err(error) = UnixStream::connect(&path).await {
-                tracing::warn!(mox_cid = %cid, mox_reason = %error, "mox-queue cannot be woken: {error}");
-            }
-        });
     }
 
     /// Row SU-12: where the client is, is nobody's business.

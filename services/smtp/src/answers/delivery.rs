@@ -5,7 +5,7 @@ use crate::report::{self, Failed, Original, Told, Why};
 use crate::{events, header, policy};
 use libmox_ipc::Verb;
 use libmox_message::received::{self, Received, With};
-use libmox_reception::{Pace, Taken, store_refusal};
+use libmox_reception::{Pace, Taken, store_refusal, wake_queue};
 use libmox_service::clock;
 use libmox_service::wire::Wire;
 use libmox_smtp::Reply;
@@ -341,6 +341,9 @@ impl Answers {
             }
             let against = match outcome {
                 Together::Stored(proof) => {
+                    if report.is_some() {
+                        wake_queue(self.queue.clone(), self.cid);
+                    }
                     for one in failed.iter().filter(|one| one.to.wants(Event::Failure)) {
                         events::reported(self.cid, &one.to.address, &deliver.mail_from);
                     }
