@@ -130,6 +130,9 @@ libmox_ipc::verbs! {
     Decided => (),
     DecisionsOf => Vec<Decided>,
     FlaggedSet => Option<UidSet>,
+    UrlSign => Vec<serde_bytes::ByteBuf>,
+    UrlReset => Changed,
+    UrlOpen => UrlContent,
 }
 
 #[cfg(test)]
@@ -145,6 +148,13 @@ mod tests {
             (postcard::to_allocvec(&Request::SignOut(SignOut(crate::SessionId(1)))), 9),
             (postcard::to_allocvec(&Request::QueueWatch(QueueWatch)), 30),
             (postcard::to_allocvec(&Request::Checkpoint(Checkpoint)), 41),
+            (
+                postcard::to_allocvec(&Request::UrlReset(UrlReset {
+                    session: crate::SessionId(1),
+                    mailbox: None,
+                })),
+                87,
+            ),
         ];
         for (bytes, place) in places {
             assert_eq!(bytes.unwrap()[0], place);
