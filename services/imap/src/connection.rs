@@ -623,7 +623,7 @@ impl Connection {
         };
         let agent: String = format!("{} {} {}", value("name"), value("version"), value("os"));
         self.agent = agent.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
-        if self.account.is_some() {
+        if self.account.is_some() || self.failed > 0 {
             // Rows AU-14, TR-26: many say so only now. A record without the name is no loss.
             let note = NoteAgent { cid: self.cid, user_agent: self.agent.clone() };
             let _ = self.shared.store.ask(note).await;
