@@ -37,6 +37,7 @@ pub struct Parser {
     reader: Option<TextReader>,
     /// Words so far, while no part is read, and the octets of text they came from.
     words: (Tokens, usize),
+    wants_words: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -147,7 +148,14 @@ impl Parser {
             preview_text: String::new(),
             reader: None,
             words: (Tokens::new(), 0),
+            wants_words: true,
         }
+    }
+
+    /// The same where nobody asks for [`Facts::words`].
+    #[must_use]
+    pub fn without_words() -> Self {
+        Self { wants_words: false, ..Self::new() }
     }
 
     /// Takes the next piece, of any size.
@@ -583,7 +591,7 @@ impl Parser {
         let text = part.media_type == "text"
             && matches!(part.subtype.as_str(), "plain" | "html")
             && part.disposition.as_ref().is_none_or(|d| d.kind != "attachment");
-        if text && self.words.1 < limits::WORD_INPUT {
+        if text && self.wants_words && self.words.1 < limits::WORD_INPUT {
             self.end_words();
             let charset = params::plain(&part.params, "charset");
             let (tokens, looked_at) = std::mem::take(&mut self.words);
@@ -698,7 +706,10 @@ impl Parser {
         self.close(self.offset, 0);
         let root = self.open.pop().map(|open| open.part).unwrap_or_default();
         let structure = Structure { root };
-        let words = field_words(&structure, &self.root, self.words.0);
+        let words = match self.wants_words {
+            true => field_words(&structure, &self.root, self.words.0),
+            false => String::new(),
+        };
         facts(structure, &self.root, self.flaws, (self.preview_text, words), self.offset)
     }
 }

@@ -130,6 +130,7 @@ libmox_ipc::verbs! {
     Decided => (),
     DecisionsOf => Vec<Decided>,
     FlaggedSet => Option<UidSet>,
+    DeliverNoting => Vec<Delivered>,
     UrlSign => Vec<serde_bytes::ByteBuf>,
     UrlReset => Changed,
     UrlOpen => UrlContent,
@@ -153,7 +154,7 @@ mod tests {
                     session: crate::SessionId(1),
                     mailbox: None,
                 })),
-                87,
+                88,
             ),
         ];
         for (bytes, place) in places {

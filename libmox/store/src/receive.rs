@@ -38,6 +38,8 @@ pub enum RecipientStatus {
     Disabled,
     /// The account is over its quota already: 452 4.2.2.
     OverQuota,
+    /// An account takes it that has no junk filter: nobody needs [`Facts::words`].
+    LocalUnfiltered,
 }
 
 /// Delivers one message to all its local recipients in one atomic change.
@@ -249,6 +251,15 @@ pub struct DeliverTogether {
     pub deliver: Deliver,
     /// About the others.
     pub report: Option<crate::Report>,
+}
+
+/// [`Deliver`], and if all of it is stored the decision is noted as [`Decided`](crate::Decided) does it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeliverNoting {
+    /// The delivery.
+    pub deliver: Deliver,
+    /// Why it is taken.
+    pub decided: crate::Decided,
 }
 
 /// Reply to [`DeliverTogether`].

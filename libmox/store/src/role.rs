@@ -50,7 +50,9 @@ impl Role {
                 matches!(self, Self::Smtp | Self::Submission | Self::Imap | Self::Queue)
             }
             R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
-            R::Deliver(_) | R::DeliverTogether(_) | R::Analyze(_) | R::Decided(_) => self == Self::Smtp,
+            R::Deliver(_) | R::DeliverNoting(_) | R::DeliverTogether(_) | R::Analyze(_) | R::Decided(_) => {
+                self == Self::Smtp
+            }
             R::LoginPassword(_)
             | R::ScramStart(_)
             | R::ScramFinish(_)

@@ -133,6 +133,16 @@ impl State {
         self.next
     }
 
+    fn answer_delivery(&mut self, deliver: Deliver) -> Result<Reply, Fault> {
+        self.refusal()?;
+        let bytes = self.body(&deliver.body)?;
+        let id = MsgId(self.number());
+        let outcome = self.outcome.clone().unwrap_or(Delivered::Stored(Stored { id }));
+        let outcomes = deliver.recipients.iter().map(|_| outcome.clone()).collect();
+        self.received.push(Received::Delivery(Box::new(deliver), bytes));
+        Ok(Reply::Deliver(outcomes))
+    }
+
     fn answer(&mut self, request: Request) -> Outcome {
         if let Request::Stage(_) = request {
             return self.stage();
@@ -184,15 +194,13 @@ impl State {
                 Reply::Analyze(analyses)
             }
             Request::Decided(_) => Reply::Decided(()),
-            Request::Deliver(deliver) => {
-                self.refusal()?;
-                let bytes = self.body(&deliver.body)?;
-                let id = MsgId(self.number());
-                let outcome = self.outcome.clone().unwrap_or(Delivered::Stored(Stored { id }));
-                let outcomes = deliver.recipients.iter().map(|_| outcome.clone()).collect();
-                self.received.push(Received::Delivery(Box::new(deliver), bytes));
-                Reply::Deliver(outcomes)
+            Request::DeliverNoting(noting) => {
+                let Reply::Deliver(outcomes) = self.answer_delivery(noting.deliver)? else {
+                    return Err(Fault::Internal);
+                };
+                Reply::DeliverNoting(outcomes)
             }
+            Request::Deliver(deliver) => self.answer_delivery(deliver)?,
             Request::DeliverTogether(ask) => {
                 self.refusal()?;
                 let against: Vec<_> = ask

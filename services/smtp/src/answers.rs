@@ -16,8 +16,8 @@ use libmox_smtp::session::{Answer, Login, Session, Transaction};
 use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
     Analysis, Analyze, Body, CacheGet, CacheKind, CacheSet, CheckRecipient, Decided, Decision, Deliver,
-    DeliverTo, DeliverTogether, Delivered, Facts, Fault, HEADER_OCTETS, Lists, RecipientPath, Store,
-    StoreContract, StoreError, Together, Verdict,
+    DeliverNoting, DeliverTo, DeliverTogether, Delivered, Facts, Fault, HEADER_OCTETS, Lists, RecipientPath,
+    RecipientStatus, Store, StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Cid, Domain, LocalPart, ReversePath, Timestamp};
 use libmox_verify::{AskLists, ListHealth, Shape, Spf, Takes, TakesMail, Verified, Verifier, Verify};
@@ -34,6 +34,8 @@ pub(crate) struct Answers {
     ip: IpAddr,
     /// A sender of this connection, and whether SPF vouches for it.
     sure: Option<(ReversePath, bool)>,
+    /// Whether a recipient of the transaction has a junk filter, as far as is known.
+    filtered: bool,
 }
 
 /// A message that is being judged.
@@ -83,7 +85,7 @@ impl Tap for Look {
 
 impl Answers {
     pub(crate) fn new(store: Store, verifier: Verifier, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
-        Self { store, verifier, config, cid, ip, sure: None }
+        Self { store, verifier, config, cid, ip, sure: None, filtered: true }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
@@ -238,8 +240,10 @@ impl Answers {
                 return self.refuse(transaction, store_refusal(&error), &events::reason(&error));
             }
         };
-        for analysis in &analyses {
-            events::judged(self.cid, analysis);
+        if analyses.len() > 1 {
+            for analysis in &analyses {
+                events::judged(self.cid, analysis);
+            }
         }
         // Row SR-29: whoever sends to very many does not wait.
         if analyses.iter().any(|analysis| analysis.first) && !self.config.localserve {
@@ -270,25 +274,31 @@ impl Answers {
             recipients,
         };
         let outcome = match transaction.recipients.len() {
-            1 => self.hand_in(&mut taken, request, |deliver| deliver).await.map(|outcomes| {
-                let reply = policy::judge_delivery(&outcomes, &analyses);
-                let reason = if reply.is_error() { reason_of(&outcomes, &analyses) } else { String::new() };
-                (reply, reason)
-            }),
+            1 => {
+                let noted = Decided { reply: policy::kept().to_string(), ..decided.clone() };
+                let noting = |deliver| DeliverNoting { deliver, decided: noted.clone() };
+                self.hand_in(&mut taken, request, noting).await.map(|outcomes| {
+                    let reply = policy::judge_delivery(&outcomes, &analyses);
+                    let reason =
+                        if reply.is_error() { reason_of(&outcomes, &analyses) } else { String::new() };
+                    (reply, reason)
+                })
+            }
             _ => self.deliver_together(request, known, failed, &analyses, &mut taken, now).await,
         };
         match outcome {
             Ok((reply, reason)) => {
-                let decided = Decided { reply: reply.to_string(), ..decided };
-                // Nobody's message depends on it.
-                if let Err(error) = self.store.ask(decided).await {
+                // What was kept for one is noted already. Nobody's message depends on it.
+                if (reply.is_error() || transaction.recipients.len() > 1)
+                    && let Err(error) = self.store.ask(Decided { reply: reply.to_string(), ..decided }).await
+                {
                     events::unavailable(self.cid, "mox-store", &error);
                 }
                 if reply.is_error() {
                     return self.refuse(transaction, reply, &reason);
                 }
                 taken.used();
-                events::stored(self.cid, transaction, size);
+                events::stored(self.cid, transaction, size, &analyses);
                 reply
             }
             Err(error) => {
@@ -532,6 +542,7 @@ impl Policy for Answers {
     }
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
+        self.filtered = false;
         let local = from.address().map(|address| &address.local);
         if let Some(local) = local.filter(|local| self.config.localserve && simulated::in_mail(local))
             && let Some(reply) = simulate(local).await
@@ -558,7 +569,10 @@ impl Policy for Answers {
         {
             return Answer::Refuse(reply);
         }
-        match self.store.repeat(CheckRecipient { recipient: path_of(to) }).await {
+        let status = self.store.repeat(CheckRecipient { recipient: path_of(to) }).await;
+        self.filtered |=
+            !matches!(status, Ok(RecipientStatus::LocalUnfiltered | RecipientStatus::UnknownUser));
+        match status {
             Ok(status) => match policy::judge_recipient(&status) {
                 refused @ Answer::Refuse(_) => refused,
                 accepted if transaction.recipients.is_empty() => accepted,
@@ -576,7 +590,8 @@ impl Policy for Answers {
     }
 
     fn tap(&mut self) -> Look {
-        Look { parser: (!self.config.smtp.verify).then(Parser::new), digest: Context::new(&SHA256) }
+        let parser = || if self.filtered { Parser::new() } else { Parser::without_words() };
+        Look { parser: (!self.config.smtp.verify).then(parser), digest: Context::new(&SHA256) }
     }
 
     async fn ask_message(

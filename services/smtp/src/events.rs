@@ -53,14 +53,21 @@ pub(crate) fn reason(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub(crate) fn stored(cid: Cid, transaction: &Transaction, size: u64) {
+/// For one recipient also why; for several each has its own [`judged`].
+pub(crate) fn stored(cid: Cid, transaction: &Transaction, size: u64, analyses: &[Analysis]) {
+    let (reason, text) = match analyses {
+        [one] if transaction.recipients.len() == 1 => (one.reason.as_str(), one.text.as_str()),
+        _ => ("", ""),
+    };
+    let apart = if text.is_empty() { "" } else { ": " };
     tracing::info!(
         message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0b003",
         mox_cid = %cid,
         mox_from = %transaction.from,
         mox_recipients = transaction.recipients.len(),
         mox_size = size,
-        "message from <{}> stored for {} recipients", transaction.from, transaction.recipients.len()
+        mox_reason = reason,
+        "message from <{}> stored for {} recipients{apart}{text}", transaction.from, transaction.recipients.len()
     );
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn turned_away(full: Full) -> Reply {
 /// in a report where others got the message (row SR-35).
 pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
     Answer::Refuse(match status {
-        RecipientStatus::Local => return Answer::Accept,
+        RecipientStatus::Local | RecipientStatus::LocalUnfiltered => return Answer::Accept,
         RecipientStatus::UnknownUser => return Answer::AcceptUnknown,
         RecipientStatus::Foreign => Reply::new(550, "5.1.1", "not a domain of this server"),
         RecipientStatus::Disabled => Reply::new(450, "4.2.1", "recipient domain temporarily disabled"),
@@ -79,6 +79,11 @@ pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
 
 /// RFC 5321 §6.1: from this reply on the message is ours to lose.
 fn accepted(_proof: &Stored) -> Reply {
+    kept()
+}
+
+/// What a message that is stored is answered with.
+pub(crate) fn kept() -> Reply {
     Reply::new(250, "2.0.0", "kept")
 }
 

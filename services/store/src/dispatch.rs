@@ -3,7 +3,7 @@
 use crate::limits::STAGED;
 use crate::store::Peer;
 use libmox_ipc::{Answer, OnceKey};
-use libmox_store::{Fault, Reply, Request, StoreContract, StoreStatus};
+use libmox_store::{Delivered, Fault, Reply, Request, StoreContract, StoreStatus};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -107,6 +107,13 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         }
         R::Analyze(request) => plain(Reply::Analyze(store.analyze(&request).await?)),
         R::Deliver(request) => plain(Reply::Deliver(store.deliver(peer, request, once).await?)),
+        R::DeliverNoting(request) => {
+            let outcomes = store.deliver(peer, request.deliver, once).await?;
+            if outcomes.iter().all(|outcome| matches!(outcome, Delivered::Stored(_))) {
+                store.note_decision(request.decided);
+            }
+            plain(Reply::DeliverNoting(outcomes))
+        }
         R::DeliverTogether(request) => {
             plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
         }

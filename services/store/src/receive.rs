@@ -42,9 +42,13 @@ impl Store {
             Destination::Foreign => RecipientStatus::Foreign,
             Destination::Account(name, id) => {
                 let account = crate::accounts::exists(&self.engine, id)?.ok_or(Fault::NoAccount)?;
-                match self.over_quota(&name, account.used, 1) {
-                    true => RecipientStatus::OverQuota,
-                    false => RecipientStatus::Local,
+                let directory = self.directory();
+                let filters =
+                    directory.accounts.get(&name).is_some_and(|account| account.junk_filter.enabled);
+                match (self.over_quota(&name, account.used, 1), filters) {
+                    (true, _) => RecipientStatus::OverQuota,
+                    (false, true) => RecipientStatus::Local,
+                    (false, false) => RecipientStatus::LocalUnfiltered,
                 }
             }
         })

@@ -104,7 +104,10 @@ impl Writer<'_> {
     /// Replaces what is known of a message that may be gone by now; whether anything was different.
     fn know(&mut self, id: MsgId, mut facts: Facts) -> Result<bool, Fault> {
         let Some((place, mut message)) = self.message(id)? else { return Ok(false) };
-        let text = std::mem::take(&mut facts.words);
+        let mut text = std::mem::take(&mut facts.words);
+        if !self.habits.words {
+            text.clear();
+        }
         let words = pack(&words_of(&text, self.habits.grams));
         let same_words = self.tx.blob(&keys::words(self.id, id))?.unwrap_or_default() == words;
         let mut cold = self.cold(id)?;

@@ -370,7 +370,9 @@ impl<'a> Writer<'a> {
         self.account.next_message = MsgId(id.0 + 1);
         let prefix = u32::try_from(new.cold.prefix.len()).map_err(|_| Fault::BadSize)?;
         let words = std::mem::take(&mut new.cold.facts.words);
-        self.keep_words(id, &words);
+        if self.habits.words {
+            self.keep_words(id, &words);
+        }
         // Who said what it is, is heard (row JK-01); the name of the mailbox speaks otherwise (row JK-02).
         let waits = new.marks.has(Mark::Reject) || new.marks.has(Mark::Intro);
         if !waits

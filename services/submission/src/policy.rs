@@ -20,7 +20,10 @@ pub(crate) fn unknown_program() -> Reply {
 /// A recipient. Rows SU-13, SU-15: everything goes through the queue, but a name that is not there is told at once.
 pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
     Answer::Refuse(match status {
-        RecipientStatus::Local | RecipientStatus::Foreign | RecipientStatus::OverQuota => {
+        RecipientStatus::Local
+        | RecipientStatus::LocalUnfiltered
+        | RecipientStatus::Foreign
+        | RecipientStatus::OverQuota => {
             return Answer::Accept;
         }
         RecipientStatus::UnknownUser => Reply::new(550, "5.1.1", "no such user here"),

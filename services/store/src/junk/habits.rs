@@ -16,13 +16,15 @@ pub struct Grams {
 #[derive(Debug, Clone)]
 pub struct Habits {
     pub grams: Grams,
+    /// Whether words are kept of what comes in. Who switches the filter on later has them made with `mox reparse`.
+    pub words: bool,
     /// Row JK-02.
     pub automatic: Option<AutomaticJunkFlags>,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { grams: Grams { one: true, two: false, three: false }, automatic: None }
+        Self { grams: Grams { one: true, two: false, three: false }, words: true, automatic: None }
     }
 }
 
@@ -34,7 +36,7 @@ impl From<&JunkFilterConfig> for Grams {
 
 impl Habits {
     pub fn new(filter: &JunkFilterConfig, automatic: Option<AutomaticJunkFlags>) -> Self {
-        Self { grams: filter.into(), automatic }
+        Self { grams: filter.into(), words: filter.enabled, automatic }
     }
 
     /// The flags of a message that came into a mailbox. Row JK-02: the role of the mailbox first, then its name.

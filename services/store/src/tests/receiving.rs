@@ -13,12 +13,15 @@ use std::os::fd::OwnedFd;
 async fn recipients_are_told_apart() {
     let mut directory = sample();
     directory.settings.quota = Some(1 << 20);
+    let bob = directory.accounts.get_mut("bob").unwrap();
+    bob.junk_filter.enabled = true;
     let world = World::with(directory).await;
     let smtp = world.client(Role::Smtp);
     for (to, want) in [
-        ("jane@example.org", RecipientStatus::Local),
-        ("Jane+x@EXAMPLE.org", RecipientStatus::Local),
-        ("postmaster", RecipientStatus::Local),
+        ("bob@example.org", RecipientStatus::Local),
+        ("jane@example.org", RecipientStatus::LocalUnfiltered),
+        ("Jane+x@EXAMPLE.org", RecipientStatus::LocalUnfiltered),
+        ("postmaster", RecipientStatus::LocalUnfiltered),
         ("nobody@example.org", RecipientStatus::UnknownUser),
         ("x@off.example", RecipientStatus::Disabled),
         ("x@example.net", RecipientStatus::Foreign),
