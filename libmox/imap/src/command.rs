@@ -200,6 +200,12 @@ pub enum Command {
     CancelUpdate(Vec<String>),
     /// RFC 8437.
     Unauthenticate,
+    /// RFC 4467 §7: URLs as they came, each with its mechanism in upper case.
+    GenUrlAuth(Vec<(String, String)>),
+    /// RFC 4467 §7: of one mailbox, or of all; mechanisms in upper case.
+    ResetKey(Option<(MailboxName, Vec<String>)>),
+    /// RFC 4467 §7: URLs as they came.
+    UrlFetch(Vec<String>),
     /// RFC 9051 §6.4.5.
     Fetch {
         /// How the set names messages.
@@ -270,12 +276,14 @@ pub struct AppendMessage {
     pub flags: FlagList,
     /// Its internal date.
     pub date: Option<Timestamp>,
-    /// How many octets follow.
+    /// How many octets follow, unless it is put together.
     pub size: u64,
     /// Whether the client waits for us to say go on.
     pub sync: Sync,
     /// RFC 6855 §4: sent as UTF8 (...), its headers may hold UTF-8.
     pub utf8: bool,
+    /// RFC 4469: it is put together of pieces that follow.
+    pub catenate: bool,
 }
 
 /// Where the messages of an APPEND or REPLACE go.

@@ -44,7 +44,7 @@ impl Date {
             4 | 6 | 9 | 11 => 30,
             _ => 31,
         };
-        if year == 0 || day == 0 || day > length {
+        if year == 0 || !(1..=12).contains(&month) || day == 0 || day > length {
             return None;
         }
         // Years counted from March, so that the leap day is the last one.
@@ -83,6 +83,44 @@ pub fn parse_date_time(text: &[u8]) -> Option<Timestamp> {
         b'-' => -zone,
         _ => return None,
     };
+    Some(date.start().plus(i64::from(hour * 3600 + minute * 60 + second) - east))
+}
+
+/// Reads `1994-02-01T21:52:25-08:00`. RFC 3339 §5.6; parts of a second are dropped.
+#[must_use]
+pub fn parse_internet_time(text: &[u8]) -> Option<Timestamp> {
+    let (time, rest) = text.split_at_checked(19)?;
+    let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    if marks.iter().any(|(at, mark)| time[*at] != *mark) || !matches!(time[10], b'T' | b't') {
+        return None;
+    }
+    let date = Date::of(number(&time[..4])?, number(&time[5..7])?, number(&time[8..10])?)?;
+    let (hour, minute, second) = (number(&time[11..13])?, number(&time[14..16])?, number(&time[17..])?);
+    let zone = match rest.strip_prefix(b".") {
+        Some(fraction) => {
+            let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
+            if digits == 0 {
+                return None;
+            }
+            &fraction[digits..]
+        }
+        None => rest,
+    };
+    let east = match zone {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), a, b, b':', c, d] => {
+            let (hours, minutes) = (number(&[*a, *b])?, number(&[*c, *d])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let east = i64::from(hours * 3600 + minutes * 60);
+            if *sign == b'+' { east } else { -east }
+        }
+        _ => return None,
+    };
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
     Some(date.start().plus(i64::from(hour * 3600 + minute * 60 + second) - east))
 }
 
@@ -137,6 +175,24 @@ fn number(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn internet_times() {
+        for (text, want) in [
+            ("1994-02-01T21:52:25-08:00", Some(760_168_345)),
+            ("1994-02-02t05:52:25.125z", Some(760_168_345)),
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1970-01-01T00:00:00", None),
+            ("1970-01-01T00:00:00.Z", None),
+            ("1970-01-01T24:00:00Z", None),
+            ("1970-13-01T00:00:00Z", None),
+            ("1970-01-01 00:00:00Z", None),
+            ("1970-01-01T00:00:00+1:00", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_internet_time(text.as_bytes()), want.map(Timestamp), "{text}");
+        }
+    }
 
     #[test]
     fn days_are_counted_and_checked() {

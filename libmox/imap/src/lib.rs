@@ -22,6 +22,7 @@ mod session;
 pub mod sort;
 pub mod structure;
 pub mod thread;
+pub mod url;
 mod utf7;
 mod view;
 

@@ -46,6 +46,10 @@ pub const ENTRIES: usize = 1_000;
 pub const APPEND_MESSAGES: u32 = 100;
 /// Octets of one appended message unless the service says otherwise.
 pub const APPEND_MESSAGE: u64 = 100 * 1024 * 1024;
+/// Octets of a URL. RFC 4467 names no limit; a mailbox name and a section are shorter.
+pub const URL: usize = 4 * 1024;
+/// URLs in one command.
+pub const URLS: usize = 100;
 /// Pairs in ID. RFC 2971 §3.3.
 pub const ID_PAIRS: usize = 30;
 /// Octets of a field name in ID. RFC 2971 §3.3.

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `Line` | a line end: a command, a fault, or the head of a literal |
 //! | `Literal` | its octets, then `Line` again |
+//! | `Pieces` | what a line of an APPEND said, one after the other, then `Line` |
 //! | `Decide` | [`Reader::accept`] or [`Reader::refuse`] |
 //! | `Message` | its octets, handed out as they come, then `Line` for what follows |
 //! | `Skip` | octets of a literal nobody wants, then `SkipLine` |
@@ -16,7 +17,11 @@
 
 use crate::command::{AppendMessage, AppendTo, Command, Sync, Tag};
 use crate::limits;
-use crate::parse::{AppendHead, Dialect, Fault, append_continues, append_head, literal_header, parse};
+use crate::parse::{
+    AppendHead, Behind, Dialect, Fault, Piece, append_continues, append_head, literal_header, parse,
+};
+use libmox_types::MailboxName;
+use std::collections::VecDeque;
 
 /// What the octets given so far amount to.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +39,15 @@ pub enum Event<'a> {
     Message(Tag, Option<AppendTo>, AppendMessage),
     /// Octets of the accepted message.
     Octets(&'a [u8]),
+    /// The next octets of the message are those of this URL; [`Reader::refuse`] if they cannot be had. RFC 4469.
+    Url(String),
+    /// The next octets of the message are about to come: [`Reader::accept`] or [`Reader::refuse`] them. RFC 4469.
+    Text {
+        /// How many.
+        size: u64,
+        /// Whether the client waits for us to say go on.
+        sync: Sync,
+    },
     /// The accepted message has all its octets.
     MessageEnd,
     /// The APPEND is complete.
@@ -48,7 +62,8 @@ pub enum Event<'a> {
 enum State {
     Line,
     Literal { left: usize },
-    Decide { size: u64, sync: Sync },
+    Pieces,
+    Decide { literal: Option<(u64, Sync)> },
     Message { left: u64 },
     Skip { left: u64 },
     SkipLine,
@@ -59,9 +74,12 @@ enum State {
 #[derive(Debug)]
 struct Append {
     tag: Tag,
+    to: Option<AppendTo>,
     messages: u32,
     most: u32,
-    utf8: bool,
+    behind: Behind,
+    /// Of the line read last, those not yet handed out.
+    pieces: VecDeque<Piece>,
 }
 
 /// Cuts a stream into commands.
@@ -145,20 +163,26 @@ impl Reader {
 
     /// The message may come. Send a continuation first where it is synchronising.
     pub fn accept(&mut self) {
-        if let State::Decide { size, .. } = self.state {
-            self.state = State::Message { left: size };
+        if let State::Decide { literal } = self.state {
+            self.state = literal.map_or(State::Pieces, |(left, _)| State::Message { left });
         }
     }
 
     /// The message, and with it the whole APPEND, is not wanted; the tagged answer is the caller's to send.
     /// Octets that come anyway are thrown away.
     pub fn refuse(&mut self) {
-        if let State::Decide { size, sync } = self.state {
-            self.forget();
-            if sync == Sync::NonSynchronising {
-                // What was announced within the limit of an APPEND is no reason to hang up.
-                self.state = State::Skip { left: size };
+        let pieces = self.append.as_ref().map(|append| &append.pieces);
+        let literal = match self.state {
+            State::Decide { literal: Some(literal) } => Some(literal),
+            State::Decide { literal: None } | State::Pieces => {
+                pieces.and_then(VecDeque::back).and_then(Piece::literal)
             }
+            _ => return,
+        };
+        self.forget();
+        if let Some((left, Sync::NonSynchronising)) = literal {
+            // What was announced within the limit of an APPEND is no reason to hang up.
+            self.state = State::Skip { left };
         }
     }
 
@@ -167,6 +191,8 @@ impl Reader {
         if let State::Message { left } = self.state {
             self.forget();
             self.state = State::Skip { left };
+        } else if self.state == State::Pieces {
+            self.refuse();
         } else if self.append.is_some() {
             self.forget();
             self.state = State::SkipLine;
@@ -194,10 +220,18 @@ impl Reader {
                     self.state = State::Line;
                     self.line_start = self.held.len();
                 }
+                State::Pieces => {
+                    if let Some(event) = self.next_piece() {
+                        return event;
+                    }
+                }
                 State::Decide { .. } => return Event::More,
                 State::Message { left } => {
                     if left == 0 {
                         self.state = State::Line;
+                        if self.append.as_ref().is_some_and(|append| append.behind.catenate) {
+                            continue;
+                        }
                         return Event::MessageEnd;
                     }
                     if input.is_empty() {
@@ -258,7 +292,7 @@ impl Reader {
         }
         match announced(&self.held[self.line_start..]) {
             Some((size, sync)) => self.on_literal(size, sync),
-            None => Some(self.on_whole()),
+            None => self.on_whole(),
         }
     }
 
@@ -278,31 +312,14 @@ impl Reader {
 
     /// The line ends in the head of a literal.
     fn on_literal(&mut self, size: u64, sync: Sync) -> Option<Event<'static>> {
-        if let Some(append) = &mut self.append {
-            append.messages += 1;
-            let tag = append.tag.clone();
-            if append.messages > append.most {
-                return Some(self.fail(tag.into(), Fault::TooBig("too many messages"), size, sync));
-            }
-            return Some(match append_continues(&self.held, append.utf8, self.dialect) {
-                Ok(Some(message)) => self.on_message(tag, None, message),
-                // A line with a literal at its end is never empty.
-                Ok(None) => self.fail(tag.into(), Fault::Syntax("message expected"), size, sync),
-                Err(fault) => self.fail(tag.into(), fault, size, sync),
-            });
-        }
-        match append_head(&self.held, self.dialect) {
-            (Some(tag), AppendHead::Message(to, message)) => {
-                let most = if to.replaces.is_some() { 1 } else { limits::APPEND_MESSAGES };
-                self.append = Some(Append { tag: tag.clone(), messages: 1, most, utf8: false });
-                return Some(self.on_message(tag, Some(to), message));
-            }
+        match self.append_line(self.held.len()) {
             (tag, AppendHead::Fault(fault)) => return Some(self.fail(tag, fault, size, sync)),
+            (Some(tag), AppendHead::Pieces(to, pieces)) => return self.take_pieces(tag, to, pieces),
             // Nothing that could be a command: do not collect literals for it.
             (None, _) => {
                 return Some(self.fail(None, Fault::Syntax("a command starts with a tag"), size, sync));
             }
-            (Some(_), AppendHead::Collect) => {}
+            (Some(_), AppendHead::Collect | AppendHead::Other) => {}
         }
         self.literals += 1;
         let total = self.literal_octets.saturating_add(size);
@@ -325,20 +342,88 @@ impl Reader {
         (sync == Sync::Synchronising).then_some(Event::Continue)
     }
 
-    fn on_message(&mut self, tag: Tag, to: Option<AppendTo>, message: AppendMessage) -> Event<'static> {
-        let (size, sync) = (message.size, message.sync);
-        if size > self.append_limit {
-            return self.fail(Some(tag), Fault::TooBig("message too large"), size, sync);
+    /// What the line is for an APPEND: a new one, or the one under way.
+    fn append_line(&self, end: usize) -> (Option<Tag>, AppendHead) {
+        let line = &self.held[..end];
+        let Some(append) = &self.append else { return append_head(line, self.dialect) };
+        let head = match append_continues(line, append.behind, self.dialect) {
+            // Where it goes is known already.
+            Ok(Some(pieces)) => {
+                AppendHead::Pieces(AppendTo { mailbox: MailboxName::inbox(), replaces: None }, pieces)
+            }
+            Ok(None) => AppendHead::Collect,
+            Err(fault) => AppendHead::Fault(fault),
+        };
+        (Some(append.tag.clone()), head)
+    }
+
+    /// A line of an APPEND is understood.
+    fn take_pieces(&mut self, tag: Tag, to: AppendTo, pieces: Vec<Piece>) -> Option<Event<'static>> {
+        let literal = pieces.last().and_then(Piece::literal);
+        let append = self.append.get_or_insert_with(|| Append {
+            tag: tag.clone(),
+            messages: 0,
+            most: if to.replaces.is_some() { 1 } else { limits::APPEND_MESSAGES },
+            to: Some(to),
+            behind: Behind::default(),
+            pieces: VecDeque::new(),
+        });
+        for piece in &pieces {
+            append.messages += u32::from(matches!(piece, Piece::Head(_)));
         }
-        if let Some(append) = &mut self.append {
-            append.utf8 = message.utf8;
+        let too_big = if append.messages > append.most {
+            Some("too many messages")
+        } else if literal.is_some_and(|(size, _)| size > self.append_limit) {
+            Some("message too large")
+        } else {
+            None
+        };
+        append.pieces = pieces.into();
+        if let Some(text) = too_big {
+            let (size, sync) = literal.unwrap_or((0, Sync::Synchronising));
+            return Some(self.fail(Some(tag), Fault::TooBig(text), size, sync));
         }
         self.held = Vec::new();
         self.line_start = 0;
         self.literals = 0;
         self.literal_octets = 0;
-        self.state = State::Decide { size, sync };
-        Event::Message(tag, to, message)
+        self.state = State::Pieces;
+        None
+    }
+
+    fn next_piece(&mut self) -> Option<Event<'static>> {
+        let Some(append) = &mut self.append else {
+            self.state = State::Line;
+            return None;
+        };
+        let piece = append.pieces.pop_front();
+        let literal = piece.as_ref().and_then(Piece::literal);
+        match piece {
+            Some(Piece::Head(message)) => {
+                append.behind = Behind { utf8: message.utf8, catenate: message.catenate };
+                self.state = State::Decide { literal };
+                Some(Event::Message(append.tag.clone(), append.to.take(), message))
+            }
+            Some(Piece::Text { size, sync, utf8 }) => {
+                append.behind.utf8 = utf8;
+                self.state = State::Decide { literal };
+                Some(Event::Text { size, sync })
+            }
+            Some(Piece::Url(url)) => Some(Event::Url(url)),
+            Some(Piece::MessageEnd) => {
+                append.behind = Behind::default();
+                Some(Event::MessageEnd)
+            }
+            Some(Piece::End) => {
+                let tag = append.tag.clone();
+                self.forget();
+                Some(Event::AppendEnd(tag))
+            }
+            None => {
+                self.state = State::Line;
+                None
+            }
+        }
     }
 
     /// A command is refused at the head of a literal.
@@ -359,24 +444,20 @@ impl Reader {
     }
 
     /// The line ends the command.
-    fn on_whole(&mut self) -> Event<'static> {
+    fn on_whole(&mut self) -> Option<Event<'static>> {
         let end = trimmed(&self.held);
-        let event = if let Some(append) = &self.append {
-            let tag = append.tag.clone();
-            match append_continues(&self.held[..end], append.utf8, self.dialect) {
-                Ok(None) => Event::AppendEnd(tag),
-                Ok(Some(_)) => Event::Fault(Some(tag), Fault::Syntax("message expected")),
-                Err(fault) => Event::Fault(Some(tag), fault),
-            }
-        } else {
-            match parse(&self.held[..end], self.dialect) {
+        let event = match self.append_line(end) {
+            (Some(tag), AppendHead::Pieces(to, pieces)) => return self.take_pieces(tag, to, pieces),
+            (tag, AppendHead::Fault(fault)) => Event::Fault(tag, fault),
+            (tag, AppendHead::Collect) => Event::Fault(tag, Fault::Syntax("bad literal")),
+            _ => match parse(&self.held[..end], self.dialect) {
                 (Some(tag), Ok(command)) => Event::Command(tag, command),
                 (tag, Err(fault)) => Event::Fault(tag, fault),
                 (None, Ok(_)) => Event::Fault(None, Fault::Syntax("tag expected")),
-            }
+            },
         };
         self.forget();
-        event
+        Some(event)
     }
 
     /// Between commands nothing is held, so that an idle connection costs nothing.

@@ -49,6 +49,8 @@ pub enum Code {
     BadCharset,
     /// RFC 5465: the events that can be told.
     BadEvent,
+    /// RFC 4469: this URL cannot be had.
+    BadUrl(String),
     /// Can never be done.
     Cannot,
     /// A list of capabilities.
@@ -115,6 +117,8 @@ pub enum Code {
     UnknownCte,
     /// RFC 3501: the first message not seen, by number.
     Unseen(u32),
+    /// RFC 4467 §8: how URLs can be authorised.
+    UrlMech,
     /// RFC 6154: no such special use.
     UseAttr,
 }
@@ -132,6 +136,16 @@ impl Code {
             Self::BadEvent => {
                 let names: Vec<&str> = EventKind::ALL.iter().map(|(_, name)| *name).collect();
                 write_to(out, format_args!("BADEVENT ({})", names.join(" ")));
+            }
+            Self::BadUrl(url) => {
+                put(out, "BADURL ");
+                // RFC 4469 §5: what would end the code early is encoded, as in a URL it should have been.
+                for byte in url.bytes() {
+                    match byte {
+                        b' '..=b'Z' | b'^'..=b'~' => out.push(byte),
+                        byte => write_to(out, format_args!("%{byte:02X}")),
+                    }
+                }
             }
             Self::Cannot => put(out, "CANNOT"),
             Self::Capability(list) => write_to(out, format_args!("CAPABILITY {list}")),
@@ -175,6 +189,7 @@ impl Code {
             Self::Unavailable => put(out, "UNAVAILABLE"),
             Self::UnknownCte => put(out, "UNKNOWN-CTE"),
             Self::Unseen(number) => write_to(out, format_args!("UNSEEN {number}")),
+            Self::UrlMech => put(out, "URLMECH INTERNAL"),
             Self::UseAttr => put(out, "USEATTR"),
         }
         out.extend_from_slice(b"] ");

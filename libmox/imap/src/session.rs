@@ -88,6 +88,8 @@ pub struct Session {
     disabled: Vec<String>,
     /// Annotations that changed and were not told yet: of the open mailbox, or of the server.
     annotations: BTreeSet<(bool, String)>,
+    /// Another session made the URLs of the open mailbox worthless, and this was not told yet.
+    url_key: bool,
     telling: Telling,
 }
 
@@ -118,6 +120,7 @@ impl Session {
             compressed: false,
             disabled: Vec::new(),
             annotations: BTreeSet::new(),
+            url_key: false,
             telling: Telling::default(),
         }
     }
@@ -426,6 +429,9 @@ impl Session {
                 return Ok(Step::Done);
             }
             Command::Unauthenticate => Ask::Unauthenticate,
+            Command::GenUrlAuth(urls) => Ask::GenUrlAuth(urls),
+            Command::ResetKey(mailbox) => Ask::ResetKey(mailbox),
+            Command::UrlFetch(urls) => Ask::UrlFetch(urls),
             Command::Esearch { sources, returns, key } => return self.esearch(tag, sources, returns, key),
             Command::Close
             | Command::Unselect
@@ -598,6 +604,7 @@ impl Session {
         self.state = State::NotAuthenticated;
         self.enabled = Enabled::default();
         self.annotations.clear();
+        self.url_key = false;
         self.telling = Telling::default();
         self.compressed = false;
         self.disabled.clear();
@@ -632,6 +639,9 @@ impl Session {
             (None, _) => return Told::All,
         };
         self.tell_annotations(out);
+        if std::mem::take(&mut self.url_key) && self.mailbox().is_some() {
+            untagged(out, Status::Ok, Some(&Code::UrlMech), "mechanisms");
+        }
         let expunges = match expunges {
             Expunges::Told if self.enabled.qresync || self.enabled.uid_only => Expunges::Vanished,
             other => other,
@@ -662,6 +672,11 @@ impl Session {
                 self.annotations.clear();
             }
         }
+    }
+
+    /// URLs into the open mailbox have to be authorised anew, and not because this client wanted it. RFC 4467 §7.
+    pub fn on_url_key(&mut self) {
+        self.url_key = true;
     }
 
     fn tell_annotations(&mut self, out: &mut Vec<u8>) {

@@ -131,6 +131,9 @@ libmox_ipc::verbs! {
     DecisionsOf => Vec<Decided>,
     FlaggedSet => Option<UidSet>,
     DeliverNoting => Vec<Delivered>,
+    UrlSign => Vec<serde_bytes::ByteBuf>,
+    UrlReset => Changed,
+    UrlOpen => UrlContent,
 }
 
 #[cfg(test)]
@@ -146,6 +149,13 @@ mod tests {
             (postcard::to_allocvec(&Request::SignOut(SignOut(crate::SessionId(1)))), 9),
             (postcard::to_allocvec(&Request::QueueWatch(QueueWatch)), 30),
             (postcard::to_allocvec(&Request::Checkpoint(Checkpoint)), 41),
+            (
+                postcard::to_allocvec(&Request::UrlReset(UrlReset {
+                    session: crate::SessionId(1),
+                    mailbox: None,
+                })),
+                88,
+            ),
         ];
         for (bytes, place) in places {
             assert_eq!(bytes.unwrap()[0], place);

@@ -167,4 +167,9 @@ pub enum Event {
         /// Of the mailbox, or of the account.
         mod_seq: ModSeq,
     },
+    /// URLs of this mailbox have to be authorised anew; of all where none is named. RFC 4467 §7.
+    UrlKey {
+        /// Which.
+        mailbox: Option<MailboxId>,
+    },
 }

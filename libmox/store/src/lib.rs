@@ -35,6 +35,7 @@ mod references;
 mod replace;
 mod retired;
 mod role;
+mod url;
 
 pub use admin::*;
 pub use annotation::*;
@@ -61,6 +62,7 @@ pub use references::*;
 pub use replace::*;
 pub use retired::*;
 pub use role::Role;
+pub use url::*;
 
 /// The client of the store.
 pub type Store = libmox_ipc::Client<StoreContract>;

@@ -133,6 +133,9 @@ impl Role {
             | R::VanishedSince(_)
             | R::Replace(_)
             | R::FlaggedSet(_)
+            | R::UrlSign(_)
+            | R::UrlReset(_)
+            | R::UrlOpen(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

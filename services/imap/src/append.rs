@@ -1,6 +1,6 @@
 //! APPEND and REPLACE: messages stream into the store's staging place, all of them or none become mail.
 //!
-//! Law: RFC 9051 §6.3.12, RFC 3502, RFC 4315, RFC 8508; rows TR-05 (line ends), TR-06 (no header), IM-26.
+//! Law: RFC 9051 §6.3.12, RFC 3502, RFC 4315, RFC 4469, RFC 8508; rows TR-05 (line ends), TR-06 (no header), IM-26.
 //!
 //! | while | held | lost by |
 //! |---|---|---|
@@ -10,6 +10,7 @@
 use crate::connection::{Connection, Done};
 use crate::error::Failure;
 use crate::events;
+use crate::urls::Octets;
 use crate::watch::OwnFlags;
 use libmox_imap::Tag;
 use libmox_imap::command::{AppendMessage, AppendTo, Sync};
@@ -35,6 +36,8 @@ pub struct Appending {
     replaces: Option<(Uid, u64)>,
     done: Vec<libmox_store::AppendMessage>,
     current: Option<Current>,
+    /// Octets that URLs brought.
+    catenated: u64,
 }
 
 struct Current {
@@ -168,26 +171,89 @@ impl Connection {
                 },
             };
             let mailbox = to.mailbox;
-            self.appending = Some(Box::new(Appending { mailbox, replaces, done: Vec::new(), current: None }));
+            let fresh = Appending { mailbox, replaces, done: Vec::new(), current: None, catenated: 0 };
+            self.appending = Some(Box::new(fresh));
         }
         let checked = match &self.appending {
             Some(appending) => check(&self.shared.store, self.session_id()?, appending, message.size).await,
             None => Err(Failure::Bad("no message expected")),
         };
         if let Err(failure) = checked {
-            self.reader.refuse();
-            self.forget_append().await;
-            return self.finish(Err(failure)).await;
+            return self.append_refused(failure).await;
         }
         if let Some(appending) = &mut self.appending {
-            let sync = message.sync;
+            let waits = message.sync == Sync::Synchronising && !message.catenate;
             appending.current = Some(Current::new(message));
-            if sync == Sync::Synchronising {
+            if waits {
                 continuation(self.wire.output(), "send the message");
             }
         }
         self.reader.accept();
         Ok(())
+    }
+
+    /// Octets of a piece are announced. RFC 4469.
+    pub(crate) async fn append_text(&mut self, size: u64, sync: Sync) -> Result<(), Failure> {
+        match self.room_for(size).await {
+            Ok(()) => {
+                if sync == Sync::Synchronising {
+                    continuation(self.wire.output(), "send the text");
+                }
+                self.reader.accept();
+                Ok(())
+            }
+            Err(failure) => self.append_refused(failure).await,
+        }
+    }
+
+    /// A piece is here already. RFC 4469.
+    pub(crate) async fn append_url(&mut self, url: &str) -> Result<(), Failure> {
+        match self.take_url(url).await {
+            Ok(()) => Ok(()),
+            Err(failure) => self.append_refused(failure).await,
+        }
+    }
+
+    async fn take_url(&mut self, url: &str) -> Result<(), Failure> {
+        let (content, octets) = self.piece_at(url).await?;
+        self.room_for(octets.size()).await?;
+        let Self { appending, shared, .. } = self;
+        let Some(appending) = appending else { return Ok(()) };
+        appending.catenated += octets.size();
+        // One line of a client must not cost us more than a message does.
+        if appending.catenated > shared.context.config().imap.max_message_size {
+            return Err(Failure::no(Code::TooBig, "too much to put together"));
+        }
+        match octets {
+            Octets::Held(octets) => appending.octets(&octets, &shared.store).await,
+            Octets::At(mut range) => {
+                let mut piece = Vec::new();
+                loop {
+                    piece.clear();
+                    match content.read(range.clone(), &mut piece).await? {
+                        0 => return Ok(()),
+                        read => range.start += read,
+                    }
+                    appending.octets(&piece, &shared.store).await?;
+                }
+            }
+        }
+    }
+
+    /// Whether so many octets more may become part of the message.
+    async fn room_for(&self, size: u64) -> Result<(), Failure> {
+        let Some(appending) = &self.appending else { return Err(Failure::Bad("no message expected")) };
+        let whole = appending.current.as_ref().map_or(0, |current| current.size).saturating_add(size);
+        if whole > self.shared.context.config().imap.max_message_size {
+            return Err(Failure::no(Code::TooBig, "message too large"));
+        }
+        check(&self.shared.store, self.session_id()?, appending, whole).await
+    }
+
+    async fn append_refused(&mut self, failure: Failure) -> Result<(), Failure> {
+        self.reader.refuse();
+        self.forget_append().await;
+        self.finish(Err(failure)).await
     }
 
     async fn forget_append(&mut self) {
@@ -336,6 +402,7 @@ mod tests {
                     size: 0,
                     sync: Sync::Synchronising,
                     utf8: false,
+                    catenate: false,
                 };
                 let mut current = Current::new(head);
                 sent.as_bytes().chunks(cut).for_each(|piece| current.take(piece));

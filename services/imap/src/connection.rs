@@ -249,6 +249,16 @@ impl Connection {
                         self.flush().await?;
                         return Ok(false);
                     }
+                    Owned::Url(url) => {
+                        Box::pin(self.append_url(&url)).await?;
+                        self.flush().await?;
+                        return Ok(false);
+                    }
+                    Owned::Text(size, sync) => {
+                        Box::pin(self.append_text(size, sync)).await?;
+                        self.flush().await?;
+                        return Ok(false);
+                    }
                     Owned::MessageEnd => {
                         Box::pin(self.append_message_end()).await?;
                         return Ok(false);
@@ -389,6 +399,9 @@ impl Connection {
             Ask::Store { uids, change, silent, unchanged_since, by, missing } => {
                 self.store(uids, change, silent, unchanged_since, by, missing).await
             }
+            Ask::GenUrlAuth(urls) => Box::pin(self.generate_urls(&urls)).await,
+            Ask::ResetKey(mailbox) => self.reset_url_key(mailbox).await,
+            Ask::UrlFetch(urls) => Box::pin(self.fetch_urls(&urls)).await,
             Ask::Copy { uids, to, take, missing } => self.copy(uids, to, take, missing).await,
         };
         if kept && outcome.is_err() {
@@ -610,7 +623,7 @@ impl Connection {
         };
         let agent: String = format!("{} {} {}", value("name"), value("version"), value("os"));
         self.agent = agent.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
-        if self.account.is_some() {
+        if self.account.is_some() || self.failed > 0 {
             // Rows AU-14, TR-26: many say so only now. A record without the name is no loss.
             let note = NoteAgent { cid: self.cid, user_agent: self.agent.clone() };
             let _ = self.shared.store.ask(note).await;
@@ -658,6 +671,8 @@ enum Owned {
     Command(libmox_imap::Tag, libmox_imap::Command),
     Fault(Option<libmox_imap::Tag>, libmox_imap::Fault),
     Message(libmox_imap::Tag, Option<AppendTo>, libmox_imap::command::AppendMessage),
+    Url(String),
+    Text(u64, libmox_imap::command::Sync),
     MessageEnd,
     AppendEnd,
     LineOf(Vec<u8>),
@@ -671,6 +686,8 @@ fn own(event: Event<'_>) -> Owned {
         Event::Command(tag, command) => Owned::Command(tag, command),
         Event::Fault(tag, fault) => Owned::Fault(tag, fault),
         Event::Message(tag, mailbox, message) => Owned::Message(tag, mailbox, message),
+        Event::Url(url) => Owned::Url(url),
+        Event::Text { size, sync } => Owned::Text(size, sync),
         Event::MessageEnd => Owned::MessageEnd,
         Event::AppendEnd(_) => Owned::AppendEnd,
         Event::Line(line) => Owned::LineOf(line),

@@ -7,6 +7,7 @@ use libmox_message::{Parser, Structure};
 use libmox_store::{MessageOpen, MessageRecord, SessionId, Store};
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -32,6 +33,11 @@ impl Content {
     pub async fn open(store: &Store, session: SessionId, record: &MessageRecord) -> Result<Self, Failure> {
         let (content, descriptors) =
             store.ask_with(MessageOpen { session, id: record.id }, Vec::new()).await?;
+        Self::of(content, descriptors)
+    }
+
+    /// What the store opened.
+    pub fn of(content: libmox_store::Content, descriptors: Vec<OwnedFd>) -> Result<Self, Failure> {
         let source = match (content.inline, descriptors.into_iter().next()) {
             (Some(octets), _) => Source::Inline(octets.into_vec()),
             (None, Some(descriptor)) => Source::File(Arc::new(File::from(descriptor))),

@@ -181,14 +181,23 @@ impl Connection {
                 out.extend_from_slice(&fields[wanted]);
             }
             Place::Octets(range) => {
-                let mut range = section::cut(range, partial);
-                literal_head(self.wire.output(), range.end - range.start);
-                while !range.is_empty() {
-                    let read = content.read(range.clone(), self.wire.output()).await;
-                    range.start += self.within_literal(read)?;
-                    self.pump().await?;
-                }
+                self.write_octets(content, section::cut(range, partial)).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// A literal of these octets.
+    pub(crate) async fn write_octets(
+        &mut self,
+        content: &Content,
+        mut range: Range<u64>,
+    ) -> Result<(), Failure> {
+        literal_head(self.wire.output(), range.end - range.start);
+        while !range.is_empty() {
+            let read = content.read(range.clone(), self.wire.output()).await;
+            range.start += self.within_literal(read)?;
+            self.pump().await?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod order;
 mod resync;
 mod search;
 mod text;
+mod urls;
 mod watch;
 
 pub use bus::offer;

@@ -165,6 +165,11 @@ impl Watching {
                             session.on_annotation(of_mailbox, name);
                         }
                     }
+                    Event::UrlKey { mailbox } => {
+                        if !own_change && mailbox.is_none_or(|mailbox| mailbox == self.mailbox) {
+                            session.on_url_key();
+                        }
+                    }
                     event => self.apply(event, session, own_change && own == OwnFlags::Known)?,
                 }
             }

@@ -102,6 +102,7 @@ macro_rules! dialogs {
 
 dialogs! {
     imap_dialog_binary: "binary.txt",
+    imap_dialog_catenate: "catenate.txt",
     imap_dialog_context: "context.txt",
     imap_dialog_disabled: "disabled.txt",
     imap_dialog_fetch: "fetch.txt",
@@ -121,6 +122,7 @@ dialogs! {
     imap_dialog_store: "store.txt",
     imap_dialog_uidonly: "uidonly.txt",
     imap_dialog_unauthenticate: "unauthenticate.txt",
+    imap_dialog_urlauth: "urlauth.txt",
     imap_dialog_utf8: "utf8.txt",
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 use libmox_sasl::{ClientBinding, ScramClient, Secret, decode_line, encode_line, scram::Hash};
+use libmox_store::{LoginAttempts, LoginResult, Role};
 use mox_imap::Waits;
 use std::fmt::Write;
 use std::time::Duration;
@@ -218,6 +219,107 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
     other.command("a SELECT INBOX").await;
     assert_eq!(other.command("b STORE 1 FLAGS (\\Seen)").await.len(), 2);
     assert_eq!(other.command("c FETCH 1 BODY.PEEK[HEADER]").await.len(), 2);
+}
+
+/// Rows IM-31, AU-14, TR-26: said before, in between, late or never, a login is recorded once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_says_it_is_goes_into_the_record_of_its_login() {
+    let world = World::new().await;
+    let id = "ID (\"name\" \"Post\" \"version\" \"7\" \"os\" NIL)";
+    let login = format!("LOGIN jane@example.org \"{PASSWORD}\"");
+    // Who we are is told in full to those who signed in.
+    let whole = concat!("* ID (\"name\" \"mox\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
+    let mut before = world.connect().await;
+    assert_eq!(before.command(&format!("a {id}")).await, ["* ID (\"name\" \"mox\")", "a OK done"]);
+    before.command(&format!("b {login}")).await;
+    assert_eq!(before.command("c ID NIL").await, [whole, "c OK done"]);
+    let mut between = world.connect().await;
+    for command in [&login, "NAMESPACE", "SELECT INBOX", &id.replace("Post", "Poste")] {
+        between.command(&format!("a {command}")).await;
+    }
+    let mut failed = world.connect().await;
+    failed.command("a LOGIN jane@example.org wrong").await;
+    failed.command(&format!("b {}", id.replace("Post", "Postal"))).await;
+    let mut late = world.connect().await;
+    late.command(&format!("a {login}")).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    late.command(&format!("b {}", id.replace("Post", "Late"))).await;
+    let mut never = world.connect().await;
+    never.command(&format!("a {login}")).await;
+    drop(never);
+    let ask = LoginAttempts { account: Some("jane".into()), before: None, most: 100 };
+    let attempts = world.client(Role::Admin).ask(ask).await.unwrap();
+    let mut seen: Vec<(&str, u64, bool)> = attempts
+        .iter()
+        .map(|one| (&*one.user_agent, one.count, one.result == LoginResult::SignedIn))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("", 2, true), ("Post 7", 1, true), ("Postal 7", 1, false), ("Poste 7", 1, true)]);
+}
+
+/// Row IM-45: what changes nothing gets no new modseq.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_changes_nothing_leaves_the_modseq() {
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    peer.command("a APPEND INBOX ($Junk) {14+}\r\nSubject: x\r\n\r\n").await;
+    peer.command("b SELECT INBOX (CONDSTORE)").await;
+    let mod_seq = peer.command("c FETCH 1 MODSEQ").await[0].clone();
+    for flags in ["+FLAGS ($Junk)", "-FLAGS (\\Seen work)", "FLAGS.SILENT ($Junk)"] {
+        peer.command(&format!("d STORE 1 {flags}")).await;
+        assert_eq!(peer.command("e FETCH 1 MODSEQ").await[0], mod_seq, "{flags}");
+    }
+    peer.command("f STORE 1 FLAGS ($NotJunk)").await;
+    assert_ne!(peer.command("g FETCH 1 MODSEQ").await[0], mod_seq);
+}
+
+/// Thousands of logins that are begun and never ended: those who mean it get in, and the memory is given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_half_open_logins_keep_nobody_out() {
+    const MANY: usize = 3_000;
+    let settings = "[service]\nbad-client-delay = \"0s\"\n[imap]\nallow-plaintext-login = true\n\
+        max-connections = 4000\nmax-connections-per-ip = 4000\nnew-connections-per-ip = 100000\n";
+    let world =
+        World::patient(settings, Waits { before_login: Duration::from_secs(20), ..Waits::default() }).await;
+    let begun = [
+        "",
+        "a",
+        "a LOGIN jane@example.org {8000}\r\n",
+        "a AUTHENTICATE PLAIN\r\n",
+        "a AUTHENTICATE SCRAM-SHA-256 biwsbj1qYW5lQGV4YW1wbGUub3JnLHI9eHh4eHh4eHh4eHh4eHh4eHh4\r\n",
+        "a LOGIN jane@example.org {8000+}\r\nxxxxxxxx",
+    ];
+    let before = own_memory();
+    let mut open = Vec::with_capacity(MANY);
+    for at in 0..MANY {
+        let mut peer = world.connect().await;
+        peer.send(begun[at % begun.len()]).await;
+        open.push(peer);
+    }
+    // All of them were heard: those asked something got an answer.
+    for (at, peer) in open.iter_mut().enumerate() {
+        if matches!(at % begun.len(), 2..=4) {
+            assert!(peer.response().await.starts_with('+'), "connection {at}");
+        }
+    }
+    let each = own_memory().saturating_sub(before) / MANY as u64;
+    // Both ends are in this process.
+    assert!(each < 48 * 1024, "{each} octets for a connection that said little");
+    let mut jane = world.signed_in("jane").await;
+    assert_eq!(jane.command("a NOOP").await, ["a OK done"]);
+    // Their time is up, and not that of the one who signed in.
+    for (at, peer) in open.iter_mut().enumerate() {
+        let last = peer.rest().await.unwrap_or_default();
+        assert!(last.ends_with("* BYE inactive\r\n"), "connection {at}: {last:?}");
+    }
+    assert_eq!(jane.command("b NOOP").await, ["b OK done"]);
+}
+
+/// Octets of memory that are this process's own.
+fn own_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().split(' ').next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

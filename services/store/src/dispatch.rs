@@ -83,6 +83,19 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let (content, descriptors) = store.message_open(session.account, request.id)?;
             Ok((Reply::MessageOpen(content), descriptors))
         }
+        R::UrlOpen(request) => {
+            let session = peer.session(request.session)?;
+            let (content, descriptors) = store.url_open(&session, &request)?;
+            Ok((Reply::UrlOpen(content), descriptors))
+        }
+        R::UrlSign(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::UrlSign(store.url_sign(&session, &request.claims).await?))
+        }
+        R::UrlReset(request) => {
+            let session = peer.session(request.session)?;
+            plain(Reply::UrlReset(store.url_reset(&session, request.mailbox.as_ref()).await?))
+        }
         R::QueueOpen(id) => {
             let (content, descriptors) = store.queue_open(id.0)?;
             Ok((Reply::QueueOpen(content), descriptors))

@@ -16,6 +16,7 @@
 //! | `A` a `b` b | [`crate::records::MailboxRecord`] |
 //! | `A` a `n` mailbox name | mailbox id |
 //! | `A` a `s` mailbox name | empty: subscribed |
+//! | `A` a `z` b | secret behind the tokens of URLs into the mailbox |
 //! | `A` a `m` b uid(4) | [`crate::records::Message`] |
 //! | `A` a `i` m | mailbox and uid of the message |
 //! | `A` a `x` m chunk(2) | blob: [`crate::records::Cold`] |
@@ -413,6 +414,16 @@ pub fn counted(id: AccountId, message: MsgId) -> Vec<u8> {
 /// All of them.
 pub fn all_counted(id: AccountId) -> Vec<u8> {
     account(id, b'c')
+}
+
+/// Secrets behind the tokens of URLs.
+pub fn url_keys(id: AccountId) -> Vec<u8> {
+    account(id, b'z')
+}
+
+/// The one of a mailbox.
+pub fn url_key(id: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(account(id, b'z'), &[&mailbox.0.to_be_bytes()])
 }
 
 /// Annotations of a mailbox, or of the account.

@@ -54,6 +54,7 @@ mod store;
 pub mod testdata;
 mod threads;
 mod upgrade;
+mod urls;
 mod writer;
 
 #[cfg(test)]

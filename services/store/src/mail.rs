@@ -591,7 +591,8 @@ impl Store {
         Ok((records, next))
     }
 
-    fn as_record(
+    /// A message with what is wanted of it.
+    pub fn as_record(
         &self,
         account: AccountId,
         uid: Uid,

@@ -343,6 +343,7 @@ impl<'a> Writer<'a> {
             self.tx.change().delete(key);
         }
         self.forget_annotations(id)?;
+        self.tx.change().delete(keys::url_key(self.id, id));
         let name = self.mailbox(id)?.name.clone();
         self.touched.push(Touch::MailboxGone(id));
         self.open_mailbox(id)?.gone = true;

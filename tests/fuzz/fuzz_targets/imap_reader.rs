@@ -33,6 +33,17 @@ fn script(wire: &[u8], size: usize, choice: u8) -> Vec<String> {
                     said.push(format!("{tag:?} {mailbox:?} {message:?}"));
                     if choice & 4 != 0 && message.size % 2 == 0 { reader.refuse() } else { reader.accept() }
                 }
+                Event::Text { size, sync } => {
+                    said.push(format!("{size} {sync:?}"));
+                    if choice & 8 != 0 && size % 2 == 0 { reader.refuse() } else { reader.accept() }
+                }
+                Event::Url(url) => {
+                    let parsed = libmox_imap::url::MessageUrl::parse(&url);
+                    said.push(format!("{url} {parsed:?}"));
+                    if choice & 16 != 0 && parsed.is_none() {
+                        reader.refuse();
+                    }
+                }
                 Event::Command(tag, command) => {
                     if command == Command::Idle {
                         reader.expect_line();

@@ -147,6 +147,14 @@ fn binary_part(c: &mut Cursor<'_>) -> Parsed<Vec<u32>> {
     Ok(part)
 }
 
+/// `section-spec` without its brackets, as URLs have it.
+pub(crate) fn parse_section(text: &[u8]) -> Option<Section> {
+    let bracketed = [b"[", text, b"]"].concat();
+    let mut c = Cursor::new(&bracketed, super::Dialect::Utf8);
+    let section = section(&mut c).ok()?;
+    c.at_end().then_some(section)
+}
+
 fn section(c: &mut Cursor<'_>) -> Parsed<Section> {
     open_section(c)?;
     let (part, dot) = part(c)?;

@@ -12,8 +12,10 @@ mod metadata;
 mod notify;
 mod order;
 mod search;
+mod urlauth;
 
-pub(crate) use append::{AppendHead, append_continues, append_head};
+pub(crate) use append::{AppendHead, Behind, Piece, append_continues, append_head};
+pub(crate) use fetch::parse_section;
 pub(crate) use lex::{Cursor, is_astring_char, literal_header};
 pub use search::parse_search_program;
 
@@ -172,6 +174,9 @@ fn command(c: &mut Cursor<'_>) -> Parsed<Command> {
         "ESEARCH" => order::esearch(c)?,
         "CANCELUPDATE" => Command::CancelUpdate(order::tags(c)?),
         "UNAUTHENTICATE" => Command::Unauthenticate,
+        "GENURLAUTH" => urlauth::generate(c)?,
+        "RESETKEY" => urlauth::reset(c)?,
+        "URLFETCH" => Command::UrlFetch(urlauth::urls(c)?),
         "FETCH" => fetch::fetch(c, By::Seq)?,
         "STORE" => store(c, By::Seq)?,
         "COPY" => copy(c, By::Seq)?,

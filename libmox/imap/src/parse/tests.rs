@@ -471,11 +471,36 @@ fn store_copy_move() {
 }
 
 #[test]
+fn urls() {
+    // RFC 4467 §7
+    let url = "imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred";
+    reads(
+        &format!("GENURLAUTH \"{url}\" INTERNAL x internal"),
+        Ok(Command::GenUrlAuth(vec![(url.into(), "INTERNAL".into()), ("x".into(), "INTERNAL".into())])),
+    );
+    reads("RESETKEY", Ok(Command::ResetKey(None)));
+    reads("RESETKEY INBOX", Ok(Command::ResetKey(Some((MailboxName::inbox(), vec![])))));
+    reads(
+        "resetkey a INTERNAL xsample",
+        Ok(Command::ResetKey(Some((name("a"), vec!["INTERNAL".into(), "XSAMPLE".into()])))),
+    );
+    reads("URLFETCH a {1}\r\nb", Ok(Command::UrlFetch(vec!["a".into(), "b".into()])));
+    refuses(&["GENURLAUTH", "GENURLAUTH x", "URLFETCH", "URLFETCH ", "RESETKEY ", "RESETKEY a "]);
+    let many = " x".repeat(crate::limits::URLS + 1);
+    reads(&format!("URLFETCH{many}"), Err(Fault::TooBig("too many URLs")));
+    let long = "x".repeat(crate::limits::URL + 1);
+    reads(&format!("URLFETCH {long}"), Err(Fault::TooBig("URL too long")));
+}
+
+#[test]
 fn append_heads() {
     #[track_caller]
     fn head(text: &str, want: Option<(&str, AppendMessage)>) {
         let got = match append_head(format!("a {text}\r\n").as_bytes(), Dialect::Utf7).1 {
-            AppendHead::Message(mailbox, message) => Some((mailbox, message)),
+            AppendHead::Pieces(mailbox, mut pieces) => match pieces.pop() {
+                Some(Piece::Head(message)) => Some((mailbox, message)),
+                _ => None,
+            },
             _ => None,
         };
         assert_eq!(
@@ -490,6 +515,7 @@ fn append_heads() {
         size: 310,
         sync: Sync::Synchronising,
         utf8: false,
+        catenate: false,
     };
     head("APPEND saved-messages {310}", Some(("saved-messages", plain.clone())));
     let seen = FlagList { flags: Flags::NONE.with(Flag::Seen), keywords: vec![] };

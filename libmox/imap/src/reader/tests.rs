@@ -31,6 +31,11 @@ fn script(reader: &mut Reader, wire: &[u8], cut: usize) -> Vec<String> {
                     ));
                     reader.accept();
                 }
+                Event::Url(url) => said.push(format!("url {url}")),
+                Event::Text { size, .. } => {
+                    said.push(format!("text {size}"));
+                    reader.accept();
+                }
                 Event::MessageEnd => said.push("end".into()),
                 Event::AppendEnd(tag) => said.push(format!("append {}", tag.as_str())),
                 Event::Continue => said.push("continue".into()),
@@ -130,7 +135,110 @@ fn messages_pass_through() {
     // A fault before the message: its octets go nowhere, nor do those of the ones behind.
     says("a APPEND & {4+}\r\nb NO OK {2+}\r\n\r\n\r\nc NOOP\r\n", &["Some(\"a\") MailboxSpelling", "c Noop"]);
     says("a APPEND & {4}\r\nc NOOP\r\n", &["Some(\"a\") MailboxSpelling", "c Noop"]);
-    says("a APPEND x\r\n", &["Some(\"a\") UnknownCommand"]);
+    says("a APPEND x\r\n", &["Some(\"a\") Syntax(\"message expected\")"]);
+}
+
+#[test]
+fn messages_are_put_together() {
+    // RFC 4469
+    says(
+        "a APPEND x (\\Seen) CATENATE (URL \"/y/;UID=1\" TEXT {3}\r\nab\n URL /y/;UID=2 TEXT {1+}\r\nc)\r\nb NOOP\r\n",
+        &[
+            "message a Some(\"x\") 0",
+            "url /y/;UID=1",
+            "text 3",
+            "octets ab\n",
+            "url /y/;UID=2",
+            "text 1",
+            "octets c",
+            "end",
+            "append a",
+            "b Noop",
+        ],
+    );
+    // Without a literal, with a literal for the URL, several messages of all kinds.
+    says(
+        "a APPEND x CATENATE (URL {2+}\r\n/y) {2+}\r\nhi CATENATE (UTF8 (~{1+}\r\nz) URL a) CATENATE (URL b)\r\n",
+        &[
+            "message a Some(\"x\") 0",
+            "url /y",
+            "end",
+            "message a None 2",
+            "octets hi",
+            "end",
+            "message a None 0",
+            "text 1",
+            "octets z",
+            "url a",
+            "end",
+            "message a None 0",
+            "url b",
+            "end",
+            "append a",
+        ],
+    );
+    says(
+        "a UID REPLACE 3 x CATENATE (TEXT {0+}\r\n)\r\n",
+        &["message a Some(\"x\") 0", "text 0", "end", "append a"],
+    );
+    for (bad, why) in [
+        ("CATENATE ()", "TEXT or URL expected"),
+        ("CATENATE (URL x", "space expected"),
+        ("CATENATE (URL x) junk", "message literal expected"),
+        ("CATENATE (FILE x)", "TEXT or URL expected"),
+        ("CATENATE (TEXT x)", "message literal expected"),
+        ("CATENATE", "message literal expected"),
+    ] {
+        let want = format!("Some(\"a\") Syntax({why:?})");
+        says(&format!("a APPEND x {bad}\r\nb NOOP\r\n"), &[&want, "b Noop"]);
+    }
+    let many = "URL /y/;UID=1 ".repeat(limits::URLS);
+    says(
+        &format!("a APPEND x CATENATE ({many}URL /y)\r\nb NOOP\r\n"),
+        &["Some(\"a\") TooBig(\"too many URLs\")", "b Noop"],
+    );
+    says(
+        "a REPLACE 1 x CATENATE (URL /y) {1+}\r\nh\r\nb NOOP\r\n",
+        &["Some(\"a\") TooBig(\"too many messages\")", "b Noop"],
+    );
+    says(
+        "a APPEND x CATENATE (URL /y TEXT {900000000})\r\n",
+        &["Some(\"a\") Syntax(\"message literal expected\")"],
+    );
+    says(
+        "a APPEND x CATENATE (URL /y TEXT {900000000}\r\nb NOOP\r\n",
+        &["Some(\"a\") TooBig(\"message too large\")", "b Noop"],
+    );
+}
+
+#[test]
+fn a_refused_piece_leaves_the_next_command() {
+    for wire in [
+        "a APPEND x CATENATE (URL /y TEXT {3+}\r\nabc URL /z TEXT {2+}\r\nhi)\r\nb NOOP\r\n",
+        "a APPEND x CATENATE (URL /y TEXT {3}\r\nb NOOP\r\n",
+        "a APPEND x CATENATE (URL /y URL /z)\r\nb NOOP\r\n",
+    ] {
+        for refused_at in 0..2 {
+            let mut reader = Reader::new();
+            reader.signed_in();
+            let (mut input, mut seen, mut commands) = (wire.as_bytes(), 0, Vec::new());
+            loop {
+                match reader.read(&mut input) {
+                    Event::Message(..) | Event::Url(_) if seen == refused_at => {
+                        reader.refuse();
+                        seen += 1;
+                    }
+                    Event::Message(..) => {
+                        reader.accept();
+                        seen += 1;
+                    }
+                    Event::More => break,
+                    event => commands.push(format!("{event:?}")),
+                }
+            }
+            assert_eq!(commands, ["Command(Tag(b), Noop)"], "{wire:?} {refused_at}");
+        }
+    }
 }
 
 #[test]
@@ -225,6 +333,10 @@ fn random_octets_never_panic_and_cuts_do_not_matter() {
         b"FETCH ",
         b"1:* ",
         b"BODY[",
+        b"CATENATE (",
+        b"URL ",
+        b"TEXT ",
+        b" ",
         b"]",
         b"NOT ",
         b"UID ",

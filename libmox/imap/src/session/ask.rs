@@ -117,6 +117,12 @@ pub enum Ask {
     ///
     /// [`super::Session::signed_out`]: crate::Session::signed_out
     Unauthenticate,
+    /// Authorise URLs; each with its mechanism.
+    GenUrlAuth(Vec<(String, String)>),
+    /// Make URLs worthless: those of a mailbox, by these mechanisms, or all.
+    ResetKey(Option<(MailboxName, Vec<String>)>),
+    /// Tell what authorised URLs name.
+    UrlFetch(Vec<String>),
     /// Tell of messages.
     Fetch {
         /// Which.

@@ -6,7 +6,7 @@ use super::{Session, State};
 use crate::response::{Code, Status, Style, put, untagged};
 
 /// What works, beside the revisions and how to sign in.
-const CAPABILITIES: [&str; 44] = [
+const CAPABILITIES: [&str; 46] = [
     "LITERAL+",
     "ENABLE",
     "ID",
@@ -49,6 +49,8 @@ const CAPABILITIES: [&str; 44] = [
     "INPROGRESS",
     "PREVIEW",
     "MULTIAPPEND",
+    "CATENATE",
+    "URLAUTH",
     "REPLACE",
     "UTF8=ACCEPT",
 ];
@@ -108,7 +110,7 @@ impl Session {
     }
 
     /// Row IM-47.
-    fn is_off(&self, name: &str) -> bool {
+    pub(super) fn is_off(&self, name: &str) -> bool {
         self.disabled.iter().any(|off| off.eq_ignore_ascii_case(name))
     }
 

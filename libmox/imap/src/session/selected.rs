@@ -51,6 +51,9 @@ impl Session {
         write_permanent_flags(out, opened.access, &opened.keywords);
         untagged(out, Status::Ok, Some(&Code::HighestModSeq(opened.mod_seq)), "highest");
         untagged(out, Status::Ok, Some(&Code::MailboxId(opened.id)), "id");
+        if !self.is_off("URLAUTH") {
+            untagged(out, Status::Ok, Some(&Code::UrlMech), "mechanisms");
+        }
         if self.enabled.rev2 {
             put(out, "* LIST () \"/\" ");
             response::mailbox(out, opened.name.as_str(), dialect);

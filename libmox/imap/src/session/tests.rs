@@ -217,7 +217,7 @@ fn select_tells_what_old_and_new_clients_expect() {
             "* FLAGS ({flags})\r\n* 2 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] first unseen\r\n\
              * OK [UIDVALIDITY 9] uids valid\r\n* OK [UIDNEXT 8] predicted next uid\r\n\
              * OK [PERMANENTFLAGS ({flags} \\*)] flags\r\n* OK [HIGHESTMODSEQ 1] highest\r\n\
-             * OK [MAILBOXID (B1)] id\r\n"
+             * OK [MAILBOXID (B1)] id\r\n* OK [URLMECH INTERNAL] mechanisms\r\n"
         )
     );
     let mut talk = Talk::signed_in();

@@ -65,7 +65,7 @@ fn directory() -> Directory {
 
 impl World {
     pub async fn new() -> Self {
-        Self::with("[service]\nbad-client-delay = \"0s\"\n[imap]\nallow-plaintext-login = true\n").await
+        Self::with("hostname = \"mail.example.org\"\n[service]\nbad-client-delay = \"0s\"\n[imap]\nallow-plaintext-login = true\n").await
     }
 
     pub async fn with(settings: &str) -> Self {
