@@ -131,6 +131,9 @@ libmox_ipc::verbs! {
     DecisionsOf => Vec<Decided>,
     FlaggedSet => Option<UidSet>,
     DeliverNoting => Vec<Delivered>,
+    Feedback => (),
+    ReportList => Vec<ReportKept>,
+    EvaluationList => Vec<Evaluation>,
 }
 
 #[cfg(test)]

@@ -189,11 +189,14 @@ impl State {
                     first: false,
                     pass: None,
                     chain: Vec::new(),
+                    dmarc_override: None,
+                    report_error: None,
                 };
                 let analyses = ask.recipients.iter().map(|_| accept.clone()).collect();
                 Reply::Analyze(analyses)
             }
             Request::Decided(_) => Reply::Decided(()),
+            Request::Feedback(_) => Reply::Feedback(()),
             Request::DeliverNoting(noting) => {
                 let Reply::Deliver(outcomes) = self.answer_delivery(noting.deliver)? else {
                     return Err(Fault::Internal);

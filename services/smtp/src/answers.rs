@@ -1,10 +1,12 @@
 //! Asks the store and the verifier on behalf of one session.
 
+use crate::feedback::Judged;
 use crate::report::{self, Failed, Why};
 use crate::{events, header, policy};
 use aws_lc_rs::digest::{Context, SHA256};
 use libmox_ipc::Verb;
 use libmox_message::Parser;
+use libmox_message::foreign::OwnResults;
 use libmox_message::received::{self, Received, With};
 use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
 use libmox_sasl::Mechanism;
@@ -17,10 +19,12 @@ use libmox_smtp::{Reply, limits, simulated};
 use libmox_store::{
     Analysis, Analyze, Body, CacheGet, CacheKind, CacheSet, CheckRecipient, Decided, Decision, Deliver,
     DeliverNoting, DeliverTo, DeliverTogether, Delivered, Facts, Fault, HEADER_OCTETS, Lists, RecipientPath,
-    RecipientStatus, Store, StoreContract, StoreError, Together, Verdict,
+    RecipientStatus, ReportRead, ReportSeen, Store, StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Cid, Domain, LocalPart, ReversePath, Timestamp};
-use libmox_verify::{AskLists, ListHealth, Shape, Spf, Takes, TakesMail, Verified, Verifier, Verify};
+use libmox_verify::{
+    AskLists, ListHealth, ReadReport, Shape, Spf, Takes, TakesMail, Verified, Verifier, Verify,
+};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +38,8 @@ pub(crate) struct Answers {
     ip: IpAddr,
     /// A sender of this connection, and whether SPF vouches for it.
     sure: Option<(ReversePath, bool)>,
+    /// Some recipient of the transaction is an address for reports.
+    reports: bool,
     /// Whether a recipient of the transaction has a junk filter, as far as is known.
     filtered: bool,
 }
@@ -46,6 +52,8 @@ struct Asked<'a> {
     transaction: &'a Transaction,
     verified: &'a Verified,
     now: Timestamp,
+    /// What it holds as a report.
+    report: Option<&'a Result<ReportRead, String>>,
 }
 
 /// For the journal.
@@ -85,7 +93,7 @@ impl Tap for Look {
 
 impl Answers {
     pub(crate) fn new(store: Store, verifier: Verifier, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
-        Self { store, verifier, config, cid, ip, sure: None, filtered: true }
+        Self { store, verifier, config, cid, ip, sure: None, reports: false, filtered: true }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
@@ -111,6 +119,9 @@ impl Answers {
                 dmarc_refuses: false,
                 sealed_by: None,
                 chain: Vec::new(),
+                dmarc_note: None,
+                dmarc: None,
+                report_signers: Vec::new(),
             });
         }
         let later = || Reply::new(451, "4.3.0", "cannot check messages now, try again later");
@@ -136,7 +147,7 @@ impl Answers {
 
     /// For `mox why`: everything that was looked at.
     fn decided(&self, asked: &Asked<'_>, known: &[&RcptPath], analyses: &[Analysis]) -> Decided {
-        let Asked { wire, session, transaction, verified, now } = *asked;
+        let Asked { wire, session, transaction, verified, now, .. } = *asked;
         let tls = wire.tls().map_or("no TLS".to_owned(), |tls| format!("{} {}", tls.version, tls.cipher));
         let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
         let mut chain = vec![("connection".to_owned(), format!("{}, EHLO {hello}, {tls}", self.ip))];
@@ -175,7 +186,7 @@ impl Answers {
 
     /// Row SR-24: the fields made at delivery, one set for each recipient.
     fn prefix(&self, asked: &Asked<'_>, recipient: &RcptPath, analysis: &Analysis) -> Vec<u8> {
-        let Asked { wire, session, transaction, verified, now } = *asked;
+        let Asked { wire, session, transaction, verified, now, report } = *asked;
         let address = address_of(recipient, &self.config);
         let tls = wire.tls().map(|tls| format!("{} {}", tls.version, tls.cipher));
         let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
@@ -199,7 +210,10 @@ impl Answers {
         if let Some(address) = &address {
             prefix.push_str(&received::delivered_to(address));
         }
-        prefix.push_str(&verified.headers);
+        let kind = report.and_then(|report| report.as_ref().ok()).map(|read| read.kind);
+        prefix.push_str(&header::report_error(analysis, kind));
+        let overridden = analysis.dmarc_override.as_deref();
+        prefix.push_str(&header::with_override(&verified.headers, verified.dmarc_note, overridden));
         prefix.push_str(&trace.write());
         if has_no_header(verified) {
             // Row ST-03: all of the message is body, so the header ends here.
@@ -230,7 +244,11 @@ impl Answers {
                 _ => known.push(&recipient.rcpt.to),
             }
         }
-        let asked = Asked { wire, session, transaction, verified: &verified, now };
+        let report = match self.reports && self.checks() {
+            true => Some(self.read_report(&taken).await),
+            false => None,
+        };
+        let asked = Asked { wire, session, transaction, verified: &verified, now, report: report.as_ref() };
         let analyses = match self.analyze(&asked, &known, &taken).await {
             Ok(analyses) => analyses,
             Err(error) => {
@@ -261,6 +279,8 @@ impl Answers {
             .collect();
         let size = taken.size.0;
         let decided = self.decided(&asked, &known, &analyses);
+        let judged = self.judged(&asked, &known, &analyses);
+        let (accepted, refused) = (judged.feedback(true), judged.feedback(false));
         let body = taken.lend();
         let request = Deliver {
             cid: self.cid,
@@ -294,6 +314,12 @@ impl Answers {
                 {
                     events::unavailable(self.cid, "mox-store", &error);
                 }
+                let feedback = if reply.is_error() { refused } else { accepted };
+                if let Some(feedback) = feedback
+                    && let Err(error) = self.store.ask(feedback).await
+                {
+                    events::unavailable(self.cid, "mox-store", &error);
+                }
                 if reply.is_error() {
                     return self.refuse(transaction, reply, &reason);
                 }
@@ -311,6 +337,35 @@ impl Answers {
         }
     }
 
+    /// Row MA-18: the report in a message to an address for reports.
+    async fn read_report(&self, taken: &Taken<Look>) -> Result<ReportRead, String> {
+        let descriptor = taken.descriptor().map_err(|error| error.to_string())?;
+        let inline = taken.inline().map(|bytes| serde_bytes::ByteBuf::from(bytes.to_vec()));
+        let question = ReadReport { inline, size: taken.size };
+        match self.verifier.ask_with(question, descriptor.into_iter().collect()).await {
+            Ok((read, _)) => read,
+            Err(error) => {
+                events::unavailable(self.cid, "mox-verify", &error);
+                Err("not now".into())
+            }
+        }
+    }
+
+    fn judged<'a>(&self, asked: &Asked<'a>, known: &[&RcptPath], analyses: &'a [Analysis]) -> Judged<'a> {
+        let to = known.first().and_then(|to| address_of(to, &self.config));
+        Judged {
+            at: asked.now,
+            ip: self.ip,
+            mail_from: &asked.transaction.from,
+            to: to.map(|address| address.domain),
+            from: asked.verified.facts.from.as_ref(),
+            seen: asked.verified.dmarc.as_ref(),
+            not_enforced: asked.verified.dmarc_refuses && !self.config.smtp.dmarc_reject,
+            report: asked.report.and_then(|report| report.as_ref().ok()),
+            analyses,
+        }
+    }
+
     /// Where the message goes in each account, by its rules and what is known of the sender.
     async fn analyze(
         &self,
@@ -318,7 +373,7 @@ impl Answers {
         known: &[&RcptPath],
         taken: &Taken<Look>,
     ) -> Result<Vec<Analysis>, StoreError> {
-        let Asked { wire, session, transaction, verified, now } = *asked;
+        let Asked { wire, session, transaction, verified, now, report } = *asked;
         if known.is_empty() {
             return Ok(Vec::new());
         }
@@ -345,6 +400,16 @@ impl Answers {
             pass: header::pass(&front),
             lists: Lists::NotAsked,
             sealed_by: verified.sealed_by.clone(),
+            report: match report {
+                None => ReportSeen::NotAsked,
+                Some(Err(why)) => ReportSeen::Unreadable(why.clone()),
+                Some(Ok(read)) => ReportSeen::Read {
+                    kind: read.kind,
+                    domains: read.domains.clone(),
+                    end: read.end,
+                    signed_by: verified.report_signers.clone(),
+                },
+            },
         };
         let analyses = self.store.repeat(question.clone()).await?;
         if !self.checks()
@@ -542,6 +607,7 @@ impl Policy for Answers {
     }
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
+        self.reports = false;
         self.filtered = false;
         let local = from.address().map(|address| &address.local);
         if let Some(local) = local.filter(|local| self.config.localserve && simulated::in_mail(local))
@@ -572,6 +638,7 @@ impl Policy for Answers {
         let status = self.store.repeat(CheckRecipient { recipient: path_of(to) }).await;
         self.filtered |=
             !matches!(status, Ok(RecipientStatus::LocalUnfiltered | RecipientStatus::UnknownUser));
+        self.reports |= matches!(status, Ok(RecipientStatus::Reports));
         match status {
             Ok(status) => match policy::judge_recipient(&status) {
                 refused @ Answer::Refuse(_) => refused,
@@ -592,6 +659,10 @@ impl Policy for Answers {
     fn tap(&mut self) -> Look {
         let parser = || if self.filtered { Parser::new() } else { Parser::without_words() };
         Look { parser: (!self.config.smtp.verify).then(parser), digest: Context::new(&SHA256) }
+    }
+
+    fn own_results(&self) -> Option<OwnResults> {
+        Some(OwnResults::new(self.config.hostname.clone()))
     }
 
     async fn ask_message(

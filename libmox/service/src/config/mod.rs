@@ -10,6 +10,7 @@ mod domains;
 mod junk;
 mod keys;
 mod reader;
+mod reports;
 mod rules;
 mod statics;
 
@@ -17,6 +18,7 @@ pub use domains::{AccountConfig, AliasConfig, Destination, DomainConfig, Domains
 pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};
 pub use reader::{Mistake, Mistakes};
+pub use reports::ReportsConfig;
 pub use rules::{DestinationConfig, Pattern, RuleConfig};
 pub use statics::{
     Certificates, DnsConfig, ImapConfig, InitialMailboxes, QueueConfig, ServiceConfig, SmtpConfig, Static,
