@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Clients that mean no good, against `mox localserve` on loopback: limits hold, memory is bounded, others are served.
 
-usage: abuse.py [--bin target/debug] [--connections 2000] [name ...]
+usage: abuse.py [--bin target/debug] [--connections 10000] [name ...]
 
-Without --bin the programs are those of the packages. All attacks in order, or those named; --connections 10000 is the
-whole of the first. Everything is bounded and ends by itself. Prints "system: name ok" and figures for each.
+Without --bin the programs are those of the packages. All attacks in order, or those named. Everything is bounded and
+ends by itself: a minute altogether. Prints "system: name ok" and figures for each.
 """
 import argparse
 import base64
@@ -18,7 +18,8 @@ import time
 
 from local import Instance
 
-# Resident memory that a service may have whatever happens, MiB. Most of it: passwords that the store looks at at once.
+# Resident memory that a service may have whatever happens, MiB. Most of it is what an allocator keeps of passwords that
+# were looked at.
 MOST_MEMORY = 256
 # Until a message of a good client must be taken while others attack, seconds.
 MOST_WAIT = 5.0
@@ -209,7 +210,7 @@ def long_lines(instance, _):
 def hellos(instance, _):
     """EHLO again and again, answers not read, over several connections."""
     sent = 0
-    socks = [dial(instance.port("smtp"), "127.4.0.1", 3.0) for _ in range(10)]
+    socks = [dial(instance.port("smtp"), "127.4.0.1", 1.0) for _ in range(10)]
     for sock in socks:
         line(sock)
         sent += flood(sock, b"EHLO [192.0.2.1]\r\n" * 1000, 20 << 20)
@@ -293,7 +294,7 @@ ATTACKS = [connections, trickle, headers, many_parts, long_lines, hellos, passwo
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", default=None)
-    parser.add_argument("--connections", type=int, default=2_000)
+    parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     unknown = set(args.names) - {attack.__name__ for attack in ATTACKS}

@@ -4,7 +4,7 @@
 
 use crate::dmarc::{self, Dmarc};
 use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
-use crate::report::{DkimLine, Report, dkim_word, iprev_word, spf_word};
+use crate::report::{DkimLine, Report, arc_word, dkim_word, iprev_word, spf_word};
 use crate::spf;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -82,6 +82,18 @@ impl Checker {
             dmarc: dmarc.seen,
             report_signers: dkim.report_signers,
         }
+    }
+
+    /// The results of the first signature and of the chain, wherever DMARC stands.
+    #[cfg(test)]
+    pub(crate) async fn words(&self, message: &[u8]) -> (String, &'static str) {
+        let parsed = AuthenticatedMessage::parse(message);
+        let dkim = self.dkim(parsed.as_ref(), true).await.lines.first().map_or("none", |line| line.word);
+        let arc = match &parsed {
+            Some(parsed) => self.arc(parsed).await.word,
+            None => "none",
+        };
+        (dkim.to_owned(), arc)
     }
 
     /// SPF alone.
@@ -190,7 +202,7 @@ impl Checker {
         else {
             return Arc { word: "temperror", sealed_by: None };
         };
-        let word = dkim_word(output.result());
+        let word = arc_word(output.result());
         let last = output.sets().last().filter(|_| *output.result() == DkimResult::Pass);
         let sealed_by = last
             .filter(|set| says_dmarc_pass(set.results.value))

@@ -7,8 +7,9 @@ use base64::Engine;
 use libmox_types::{Domain, ReversePath};
 use libmox_verify::Verify;
 use mail_auth::common::crypto::Algorithm;
+use mail_auth::dkim::DkimError;
 use mail_auth::dkim::Signature;
-use mail_auth::{DkimResult, IprevResult, SpfResult};
+use mail_auth::{DkimResult, Error, IprevResult, SpfResult};
 use std::fmt::Write as _;
 
 /// RFC 8601 §2.7.2.
@@ -28,11 +29,23 @@ pub fn spf_word(result: SpfResult) -> &'static str {
 pub fn dkim_word(result: &DkimResult) -> &'static str {
     match result {
         DkimResult::Pass => "pass",
+        // RFC 6376 §6.1.3: a body that was changed is a signature that failed; the library is milder.
+        DkimResult::Neutral(Error::Dkim(DkimError::FailedBodyHashMatch)) => "fail",
         DkimResult::Neutral(_) => "neutral",
         DkimResult::Fail(_) => "fail",
         DkimResult::PermError(_) => "permerror",
         DkimResult::TempError(_) => "temperror",
         DkimResult::None => "none",
+    }
+}
+
+/// RFC 8617 §4.4: a chain is there, good or not.
+pub fn arc_word(result: &DkimResult) -> &'static str {
+    match result {
+        DkimResult::None => "none",
+        DkimResult::Pass => "pass",
+        DkimResult::TempError(_) => "temperror",
+        DkimResult::Neutral(_) | DkimResult::Fail(_) | DkimResult::PermError(_) => "fail",
     }
 }
 
