@@ -1,10 +1,10 @@
 //! Takes away what others say in our name: `Authentication-Results` fields with our own authentication identifier.
 //!
 //! Whoever reads a field with our name believes that we checked, so nobody but us may bring one. A field of others
-//! stays. Works on a stream and holds back at most [`HELD`] octets.
+//! stays. Works on a stream and holds back at most 4096 octets.
 //!
 //! Law: RFC 8601 §5, §2.2 (the identifier), §2.5 (internationalised names); RFC 5322 §3.2.2 (comments).
-//! Fails with: nothing. A field that hides its identifier behind more than [`HELD`] octets of comments is taken away.
+//! Fails with: nothing. A field that hides its identifier behind more octets of comments than that is taken away.
 
 use libmox_types::Domain;
 

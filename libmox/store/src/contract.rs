@@ -11,7 +11,7 @@ pub struct StoreContract;
 
 impl Contract for StoreContract {
     const NAME: &'static str = "mox-store";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     type Request = Request;
     type Reply = Reply;
     type Item = Item;

@@ -28,7 +28,7 @@ pub struct VerifyContract;
 
 impl Contract for VerifyContract {
     const NAME: &'static str = "mox-verify";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Request = Request;
     type Reply = Reply;
     type Item = ();
