@@ -18,9 +18,8 @@ import time
 
 from local import Instance
 
-# Resident memory that a service may have whatever happens, MiB. Most of it is what an allocator keeps of passwords that
-# were looked at.
-MOST_MEMORY = 256
+# Resident memory that a service may have whatever happens, MiB.
+MOST_MEMORY = 128
 # Until a message of a good client must be taken while others attack, seconds.
 MOST_WAIT = 5.0
 # Octets of a message that is taken; of more as much again is read.
