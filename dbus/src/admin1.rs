@@ -93,6 +93,77 @@ pub struct AliasItem {
     pub allow_msg_from: bool,
 }
 
+/// A report of somebody else about mail in our name, or about TLS to our servers.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct ReportItem {
+    /// When it came, seconds since 1970.
+    pub at: i64,
+    /// Who sent it.
+    pub from: String,
+    /// Who made it, in its own words.
+    pub organisation: String,
+    /// Whom to ask there.
+    pub contact: String,
+    /// Its name there.
+    pub id: String,
+    /// What it is about.
+    pub domains: Vec<String>,
+    /// The time it is about.
+    pub begin: i64,
+    /// Its last second.
+    pub end: i64,
+    /// Policy that was found.
+    pub policy: String,
+    /// Messages or sessions.
+    pub total: u64,
+    /// Of them, those that were as they should be.
+    pub good: u64,
+    /// Where from or to, how many, as they should be, what was found.
+    pub rows: Vec<(String, u64, bool, String)>,
+    /// Rows that were not kept.
+    pub left_out: u32,
+}
+
+/// What DMARC said about a message, for a report.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct EvaluationItem {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Where the record was found.
+    pub domain: String,
+    /// Domain of From.
+    pub header_from: String,
+    /// Who sent it.
+    pub remote_ip: String,
+    /// It was refused.
+    pub refused: bool,
+    /// SPF passed for a domain that is close enough.
+    pub spf: bool,
+    /// A signature did.
+    pub dkim: bool,
+    /// Why the policy was not followed.
+    pub overrides: Vec<String>,
+    /// Not worth a report by itself.
+    pub optional: bool,
+    /// Where reports are wanted.
+    pub addresses: Vec<String>,
+}
+
+/// An address in a DMARC record.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct ReportAddressItem {
+    /// As in the record.
+    pub address: String,
+    /// Its domain.
+    pub destination: String,
+    /// `own`, `ok`, `missing`, `failed` or `unusable`.
+    pub state: String,
+    /// What is published, or why not.
+    pub found: Vec<String>,
+    /// DNSSEC proves it.
+    pub secure: bool,
+}
+
 /// What was decided about a message from another server.
 #[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
 pub struct DecisionItem {
@@ -215,6 +286,12 @@ pub trait Admin {
     fn read_mail(&self, account: &str) -> zbus::Result<String>;
     /// See the interface file.
     fn why(&self, wanted: &str) -> zbus::Result<Vec<DecisionItem>>;
+    /// See the interface file.
+    fn reports(&self, kind: &str, domain: &str) -> zbus::Result<Vec<ReportItem>>;
+    /// See the interface file.
+    fn evaluations(&self, domain: &str) -> zbus::Result<Vec<EvaluationItem>>;
+    /// See the interface file.
+    fn check_report_addresses(&self, domain: &str) -> zbus::Result<Vec<ReportAddressItem>>;
     /// See the interface file.
     fn config_test(&self) -> zbus::Result<Vec<String>>;
 }

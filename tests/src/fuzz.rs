@@ -5,6 +5,10 @@
 use libfuzzer_sys::run;
 use mox_testkit::repository;
 
+#[path = "../fuzz/fuzz_targets/authentication.rs"]
+mod authentication;
+#[path = "../fuzz/fuzz_targets/dmarc_record.rs"]
+mod dmarc_record;
 #[path = "../fuzz/fuzz_targets/imap_names.rs"]
 mod imap_names;
 #[path = "../fuzz/fuzz_targets/imap_reader.rs"]
@@ -17,6 +21,8 @@ mod ipc_frames;
 mod ipc_values;
 #[path = "../fuzz/fuzz_targets/message.rs"]
 mod message;
+#[path = "../fuzz/fuzz_targets/reports.rs"]
+mod reports;
 #[path = "../fuzz/fuzz_targets/sasl.rs"]
 mod sasl;
 #[path = "../fuzz/fuzz_targets/smtp_data.rs"]
@@ -25,6 +31,10 @@ mod smtp_data;
 mod smtp_reply;
 #[path = "../fuzz/fuzz_targets/smtp_session.rs"]
 mod smtp_session;
+#[path = "../fuzz/fuzz_targets/spf_record.rs"]
+mod spf_record;
+#[path = "../fuzz/fuzz_targets/words.rs"]
+mod words;
 
 fn mutate(name: &str, target: fn(&[u8])) {
     let tried = run(&repository().join("tests/fuzz/seeds").join(name), target);
@@ -79,6 +89,31 @@ fn mutated_smtp_reply() {
 #[test]
 fn mutated_smtp_session() {
     mutate("smtp_session", smtp_session::target);
+}
+
+#[test]
+fn mutated_authentication() {
+    mutate("authentication", authentication::target);
+}
+
+#[test]
+fn mutated_dmarc_record() {
+    mutate("dmarc_record", dmarc_record::target);
+}
+
+#[test]
+fn mutated_reports() {
+    mutate("reports", reports::target);
+}
+
+#[test]
+fn mutated_spf_record() {
+    mutate("spf_record", spf_record::target);
+}
+
+#[test]
+fn mutated_words() {
+    mutate("words", words::target);
 }
 
 /// A target that is not tried here would be forgotten.

@@ -4,6 +4,7 @@
 usage: main.py [name ...]   runs all tests in order, or only those named (the set-up always runs)
 Prints "system: name ok" for each. Leaves the work folder behind on failure.
 """
+import gzip
 import json
 import sys
 import threading
@@ -108,6 +109,57 @@ def a_message_goes_out_and_comes_in_verified(w):
         assert want in text.replace("\r\n\t", " "), f"{want} is missing in:\n{text}"
     send(w.b, "you@h1.test", "answer")
     w.a.wait_for("SUBJECT answer")
+
+
+REPORT = """<?xml version="1.0"?><feedback><report_metadata><org_name>Host two</org_name><email>x@h2.test</email>
+<report_id>1</report_id><date_range><begin>1700000000</begin><end>1700086399</end></date_range></report_metadata>
+<policy_published><domain>h1.test</domain><p>reject</p></policy_published><record><row><source_ip>192.0.2.1</source_ip>
+<count>5</count><policy_evaluated><disposition>none</disposition><dkim>pass</dkim><spf>pass</spf></policy_evaluated></row>
+<identifiers><header_from>h1.test</header_from></identifiers><auth_results/></record></feedback>"""
+TLS_REPORT = {"organization-name": "Host two", "contact-info": "x@h2.test", "report-id": "2",
+              "date-range": {"start-datetime": "2023-11-01T00:00:00Z", "end-datetime": "2023-11-01T23:59:59Z"},
+              "policies": [{"policy": {"policy-type": "sts", "policy-domain": "h1.test"},
+                            "summary": {"total-successful-session-count": 7, "total-failure-session-count": 0}}]}
+
+
+def until(what, seconds=30):
+    """The first result that is something."""
+    deadline = time.time() + seconds
+    while not (found := what()):
+        assert time.time() < deadline, "nothing came"
+        time.sleep(0.5)
+    return found
+
+
+def reports_of_others_come_in(w):
+    """Rows MA-12, MA-18, MA-20, TP-13: over the wire, proven by a signed zone."""
+    def attached(path, content, kind):
+        with open(f"{w.b.root}{path}", "wb") as file:
+            file.write(content)
+        return f"--attach-type {kind} --attach @{path}"
+    packed = gzip.compress(REPORT.encode())
+    send(w.b, "dmarc-reports@h1.test", "report", more=attached("/root/report", packed, "application/gzip"))
+    report = until(lambda: w.a.json("mox --json dmarc reports h1.test"))[0]
+    assert (report["organisation"], report["total"], report["good"], report["from"]) == ("Host two", 5, 5, "you@h2.test"), report
+    packed = gzip.compress(json.dumps(TLS_REPORT).encode())
+    send(w.b, "tls-reports@h1.test", "report", more=attached("/root/tls", packed, "application/tlsrpt+gzip"))
+    report = until(lambda: w.a.json("mox --json tlsrpt reports"))[0]
+    assert (report["domains"], report["total"], report["good"]) == (["h1.test"], 7, 7), report
+    # What is none arrives all the same, and says why.
+    send(w.b, "dmarc-reports@h1.test", "no report")
+    def dmarc_mailbox(what, place=""):
+        return w.a.run(f"curl -sS -k --max-time 20 --user '{w.a.login}:{w.a.password}' "
+                       f"'imaps://{w.a.address}/DMARC{place}' {what}").split("\r\n\r\n")[0]
+    until(lambda: "SEARCH 2" in dmarc_mailbox("-X 'UID SEARCH SUBJECT \"no report\"'"))
+    assert dmarc_mailbox("-X 'UID SEARCH UNSEEN'").split()[2:] == ["2"]
+    assert "X-Mox-DMARCReport-Error: " in dmarc_mailbox("", ";UID=2")
+    assert len(w.a.json("mox --json dmarc reports")) == 1
+    # The sender's domain wants reports too, so what was found is kept.
+    seen = w.a.json("mox --json dmarc evaluations h2.test")
+    assert seen and all(one["spf"] and one["dkim"] and not one["refused"] for one in seen), seen
+    assert seen[-1]["addresses"] == ["mailto:dmarc-reports@h2.test!10m"], seen
+    addresses = w.a.json("mox --json dmarc checkreportaddrs h2.test")
+    assert [one["state"] for one in addresses] == ["own"], addresses
 
 
 def one_connection_id_follows_a_message(w):
@@ -377,6 +429,7 @@ TESTS = [
     units_are_clean_and_closed,
     the_dns_is_checked,
     a_message_goes_out_and_comes_in_verified,
+    reports_of_others_come_in,
     one_connection_id_follows_a_message,
     failures_come_back_as_reports,
     programs_send_through_sendmail,

@@ -4,7 +4,7 @@
 //! Signed fields are also listed once more than they occur, so that nobody adds another (RFC 6376 §8.15).
 //! Fails with: [`KeysError`]; a message can go without signature (row SU-06).
 
-use crate::{DkimAlgorithm, DkimKeys, Keys, KeysError, SignDkim};
+use crate::{DkimAlgorithm, DkimKey, DkimKeys, Keys, KeysError, SignDkim};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use libmox_types::{Domain, Timestamp};
 /// Octets of a header section that are looked at; fields beyond are not signed.
 const HEADER_OCTETS: usize = 256 * 1024;
 /// Fields that are signed, RFC 6376 §5.4.1.
-const SIGNED: [&str; 20] = [
+pub(crate) const SIGNED: [&str; 20] = [
     "from",
     "to",
     "cc",
@@ -125,7 +125,7 @@ impl DkimDigest {
         }
     }
 
-    fn body_hash(mut self) -> (Vec<u8>, String) {
+    pub(crate) fn body_hash(mut self) -> (Vec<u8>, String) {
         if self.any {
             self.out.extend_from_slice(b"\r\n");
         }
@@ -149,7 +149,7 @@ pub async fn sign(
         return Ok(String::new());
     }
     let (header, body_hash) = digest.body_hash();
-    let (names, canonical) = header_data(extra.as_bytes(), &header);
+    let (names, canonical) = header_data(&SIGNED, extra.as_bytes(), &header);
     let mut out = String::new();
     for key in signing {
         let algorithm = match key.algorithm {
@@ -165,43 +165,60 @@ pub async fn sign(
             .word(&format!("s={};", key.selector))
             .word(&format!("t={};", now.0))
             .word("h=");
-        for (at, name) in names.iter().enumerate() {
-            let end = if at + 1 == names.len() { ";" } else { ":" };
-            if at == 0 {
-                field.glue(&format!("{name}{end}"))
-            } else {
-                field.word(&format!("{name}{end}"))
-            };
-        }
+        list_names(&mut field, &names);
         field.word(&format!("bh={body_hash};")).word("b=");
-        let mut data = canonical.clone();
-        let own = field_without_end(field);
-        canonical_field(own.as_bytes(), &mut data);
-        // The field being signed is the last and has no line end (RFC 6376 §3.7).
-        data.truncate(data.len() - 2);
-        let request = SignDkim { domain: key.domain.clone(), selector: key.selector.clone(), data };
-        let signature = STANDARD.encode(keys.ask(request).await?);
-        out.push_str(&own);
-        for piece in signature.as_bytes().chunks(70) {
-            out.push_str("\r\n\t");
-            out.extend(piece.iter().map(|&b| char::from(b)));
-        }
-        out.push_str("\r\n");
+        out.push_str(&sign_field(keys, &key, field_without_end(field), canonical.clone()).await?);
     }
     Ok(out)
 }
 
-fn field_without_end(field: Field) -> String {
+/// `h=`: names between colons.
+pub(crate) fn list_names(field: &mut Field, names: &[&str]) {
+    for (at, name) in names.iter().enumerate() {
+        let end = if at + 1 == names.len() { ";" } else { ":" };
+        if at == 0 {
+            field.glue(&format!("{name}{end}"))
+        } else {
+            field.word(&format!("{name}{end}"))
+        };
+    }
+}
+
+/// A field that ends in `b=` with its signature, over canonical data and itself.
+pub(crate) async fn sign_field(
+    keys: &Keys,
+    key: &DkimKey,
+    mut field: String,
+    mut data: Vec<u8>,
+) -> Result<String, KeysError> {
+    canonical_field(field.as_bytes(), &mut data);
+    // The field being signed is the last and has no line end (RFC 6376 §3.7).
+    data.truncate(data.len() - 2);
+    let request = SignDkim { domain: key.domain.clone(), selector: key.selector.clone(), data };
+    let signature = STANDARD.encode(keys.ask(request).await?);
+    for piece in signature.as_bytes().chunks(70) {
+        field.push_str("\r\n\t");
+        field.extend(piece.iter().map(|&b| char::from(b)));
+    }
+    field.push_str("\r\n");
+    Ok(field)
+}
+
+pub(crate) fn field_without_end(field: Field) -> String {
     let mut text = field.finish();
     text.truncate(text.len() - 2);
     text
 }
 
 /// The names for `h=` and the canonical fields, in that order: the last occurrence of a name comes first.
-fn header_data(extra: &[u8], header: &[u8]) -> (Vec<&'static str>, Vec<u8>) {
+pub(crate) fn header_data(
+    wanted: &[&'static str],
+    extra: &[u8],
+    header: &[u8],
+) -> (Vec<&'static str>, Vec<u8>) {
     let fields: Vec<&[u8]> = split_fields(extra).into_iter().chain(split_fields(header)).collect();
     let (mut names, mut data) = (Vec::new(), Vec::new());
-    for name in SIGNED {
+    for &name in wanted {
         let same = |field: &&&[u8]| {
             let colon = field.iter().position(|&b| b == b':').unwrap_or(0);
             field[..colon].trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
@@ -218,7 +235,7 @@ fn header_data(extra: &[u8], header: &[u8]) -> (Vec<&'static str>, Vec<u8>) {
 }
 
 /// Fields with their folded lines.
-fn split_fields(header: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn split_fields(header: &[u8]) -> Vec<&[u8]> {
     let mut fields = Vec::new();
     let (mut start, mut at) = (0, 0);
     while at < header.len() {
@@ -233,7 +250,7 @@ fn split_fields(header: &[u8]) -> Vec<&[u8]> {
 }
 
 /// RFC 6376 §3.4.2.
-fn canonical_field(field: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn canonical_field(field: &[u8], out: &mut Vec<u8>) {
     let colon = field.iter().position(|&b| b == b':').unwrap_or(field.len());
     out.extend(field[..colon].trim_ascii_end().iter().map(u8::to_ascii_lowercase));
     out.push(b':');
@@ -251,7 +268,6 @@ fn canonical_field(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DkimKey, KeysContract, Reply, Request};
     use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
     fn hash(message: &[u8], size: usize) -> String {
@@ -286,6 +302,7 @@ mod tests {
     #[test]
     fn headers_are_relaxed_and_closed() {
         let (names, data) = header_data(
+            &SIGNED,
             b"Date: now\r\n",
             b"SUBJect \t: a\r\n\t b  c \r\nFrom: x@y\r\nX-Other: z\r\nto:1\r\nTo:2\r\n\r\n",
         );
@@ -347,55 +364,11 @@ mod tests {
         key.verify(aws_lc_rs::digest::digest(&SHA256, data).as_ref(), signature).unwrap();
     }
 
-    /// `mox-keys` with one key.
-    struct OneKey(Ed25519KeyPair);
-
-    impl libmox_ipc::Service for OneKey {
-        type Contract = KeysContract;
-        type Peer = ();
-
-        fn may(&self, (): &(), _: &Request) -> Result<(), libmox_ipc::Refusal> {
-            Ok(())
-        }
-
-        async fn call(
-            self: std::sync::Arc<Self>,
-            _: std::sync::Arc<()>,
-            request: Request,
-            _: Vec<std::os::fd::OwnedFd>,
-            answer: libmox_ipc::Answer<KeysContract>,
-        ) {
-            let outcome = match request {
-                Request::DkimKeys(ask) => Ok(Reply::DkimKeys(vec![DkimKey {
-                    domain: ask.domain,
-                    selector: "sel".into(),
-                    algorithm: DkimAlgorithm::Ed25519,
-                    signs: true,
-                    public: String::new(),
-                }])),
-                Request::SignDkim(ask) => {
-                    let hash = aws_lc_rs::digest::digest(&SHA256, &ask.data);
-                    let signature = self.0.sign(hash.as_ref()).as_ref().to_vec();
-                    Ok(Reply::SignDkim(serde_bytes::ByteBuf::from(signature)))
-                }
-                _ => Err(crate::KeysFault::Forbidden),
-            };
-            answer.reply(outcome).await;
-        }
-    }
-
     #[tokio::test]
     async fn what_is_signed_verifies() {
         let pair = Ed25519KeyPair::generate().unwrap();
         let public = STANDARD.encode(pair.public_key());
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys.sock");
-        let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            libmox_ipc::serve(std::sync::Arc::new(OneKey(pair)), (), stream, "keys").await
-        });
-        let keys = Keys::new(&path, "test");
+        let (keys, _held) = crate::testing::keys(crate::testing::OneKey::Ed25519(pair)).await;
         let message =
             b"From: a@example.org\r\nReferences: <1@x>\r\n <2@x>\r\nSubject:  two  spaces \r\n\r\nbody \r\n";
         let mut digest = DkimDigest::default();

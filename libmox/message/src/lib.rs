@@ -1,6 +1,6 @@
 //! Messages: what they are made of, what they say, and writing the ones we write ourselves.
 //!
-//! Law: RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532, RFC 3464.
+//! Law: RFC 5322, RFC 2045 to 2047, RFC 2231, RFC 6532, RFC 3464, RFC 8601.
 //! Does not know: sockets, files, clocks, randomness; time and unique names come in as arguments.
 //! Fails with: nothing when reading mail. [`structure::StructureFault`] for stored bytes.
 
@@ -9,6 +9,7 @@ pub mod date;
 mod decoded;
 pub mod dsn;
 pub mod facts;
+pub mod foreign;
 pub mod limits;
 pub mod params;
 pub mod parser;

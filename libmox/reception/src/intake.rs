@@ -8,6 +8,7 @@
 //!
 //! A crash leaves nothing: the file has no name, and the store forgets it with our connection.
 
+use libmox_message::foreign::OwnResults;
 use libmox_store::{Body, BodyId, INLINE_OCTETS, Stage, Store, StoreError, Unstage};
 use libmox_types::ByteCount;
 use std::io;
@@ -183,6 +184,8 @@ const CHUNK: usize = 256 * 1024;
 pub(crate) struct Intake<T> {
     store: Store,
     tap: T,
+    /// Takes away what the client says in our name.
+    own: Option<OwnResults>,
     buffer: Vec<u8>,
     /// Of the buffer, seen by the tap.
     seen: usize,
@@ -191,8 +194,8 @@ pub(crate) struct Intake<T> {
 }
 
 impl<T: Tap> Intake<T> {
-    pub(crate) fn new(store: Store, tap: T) -> Self {
-        Self { store, tap, buffer: Vec::new(), seen: 0, written: 0, state: State::Inline }
+    pub(crate) fn new(store: Store, tap: T, own: Option<OwnResults>) -> Self {
+        Self { store, tap, own, buffer: Vec::new(), seen: 0, written: 0, state: State::Inline }
     }
 
     /// Where the next octets are appended; then [`Self::settle`].
@@ -202,6 +205,14 @@ impl<T: Tap> Intake<T> {
 
     /// Shows new octets to the tap, and moves what is too much for memory.
     pub(crate) async fn settle(&mut self) {
+        if let Some(own) = self.own.as_mut().filter(|own| !own.is_done()) {
+            let fresh = self.buffer.split_off(self.seen);
+            own.feed(&fresh, &mut self.buffer);
+        }
+        self.look().await;
+    }
+
+    async fn look(&mut self) {
         self.tap.feed(&self.buffer[self.seen..]);
         self.seen = self.buffer.len();
         let most = if matches!(self.state, State::Inline) { INLINE_OCTETS } else { CHUNK };
@@ -228,6 +239,10 @@ impl<T: Tap> Intake<T> {
     }
 
     pub(crate) async fn finish(mut self) -> Result<Taken<T>, IntakeFault> {
+        if let Some(own) = &mut self.own {
+            own.finish(&mut self.buffer);
+            self.look().await;
+        }
         if !matches!(self.state, State::Inline) {
             self.write_out().await;
         }

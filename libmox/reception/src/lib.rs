@@ -11,6 +11,7 @@ mod intake;
 pub use intake::{IntakeFault, Place, Staged, Taken, Tap};
 
 use intake::Intake;
+use libmox_message::foreign::OwnResults;
 use libmox_sasl::Mechanism;
 use libmox_service::clock;
 use libmox_service::life::Life;
@@ -59,6 +60,11 @@ pub trait Policy: Send {
 
     /// A message is about to come in.
     fn tap(&mut self) -> Self::Tap;
+
+    /// By which name we say what we checked; nobody else brings fields with it (RFC 8601 §5).
+    fn own_results(&self) -> Option<OwnResults> {
+        None
+    }
 
     /// What becomes of the message: the last word, and how soon it is said.
     fn ask_message(
@@ -270,7 +276,7 @@ impl<P: Policy> Driver<'_, P> {
     async fn body(&mut self) -> Result<Step, WireFault> {
         let until = Instant::now() + limits::TRANSACTION_WAIT;
         let mut decoder = data::Decoder::new(self.message_octets);
-        let mut intake = Intake::new(self.store.clone(), self.policy.tap());
+        let mut intake = Intake::new(self.store.clone(), self.policy.tap(), self.policy.own_results());
         self.wire.flush(limits::DATA_WAIT).await?;
         loop {
             let used = decoder.feed(self.wire.buffered(), intake.buffer());
@@ -328,7 +334,7 @@ impl<P: Policy> Driver<'_, P> {
         let mut chunks = match self.chunks.take() {
             Some(chunks) if wanted => chunks,
             _ => Chunks {
-                intake: Intake::new(self.store.clone(), self.policy.tap()),
+                intake: Intake::new(self.store.clone(), self.policy.tap(), self.policy.own_results()),
                 lines: data::Lines::default(),
                 until: Instant::now() + limits::TRANSACTION_WAIT,
             },

@@ -11,7 +11,7 @@ pub struct StoreContract;
 
 impl Contract for StoreContract {
     const NAME: &'static str = "mox-store";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     type Request = Request;
     type Reply = Reply;
     type Item = Item;
@@ -134,6 +134,9 @@ libmox_ipc::verbs! {
     UrlSign => Vec<serde_bytes::ByteBuf>,
     UrlReset => Changed,
     UrlOpen => UrlContent,
+    Feedback => (),
+    ReportList => Vec<ReportKept>,
+    EvaluationList => Vec<Evaluation>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Mail from strangers: role `smtp` (and recipient checks for `submission`).
 
-use crate::{Body, Facts};
+use crate::{Body, Facts, ReportSeen};
 use libmox_types::{
     Address, ByteCount, Cid, Domain, Host, LocalPart, MailboxName, MsgId, ReversePath, Timestamp,
 };
@@ -42,6 +42,8 @@ pub enum RecipientStatus {
     LocalUnfiltered,
     /// The account wants no mail of other servers to this address: 421 or 550, and words (row SR-27).
     Refused(u16, String),
+    /// An account takes it, and reports of others are sent there: have them read (row MA-18).
+    Reports,
 }
 
 /// Delivers one message to all its local recipients in one atomic change.
@@ -92,6 +94,8 @@ pub struct Destined {
     pub reject: Option<Reject>,
     /// For a list of addresses: where it goes for each that was asked about (row SR-12).
     pub members: Vec<Member>,
+    /// A report that was read: nobody needs to look at it (row MA-18).
+    pub seen: bool,
 }
 
 /// One member of a list.
@@ -150,6 +154,8 @@ pub struct Analyze {
     pub lists: Lists,
     /// Who says in a good ARC chain that DMARC passed before the message was forwarded (row MA-24).
     pub sealed_by: Option<Domain>,
+    /// What it holds, where it is for [`RecipientStatus::Reports`].
+    pub report: ReportSeen,
 }
 
 /// What DNS block lists say (row MA-22).
@@ -186,6 +192,10 @@ pub struct Analysis {
     pub pass: Option<String>,
     /// What was looked at and what it said, in order, for `mox why`.
     pub chain: Vec<(String, String)>,
+    /// Why a DMARC policy that asks to refuse it is not followed, in a word of RFC 7489 appendix C (row MA-10).
+    pub dmarc_override: Option<String>,
+    /// What is wrong with it as a report, for a header field (row MA-18).
+    pub report_error: Option<String>,
 }
 
 /// What to do.

@@ -50,9 +50,12 @@ impl Role {
                 matches!(self, Self::Smtp | Self::Submission | Self::Imap | Self::Queue)
             }
             R::CheckRecipient(_) => matches!(self, Self::Smtp | Self::Submission | Self::Queue),
-            R::Deliver(_) | R::DeliverNoting(_) | R::DeliverTogether(_) | R::Analyze(_) | R::Decided(_) => {
-                self == Self::Smtp
-            }
+            R::Deliver(_)
+            | R::DeliverNoting(_)
+            | R::DeliverTogether(_)
+            | R::Analyze(_)
+            | R::Decided(_)
+            | R::Feedback(_) => self == Self::Smtp,
             R::LoginPassword(_)
             | R::ScramStart(_)
             | R::ScramFinish(_)
@@ -128,7 +131,9 @@ impl Role {
             | R::AppPasswordAdd(_)
             | R::AppPasswordList(_)
             | R::AppPasswordRemove(_)
-            | R::DecisionsOf(_) => self == Self::Admin,
+            | R::DecisionsOf(_)
+            | R::ReportList(_)
+            | R::EvaluationList(_) => self == Self::Admin,
             R::Acknowledge(_)
             | R::VanishedSince(_)
             | R::Replace(_)

@@ -112,6 +112,8 @@ impl FakeStore {
             first: false,
             pass: None,
             chain: Vec::new(),
+            dmarc_override: None,
+            report_error: None,
         }
     }
 
@@ -206,6 +208,7 @@ impl State {
                 Reply::Analyze(analyses)
             }
             Request::Decided(_) => Reply::Decided(()),
+            Request::Feedback(_) => Reply::Feedback(()),
             Request::DeliverNoting(noting) => {
                 let Reply::Deliver(outcomes) = self.answer_delivery(noting.deliver)? else {
                     return Err(Fault::Internal);

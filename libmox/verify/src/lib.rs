@@ -5,7 +5,7 @@
 //! Fails with: [`VerifyFault`] inside [`libmox_ipc::CallError`].
 
 use libmox_ipc::Contract;
-use libmox_store::{Facts, Verdict};
+use libmox_store::{DmarcSeen, Facts, ReportRead, Verdict};
 use libmox_types::{ByteCount, Cid, Domain, Host, ReversePath, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ pub struct VerifyContract;
 
 impl Contract for VerifyContract {
     const NAME: &'static str = "mox-verify";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Request = Request;
     type Reply = Reply;
     type Item = ();
@@ -84,6 +84,16 @@ pub struct Spf {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Parse {
     /// Octets of the file.
+    pub size: ByteCount,
+}
+
+/// Reads the report of somebody else that a message carries: DMARC (RFC 7489 §7.2) or TLS (RFC 8460 §4), as it is, in
+/// gzip or in zip. With one descriptor, open for reading, unless `inline`. Reply: the report, or what is wrong with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadReport {
+    /// Small messages.
+    pub inline: Option<serde_bytes::ByteBuf>,
+    /// Octets of the message.
     pub size: ByteCount,
 }
 
@@ -149,6 +159,12 @@ pub struct Verified {
     pub sealed_by: Option<Domain>,
     /// Each lookup and verdict in words, for `mox why`.
     pub chain: Vec<(String, String)>,
+    /// Where in [`Self::headers`] the comment on DMARC ends: what the recipient's rules did about it can be said there.
+    pub dmarc_note: Option<u32>,
+    /// What DMARC found, where the domain has a record.
+    pub dmarc: Option<DmarcSeen>,
+    /// Who signed it with a key that may sign reports on TLS (RFC 8460 §3).
+    pub report_signers: Vec<Domain>,
 }
 
 /// What a receiver must know of the bytes of a message.
@@ -184,6 +200,7 @@ libmox_ipc::verbs! {
     ListHealth => bool,
     AskLists => Option<Listed>,
     Parse => Facts,
+    ReadReport => Result<ReportRead, String>,
 }
 
 /// Who asks. The name of the socket says it, and decides which verbs exist.

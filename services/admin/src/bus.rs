@@ -2,18 +2,20 @@
 
 use crate::certificate::key_of;
 use crate::edit::{self, Edit};
-use crate::{Admin, AdminError, dns, dnscheck};
+use crate::{Admin, AdminError, dns, dnscheck, feedback};
 use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKey, DkimKeys, HostKeys, KeysFault};
 use libmox_service::bus::{actions, authorize};
+use libmox_service::config::DomainConfig;
 use libmox_service::{clock, config, paths};
 use libmox_store::{
     AccountList, AccountRemove, AccountSetPassword, AppPasswordAdd, AppPasswordList, AppPasswordRemove,
-    Backup, BackupProgress, Check, Decided, DecisionsOf, ReaderGrant, Reload, Repair, RepairKind, Scopes,
-    Status, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove,
+    Backup, BackupProgress, Check, Decided, DecisionsOf, EvaluationList, ReaderGrant, Reload, Repair,
+    RepairKind, ReportList, Scopes, Status, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove,
 };
 use libmox_types::{Address, Domain, Timestamp};
 use mox_dbus::admin1::{
-    AccountItem, AliasItem, AppPasswordItem, DecisionItem, DnsCheckItem, DomainItem, SystemStatus, TlsKeyItem,
+    AccountItem, AliasItem, AppPasswordItem, DecisionItem, DnsCheckItem, DomainItem, EvaluationItem,
+    ReportAddressItem, ReportItem, SystemStatus, TlsKeyItem,
 };
 use std::sync::Arc;
 use zbus::message::Header;
@@ -90,28 +92,27 @@ impl Admin {
     async fn published(
         &self,
         domain: &Domain,
-    ) -> Result<(Arc<config::Static>, Vec<DkimKey>, Vec<Vec<u8>>), AdminError> {
-        if !Self::domains()?.domains.contains_key(domain) {
-            return Err(AdminError::NotFound(format!("domain {domain}")));
-        }
+    ) -> Result<(DomainConfig, Arc<config::Static>, Vec<DkimKey>, Vec<Vec<u8>>), AdminError> {
+        let config = Self::domains()?.domains.get(domain).cloned();
+        let config = config.ok_or_else(|| AdminError::NotFound(format!("domain {domain}")))?;
         let statics =
             config::load_static(&paths::config()).map_err(|m| AdminError::Mistakes(m.to_string()))?;
         let keys = self.keys.ask(DkimKeys { domain: domain.clone() }).await?;
         let host = self.keys.ask(HostKeys).await?.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-        Ok((statics, keys, host))
+        Ok((config, statics, keys, host))
     }
 
     async fn dns(&self, domain: &Domain) -> Result<Vec<String>, AdminError> {
-        let (statics, keys, host) = self.published(domain).await?;
-        Ok(dns::zone(domain, &statics.hostname, &keys, &host))
+        let (config, statics, keys, host) = self.published(domain).await?;
+        Ok(dns::zone(domain, &config, &statics.hostname, &keys, &host))
     }
 
     async fn dns_check(&self, domain: &Domain) -> Result<Vec<DnsCheckItem>, AdminError> {
-        let (statics, keys, host) = self.published(domain).await?;
+        let (config, statics, keys, host) = self.published(domain).await?;
         let resolver =
             libmox_service::dns::resolver(&statics.dns).map_err(|e| AdminError::Invalid(e.to_string()))?;
         let mut wanted = dns::of_host(&statics.hostname, &host);
-        wanted.extend(dns::of_domain(domain, &statics.hostname, &keys));
+        wanted.extend(dns::of_domain(domain, &config, &statics.hostname, &keys));
         Ok(dnscheck::look(&resolver, &statics.hostname, wanted).await)
     }
 }
@@ -438,7 +439,8 @@ impl AdminInterface {
     ) -> fdo::Result<()> {
         authorize(c, &h, actions::MANAGE_DOMAINS).await?;
         let name = domain(name)?;
-        self.0.change(Edit::DomainAdd { domain: name.clone(), disabled }).await?;
+        let reports = (!account.is_empty()).then(|| account.to_owned());
+        self.0.change(Edit::DomainAdd { domain: name.clone(), disabled, reports }).await?;
         self.0.make_dkim(&name).await?;
         if !account.is_empty() {
             let address = format!("postmaster@{name}");
@@ -588,6 +590,47 @@ impl AdminInterface {
             chain: decided.chain,
         };
         Ok(decisions.map_err(AdminError::from)?.into_iter().map(item).collect())
+    }
+
+    /// Kind: `dmarc` or `tls`. Empty `domain`: all.
+    async fn reports(
+        &self,
+        kind: &str,
+        domain: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<ReportItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let list = ReportList { kind: feedback::kind(kind)?, domain: feedback::some_domain(domain)? };
+        let reports = self.0.store.ask(list).await.map_err(AdminError::from)?;
+        Ok(reports.into_iter().map(feedback::report).collect())
+    }
+
+    /// Empty `domain`: all.
+    async fn evaluations(
+        &self,
+        domain: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<EvaluationItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let list = EvaluationList { domain: feedback::some_domain(domain)? };
+        let all = self.0.store.ask(list).await.map_err(AdminError::from)?;
+        Ok(all.into_iter().map(feedback::evaluation).collect())
+    }
+
+    async fn check_report_addresses(
+        &self,
+        name: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<ReportAddressItem>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let statics =
+            config::load_static(&paths::config()).map_err(|m| AdminError::Mistakes(m.to_string()))?;
+        let resolver =
+            libmox_service::dns::resolver(&statics.dns).map_err(|e| AdminError::Invalid(e.to_string()))?;
+        Ok(feedback::check_addresses(&resolver, &domain(name)?).await?)
     }
 
     async fn config_test(

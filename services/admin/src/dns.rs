@@ -1,13 +1,19 @@
 //! The DNS records a domain should have.
 //!
-//! Rows CL-19, CL-20. Law: RFC 7208, 6376 §3.6.1, 7489, 7672 §3.1.1 (TLSA 3 1 1), 6186 §3.4 (services that are absent).
+//! Rows CL-19, CL-20, MA-19, MA-21. Law: RFC 7208, 6376 §3.6.1, 7489 §6.3 and §7.1, 8460 §3, 7672 §3.1.1 (TLSA 3 1 1), 6186 §3.4 (services that are absent).
 
+use crate::feedback::opt_in_name;
 use libmox_keys::{DkimAlgorithm, DkimKey};
+use libmox_service::config::DomainConfig;
 use libmox_types::Domain;
+use libmox_verdict::dmarc::{self, Policy};
+use libmox_verdict::{ReportUri, organisation, tlsrpt};
 use std::fmt;
 
 /// Octets of one string of a TXT record. RFC 1035 §3.3.
 const TXT_STRING: usize = 255;
+/// Octets of a report that is taken.
+const REPORT_OCTETS: u64 = 10 << 20;
 
 /// One record, without class: zone files inherit it and web forms have no field for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +91,8 @@ pub fn of_host(hostname: &Domain, host_keys: &[Vec<u8>]) -> Vec<Record> {
 }
 
 /// Records of one domain.
-pub fn of_domain(domain: &Domain, hostname: &Domain, keys: &[DkimKey]) -> Vec<Record> {
+pub fn of_domain(about: &Domain, config: &DomainConfig, hostname: &Domain, keys: &[DkimKey]) -> Vec<Record> {
+    let domain = about;
     let (domain, host) = (domain.ascii(), format!("{}.", hostname.ascii()));
     let at = |prefix: &str, data| Record { name: format!("{prefix}{domain}."), data };
     let mut records = vec![at("", Data::Mx { preference: 10, host: host.clone() })];
@@ -100,8 +107,22 @@ pub fn of_domain(domain: &Domain, hostname: &Domain, keys: &[DkimKey]) -> Vec<Re
         });
     }
     records.push(at("", Data::Txt("v=spf1 mx ~all".into())));
-    let reports = format!("v=DMARC1;p=reject;rua=mailto:postmaster@{domain}!10m");
-    records.push(at("_dmarc.", Data::Txt(reports)));
+    // Row MA-21: what is published is what is configured.
+    let mut policy = dmarc::Record::new(Policy::Reject);
+    if let Some(reports) = &config.dmarc {
+        let address = reports.address(about);
+        policy.aggregate.push(ReportUri::mailto(&address, Some(REPORT_OCTETS)));
+        if organisation(&address.domain) != organisation(about) {
+            // RFC 7489 §7.1: others send no reports there unless that domain says so.
+            let name = opt_in_name(about, &address.domain);
+            records.push(Record { name, data: Data::Txt("v=DMARC1".into()) });
+        }
+    }
+    records.push(at("_dmarc.", Data::Txt(policy.to_string())));
+    if let Some(reports) = &config.tlsrpt {
+        let record = tlsrpt::Record { aggregate: vec![ReportUri::mailto(&reports.address(about), None)] };
+        records.push(at("_smtp._tls.", Data::Txt(record.to_string())));
+    }
     for (service, port) in [("_submissions._tcp.", 465), ("_imaps._tcp.", 993)] {
         records.push(at(service, Data::Srv { priority: 0, weight: 1, port, target: host.clone() }));
     }
@@ -113,7 +134,13 @@ pub fn of_domain(domain: &Domain, hostname: &Domain, keys: &[DkimKey]) -> Vec<Re
 }
 
 /// Lines for a zone file, the host's own first, with remarks.
-pub fn zone(domain: &Domain, hostname: &Domain, keys: &[DkimKey], host_keys: &[Vec<u8>]) -> Vec<String> {
+pub fn zone(
+    domain: &Domain,
+    config: &DomainConfig,
+    hostname: &Domain,
+    keys: &[DkimKey],
+    host_keys: &[Vec<u8>],
+) -> Vec<String> {
     let mut lines = vec![format!("; the host {}: its A and AAAA records are yours to add", hostname.ascii())];
     for record in of_host(hostname, host_keys) {
         if matches!(record.data, Data::Tlsa(_)) {
@@ -123,7 +150,7 @@ pub fn zone(domain: &Domain, hostname: &Domain, keys: &[DkimKey], host_keys: &[V
         }
     }
     lines.push(format!("; the domain {}", domain.ascii()));
-    for record in of_domain(domain, hostname, keys) {
+    for record in of_domain(domain, config, hostname, keys) {
         let long = matches!(&record.data, Data::Txt(text) if text.len() > TXT_STRING);
         if long {
             lines.push(
@@ -148,6 +175,36 @@ fn strings(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Rows MA-19, MA-21.
+    #[test]
+    fn records_ask_for_reports_where_they_are_wanted() {
+        let domains = libmox_service::config::Domains::parse(
+            "[domains.\"a.example\".dmarc]\naccount = \"j\"\nlocalpart = \"d!x\"\n[domains.\"a.example\".tlsrpt]\n\
+             account = \"j\"\n[domains.\"b.example\".dmarc]\naccount = \"j\"\nlocalpart = \"d!x\"\n\
+             domain = \"a.example\"\n[accounts.j]\n",
+        );
+        let domains = domains.map_err(|mistakes| mistakes.lines()).unwrap();
+        let host = Domain::parse("mail.a.example").unwrap();
+        let of = |name: &str| {
+            let domain = Domain::parse(name).unwrap();
+            zone(&domain, &domains.domains[&domain], &host, &[], &[]).join("\n")
+        };
+        let own = of("a.example");
+        assert!(
+            own.contains("_dmarc.a.example. TXT \"v=DMARC1;p=reject;rua=mailto:d%21x@a.example!10m\""),
+            "{own}"
+        );
+        assert!(
+            own.contains("_smtp._tls.a.example. TXT \"v=TLSRPTv1;rua=mailto:tls-reports@a.example\""),
+            "{own}"
+        );
+        assert!(!own.contains("_report._dmarc"));
+        let other = of("b.example");
+        assert!(other.contains("_dmarc.b.example. TXT \"v=DMARC1;p=reject;rua=mailto:d%21x@a.example!10m\""));
+        assert!(other.contains("b.example._report._dmarc.a.example. TXT \"v=DMARC1\""), "{other}");
+        assert!(!other.contains("_smtp._tls"));
+    }
+
     #[test]
     fn records_name_host_domain_and_keys() {
         let domain = Domain::parse("bücher.example").unwrap();
@@ -159,12 +216,15 @@ mod tests {
             signs: true,
             public: "A".repeat(400),
         };
-        let text = zone(&domain, &host, &[key], &[b"spki".to_vec()]).join("\n");
+        let config = DomainConfig::default();
+        let text = zone(&domain, &config, &host, &[key], &[b"spki".to_vec()]).join("\n");
         assert!(text.contains("\nxn--bcher-kva.example. MX 10 mail.example.org.\n"), "{text}");
         assert!(text.contains("_25._tcp.mail.example.org. TLSA 3 1 1 "));
         assert!(text.contains("_pop3._tcp.xn--bcher-kva.example. SRV 0 0 0 ."));
         let long = text.lines().find(|l| l.starts_with("2026a._domainkey")).unwrap();
         assert_eq!(long.matches('"').count(), 4);
+        assert!(text.contains("\n_dmarc.xn--bcher-kva.example. TXT \"v=DMARC1;p=reject\"\n"), "{text}");
+        assert!(!text.contains("_smtp._tls"));
         // Row CL-19: no class.
         assert!(!text.contains(" IN "));
     }

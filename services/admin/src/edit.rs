@@ -32,7 +32,12 @@ pub enum Edit {
     /// Members come and go.
     AliasMembers { address: Address, add: Vec<Address>, remove: Vec<Address> },
     /// A new domain.
-    DomainAdd { domain: Domain, disabled: bool },
+    DomainAdd {
+        domain: Domain,
+        disabled: bool,
+        /// Account that gets reports about it.
+        reports: Option<String>,
+    },
     /// A domain goes; nobody may have addresses in it.
     DomainRemove { domain: Domain },
     /// Mail for it is refused for now, or again taken.
@@ -143,7 +148,7 @@ fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
                 list.push(text);
             }
         }
-        Edit::DomainAdd { domain, disabled } => {
+        Edit::DomainAdd { domain, disabled, reports } => {
             let domains = table(root, "domains")?;
             if key_of(domains, domain).is_some() {
                 return Err(AdminError::Exists(format!("domain {domain}")));
@@ -151,6 +156,13 @@ fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
             let mut fresh = Table::new();
             if *disabled {
                 fresh.insert("disabled", Item::Value(Value::from(true)));
+            }
+            for kind in ["dmarc", "tlsrpt"] {
+                if let Some(account) = reports {
+                    let mut to = Table::new();
+                    to.insert("account", Item::Value(Value::from(account.as_str())));
+                    fresh.insert(kind, Item::Table(to));
+                }
             }
             domains.insert(domain.unicode(), Item::Table(fresh));
         }
@@ -252,7 +264,8 @@ mod tests {
     #[test]
     fn comments_stay_and_changes_read_back() {
         let domain = Domain::parse("bücher.example").unwrap();
-        let text = apply(FILE, &Edit::DomainAdd { domain: domain.clone(), disabled: true }).unwrap();
+        let text =
+            apply(FILE, &Edit::DomainAdd { domain: domain.clone(), disabled: true, reports: None }).unwrap();
         let text =
             apply(&text, &Edit::AddressAdd { address: "j@bücher.example".into(), account: "jane".into() })
                 .unwrap();
@@ -278,6 +291,22 @@ mod tests {
         let text = apply(&text, &Edit::DomainRemove { domain }).unwrap();
         let text = apply(&text, &Edit::AccountRemove { name: "joe".into() }).unwrap();
         assert_eq!(Domains::parse(&text), Domains::parse(FILE));
+    }
+
+    /// Row MA-18: whoever gets postmaster of a new domain gets reports about it.
+    #[test]
+    fn a_new_domain_has_an_address_for_reports() {
+        let domain = Domain::parse("new.example").unwrap();
+        let add = |account: &str| Edit::DomainAdd {
+            domain: domain.clone(),
+            disabled: false,
+            reports: Some(account.into()),
+        };
+        let read = Domains::parse(&apply(FILE, &add("jane")).unwrap()).unwrap();
+        let addresses: Vec<String> =
+            read.reports().map(|(about, to)| to.address(about).to_string()).collect();
+        assert_eq!(addresses, ["dmarc-reports@new.example", "tls-reports@new.example"]);
+        assert!(apply(FILE, &add("joe")).unwrap_err().to_string().contains("no account joe"));
     }
 
     /// Rows SR-12, SR-15.
@@ -317,7 +346,10 @@ mod tests {
     fn what_cannot_be_is_refused() {
         let refused = |edit: Edit| apply(FILE, &edit).unwrap_err().to_string();
         let org = Domain::parse("example.org").unwrap();
-        assert!(refused(Edit::DomainAdd { domain: org.clone(), disabled: false }).contains("exists already"));
+        assert!(
+            refused(Edit::DomainAdd { domain: org.clone(), disabled: false, reports: None })
+                .contains("exists already")
+        );
         assert!(refused(Edit::DomainRemove { domain: org }).contains("no such domain in [domains]"));
         assert!(refused(Edit::AccountRemove { name: "x".into() }).contains("does not exist"));
         assert!(

@@ -10,6 +10,7 @@ mod dns;
 mod dnscheck;
 mod edit;
 mod error;
+mod feedback;
 
 use libmox_keys::{Keys, KeysRole};
 use libmox_service::bus::Offer;

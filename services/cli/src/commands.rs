@@ -258,6 +258,8 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         Command::Tlspubkey(command) => credentials::tls_pub_key(bus, command, to).await?,
         Command::Apppassword(command) => credentials::app_password(bus, command, to).await?,
         Command::Queue(command) => queue(bus, command, to).await?,
+        Command::Dmarc(command) => return crate::reports::dmarc(bus, command, to).await,
+        Command::Tlsrpt(command) => crate::reports::tlsrpt(bus, command, to).await?,
         Command::Why { wanted } => return why(bus, &wanted, to).await,
         Command::Check { account } => {
             let lines = bus.admin().await?.check(&account.unwrap_or_default()).await.map_err(plain)?;

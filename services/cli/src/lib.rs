@@ -9,6 +9,7 @@ mod localserve;
 mod operate;
 mod pages;
 mod quickstart;
+mod reports;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -74,6 +75,12 @@ enum Command {
         /// Message-ID, or id of the connection as the sender was told
         wanted: String,
     },
+    /// Reports about mail in our name
+    #[command(subcommand)]
+    Dmarc(reports::Dmarc),
+    /// Reports about TLS to our servers
+    #[command(subcommand)]
+    Tlsrpt(reports::Tlsrpt),
     /// Check the stored mail of one account, or of all
     Check {
         /// Name of the account

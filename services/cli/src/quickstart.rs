@@ -68,7 +68,10 @@ pub async fn run(args: Args, to: To) -> anyhow::Result<()> {
     write(&folder.join(STATIC_FILE), &statics)?;
     let domains = format!(
         "# Domains and accounts. Changed by mox commands too; comments stay.\n\
-         [domains.\"{}\"]\nlocalpart-catchall-separators = [\"+\"]\n\n[accounts.{account}]\naddresses = [\"{address}\"]\n{NEW_ACCOUNT}",
+         [domains.\"{0}\"]\nlocalpart-catchall-separators = [\"+\"]\n\
+         # Reports of others arrive at dmarc-reports and tls-reports.\n\
+         [domains.\"{0}\".dmarc]\naccount = \"{account}\"\n[domains.\"{0}\".tlsrpt]\naccount = \"{account}\"\n\n\
+         [accounts.{account}]\naddresses = [\"{address}\"]\n{NEW_ACCOUNT}",
         address.domain
     );
     write(&folder.join(DOMAINS_FILE), &domains)?;

@@ -6,6 +6,7 @@ mod judging;
 use crate::{Doors, events, policy};
 use aws_lc_rs::digest::{Context, SHA256};
 use libmox_message::Parser;
+use libmox_message::foreign::OwnResults;
 use libmox_reception::{Pace, Policy, Taken, Tap, simulate, store_refusal};
 use libmox_sasl::Mechanism;
 use libmox_service::config::Static;
@@ -31,6 +32,8 @@ pub(crate) struct Answers {
     ip: IpAddr,
     /// A sender of this connection, and whether SPF vouches for it.
     sure: Option<(ReversePath, bool)>,
+    /// Some recipient of the transaction is an address for reports.
+    reports: bool,
     /// Whether a recipient of the transaction has a junk filter, as far as is known.
     filtered: bool,
 }
@@ -55,7 +58,8 @@ impl Tap for Look {
 impl Answers {
     pub(crate) fn new(doors: &Doors, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
         let (store, verifier) = (doors.store.clone(), doors.verifier.clone());
-        Self { store, verifier, queue: doors.queue.clone(), config, cid, ip, sure: None, filtered: true }
+        let queue = doors.queue.clone();
+        Self { store, verifier, queue, config, cid, ip, sure: None, reports: false, filtered: true }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
@@ -118,6 +122,7 @@ impl Policy for Answers {
 
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
         self.filtered = false;
+        self.reports = false;
         let local = from.address().map(|address| &address.local);
         if let Some(local) = local.filter(|local| self.config.localserve && simulated::in_mail(local))
             && let Some(reply) = simulate(local).await
@@ -147,6 +152,7 @@ impl Policy for Answers {
         let status = self.store.repeat(CheckRecipient { recipient: path_of(to) }).await;
         self.filtered |=
             !matches!(status, Ok(RecipientStatus::LocalUnfiltered | RecipientStatus::UnknownUser));
+        self.reports |= matches!(status, Ok(RecipientStatus::Reports));
         match status {
             Ok(status) => match policy::judge_recipient(&status) {
                 refused @ Answer::Refuse(_) => refused,
@@ -167,6 +173,10 @@ impl Policy for Answers {
     fn tap(&mut self) -> Look {
         let parser = || if self.filtered { Parser::new() } else { Parser::without_words() };
         Look { parser: (!self.config.smtp.verify).then(parser), digest: Context::new(&SHA256) }
+    }
+
+    fn own_results(&self) -> Option<OwnResults> {
+        Some(OwnResults::new(self.config.hostname.clone()))
     }
 
     async fn ask_message(

@@ -4,7 +4,7 @@
 
 use libmox_message::words::decode_words;
 use libmox_message::write::{Field, encode_words};
-use libmox_store::{Analysis, HEADER_OCTETS};
+use libmox_store::{Analysis, HEADER_OCTETS, ReportKind};
 
 /// The fields at the start of a message.
 pub(crate) fn fields(message: &[u8]) -> Vec<(String, String)> {
@@ -79,6 +79,27 @@ pub(crate) fn reason(analysis: &Analysis) -> String {
     field.finish()
 }
 
+/// Row MA-10: what the recipient's rules did about a DMARC policy, said where its result is.
+pub(crate) fn with_override(headers: &str, at: Option<u32>, word: Option<&str>) -> String {
+    let at = at.and_then(|at| usize::try_from(at).ok());
+    match (word, at.and_then(|at| headers.split_at_checked(at))) {
+        (Some(word), Some((before, after))) => format!("{before}, override {word}{after}"),
+        _ => headers.to_owned(),
+    }
+}
+
+/// Row MA-18: why a message to an address for reports is not taken as one.
+pub(crate) fn report_error(analysis: &Analysis, kind: Option<ReportKind>) -> String {
+    let Some(error) = &analysis.report_error else { return String::new() };
+    let name = match kind {
+        Some(ReportKind::Tls) => "X-Mox-TLSReport-Error",
+        _ => "X-Mox-DMARCReport-Error",
+    };
+    let mut field = Field::new(name);
+    field.words(&encode_words(error));
+    field.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +120,35 @@ mod tests {
         assert_eq!(pass(format!("Subject: (pass:{})\r\n\r\n", "a".repeat(100)).as_bytes()), None);
     }
 
+    /// Rows MA-10, MA-18.
+    #[test]
+    fn overrides_and_bad_reports_are_told() {
+        let headers = "A: x; dmarc=fail (p=reject) header.from=a\r\n";
+        let at = headers.find(')').and_then(|at| u32::try_from(at).ok());
+        let told = with_override(headers, at, Some("mailing_list"));
+        assert_eq!(told, "A: x; dmarc=fail (p=reject, override mailing_list) header.from=a\r\n");
+        for (at, word) in [(None, Some("x")), (at, None), (Some(10_000), Some("x"))] {
+            assert_eq!(with_override(headers, at, word), headers);
+        }
+        let bad = |error: Option<&str>| Analysis {
+            decision: libmox_store::Decision::Accept,
+            reason: String::new(),
+            destined: None,
+            text: String::new(),
+            ask_lists: false,
+            first: false,
+            pass: None,
+            chain: vec![],
+            dmarc_override: None,
+            report_error: error.map(Into::into),
+        };
+        assert_eq!(report_error(&bad(None), None), "");
+        let told = report_error(&bad(Some("no DMARC pass\r\nX: y")), None);
+        assert!(told.starts_with("X-Mox-DMARCReport-Error: ") && told.ends_with("\r\n"), "{told}");
+        assert!(!told.contains("\r\nX: y"), "{told}");
+        assert!(report_error(&bad(Some("x")), Some(ReportKind::Tls)).starts_with("X-Mox-TLSReport-Error: x"));
+    }
+
     /// Row SR-25.
     #[test]
     fn the_reason_is_one_field_in_ascii() {
@@ -111,6 +161,8 @@ mod tests {
             first: false,
             pass: None,
             chain: vec![("words for junk".into(), "grüße\r\n 0.99, ".repeat(40))],
+            dmarc_override: None,
+            report_error: None,
         };
         let field = reason(&analysis);
         let unfolded = field.replace("\r\n\t", " ");

@@ -7,6 +7,7 @@
 
 mod answers;
 mod events;
+mod feedback;
 mod header;
 mod policy;
 mod report;

@@ -21,7 +21,9 @@ pub(crate) fn turned_away(full: Full) -> Reply {
 /// in a report where others got the message (row SR-35).
 pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
     Answer::Refuse(match status {
-        RecipientStatus::Local | RecipientStatus::LocalUnfiltered => return Answer::Accept,
+        RecipientStatus::Local | RecipientStatus::LocalUnfiltered | RecipientStatus::Reports => {
+            return Answer::Accept;
+        }
         RecipientStatus::UnknownUser => return Answer::AcceptUnknown,
         RecipientStatus::Foreign => Reply::new(550, "5.1.1", "not a domain of this server"),
         RecipientStatus::Disabled => Reply::new(450, "4.2.1", "recipient domain temporarily disabled"),
@@ -165,6 +167,7 @@ mod tests {
         use RecipientStatus as R;
         for (status, want) in [
             (R::Local, None),
+            (R::Reports, None),
             (R::UnknownUser, None),
             (R::Foreign, Some(550)),
             (R::Disabled, Some(450)),
@@ -210,6 +213,8 @@ mod tests {
             first: false,
             pass: pass.map(Into::into),
             chain: vec![],
+            dmarc_override: None,
+            report_error: None,
         };
         for (analyses, want) in [
             (vec![refused("dmarc", None)], "550 5.7.26"),

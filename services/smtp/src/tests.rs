@@ -107,6 +107,36 @@ async fn a_message_is_stored_before_250() {
     );
 }
 
+/// RFC 8601 §5: what says that we checked is ours alone, in a small message, a large one and one in chunks.
+#[tokio::test]
+async fn results_in_our_name_are_taken_away() {
+    let run = start(NO_VERIFY).await;
+    let forged = "Authentication-Results: mx.example.org; dmarc=pass\r\n\theader.from=bank.example\r\n";
+    let theirs = "Authentication-Results: far.example; dmarc=pass\r\n";
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    for lines in [1, 20_000] {
+        let rest = format!("{theirs}Subject: x\r\n\r\n{}", format!("{}\r\n", "y".repeat(70)).repeat(lines));
+        for chunks in [false, true] {
+            talk.command("MAIL FROM:<a@b>", "250").await;
+            talk.command("RCPT TO:<jane@example.org>", "250").await;
+            if chunks {
+                talk.send(format!("BDAT 15\r\n{}", &forged[..15]).as_bytes()).await;
+                talk.expect("250").await;
+                let last = format!("{}{rest}", &forged[15..]);
+                talk.send(format!("BDAT {} LAST\r\n{last}", last.len()).as_bytes()).await;
+            } else {
+                talk.command("DATA", "354").await;
+                talk.send(format!("{forged}{rest}.\r\n").as_bytes()).await;
+            }
+            talk.expect("250").await;
+            let received = run.store.take();
+            let [Received::Delivery(_, body)] = &received[..] else { panic!("{}", received.len()) };
+            assert!(body == rest.as_bytes(), "{}", String::from_utf8_lossy(&body[..100]));
+        }
+    }
+}
+
 #[tokio::test]
 async fn everything_in_one_segment() {
     // RFC 2920

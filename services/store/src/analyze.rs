@@ -6,6 +6,7 @@
 //! | did too much come from this network lately (`rates.rs`)? | put off | |
 //! | must the domain in From be proven for this address (row SR-27), and is not? | rejected | `message-auth`, `message-auth-temporary` |
 //! | does a rule match whose list domain is verified? | taken, whatever else is known | `mailing-list` |
+//! | is it a report, where reports are wanted, and proven to be of whom it says? | taken, seen already | `report` |
 //! | does the service refuse it (DMARC), no rule says it was forwarded, and no trusted ARC seal that DMARC passed? | rejected | `dmarc` |
 //! | is its reputation sure (`reputation.rs`)? | taken or rejected | the step |
 //! | is its sender not known, and did SPF fail? | rejected | `spf` |
@@ -31,7 +32,7 @@ use libmox_service::clock::random_u64;
 use libmox_service::config::{AliasConfig, DestinationConfig, RuleConfig};
 use libmox_store::{
     Analysis, Analyze, Decision, Destined, Facts, Fault, HEADER_OCTETS, Lists, Member, RecipientPath, Reject,
-    Verdict,
+    ReportKind, ReportSeen, Verdict,
 };
 use libmox_types::{AccountId, Domain, MailboxId, MailboxName, ReversePath};
 use std::collections::HashMap;
@@ -188,6 +189,7 @@ impl Store {
                 intro: false,
                 reject: Some(Reject { reason: "rate".into(), keep: false, content: request.content }),
                 members: Vec::new(),
+                seen: false,
             });
             return Ok(late);
         }
@@ -210,18 +212,29 @@ impl Store {
             intro: false,
             reject: None,
             members: Vec::new(),
+            seen: false,
         };
         let list = rule.and_then(|rule| rule.list_domain.as_ref());
         let required = destination.as_ref().and_then(|destination| destination.auth_required.as_ref());
+        // Row MA-18: an address for reports takes reports of those who prove who they are.
+        let report = directory.reports(recipient).and_then(|_| judge_report(&directory, request));
         let mut found = if let Some(refused) = required.and_then(|words| unproven(request, words)) {
             refused
         } else if list.is_some_and(|domain| seen.verified(domain)) {
-            Found::take("mailing-list", "a rule allows mail of this list".into())
+            let refused = request.refused.is_some().then_some("mailing_list");
+            Found {
+                dmarc_override: refused,
+                ..Found::take("mailing-list", "a rule allows mail of this list".into())
+            }
+        } else if report == Some(Ok(())) {
+            destined.seen = true;
+            Found::take("report", "a report that was asked for".into())
         } else {
             let case =
                 Case { request, account: id, configured: &configured, destined: &destined, recipient: named };
             self.judge(&case).await?
         };
+        found.report_error = report.and_then(Result::err);
         if let Some(rule) = rule {
             let text = if rule.comment.is_empty() { rule.mailbox.as_str() } else { &rule.comment };
             found.chain.insert(0, ("rule".into(), text.to_owned()));
@@ -248,6 +261,7 @@ impl Store {
         }
         found.first &=
             !(configured.no_first_time_delay || destined.forward || request.facts.report || list.is_some());
+
         Ok(found.into_analysis(Decision::Accept, destined))
     }
 
@@ -257,6 +271,12 @@ impl Store {
         let verdict = &request.verdict;
         // Row MA-24: a forwarder of the account's own list says that DMARC passed before it changed the message.
         let sealed = request.sealed_by.as_ref().filter(|sealer| configured.arc_sealers.contains(sealer));
+        // Row MA-10.
+        let dmarc_override = match (&request.refused, destined.forward, sealed) {
+            (Some(_), true, _) => Some("forwarded"),
+            (Some(_), false, Some(_)) => Some("trusted_forwarder"),
+            _ => None,
+        };
         if let Some(refused) = request.refused.as_ref().filter(|_| !destined.forward && sealed.is_none()) {
             return Ok(Found::refuse("dmarc", refused.clone()));
         }
@@ -282,6 +302,7 @@ impl Store {
             reason,
             text,
             chain: chain.clone(),
+            dmarc_override,
             ..Found::default()
         };
         match (known.junk, known.sure) {
@@ -457,6 +478,8 @@ struct Found {
     ask_lists: bool,
     first: bool,
     pass: Option<String>,
+    dmarc_override: Option<&'static str>,
+    report_error: Option<String>,
 }
 
 impl Found {
@@ -476,6 +499,8 @@ impl Found {
             first: self.first && decision == Decision::Accept,
             pass: self.pass,
             chain: self.chain,
+            dmarc_override: self.dmarc_override.map(Into::into),
+            report_error: self.report_error,
             ..analysis(decision, self.reason)
         }
     }
@@ -491,6 +516,8 @@ fn analysis(decision: Decision, reason: &str) -> Analysis {
         first: false,
         pass: None,
         chain: Vec::new(),
+        dmarc_override: None,
+        report_error: None,
     }
 }
 
@@ -506,6 +533,39 @@ fn unproven(request: &Analyze, words: &str) -> Option<Found> {
     let failing = [&verdict.dmarc, &verdict.spf].into_iter().any(|word| word == "temperror");
     let reason = if failing { "message-auth-temporary" } else { "message-auth" };
     Some(Found::refuse(reason, words.to_owned()))
+}
+
+/// Seconds that the end of a report's time may be ahead. Row MA-18.
+const REPORT_AHEAD: i64 = 60;
+
+/// Row MA-18, TP-13: whether a message is a report that counts, or what is wrong with it. None where nobody looked.
+fn judge_report(directory: &crate::directory::Directory, request: &Analyze) -> Option<Result<(), String>> {
+    let (kind, domains, end, signed_by) = match &request.report {
+        ReportSeen::NotAsked => return None,
+        ReportSeen::Unreadable(why) => return Some(Err(format!("could not read report: {why}"))),
+        ReportSeen::Read { kind, domains, end, signed_by } => (kind, domains, end, signed_by),
+    };
+    // RFC 8460 §3: signed by the domain of From or one above it.
+    let signed = |from: &libmox_types::Address| signed_by.iter().any(|by| from.domain.is_at_or_below(by));
+    let own = |domain: &Domain| directory.domains.contains_key(domain);
+    let host = &directory.settings.hostname;
+    let (proven, known) = match kind {
+        ReportKind::Dmarc if request.verdict.dmarc != "pass" => (Err("no DMARC pass"), false),
+        ReportKind::Dmarc => (Ok(()), domains.iter().any(own)),
+        ReportKind::Tls if !request.facts.from.as_ref().is_some_and(signed) => {
+            (Err("no DKIM signature that may sign reports on TLS"), false)
+        }
+        // Also about the hosts that take the mail.
+        ReportKind::Tls => (Ok(()), domains.iter().any(|domain| own(domain) || domain == host)),
+    };
+    Some(match proven {
+        Err(what) => Err(what.to_owned()),
+        Ok(()) if !known => Err("the report is about no domain of this server".to_owned()),
+        Ok(()) if end.0 > request.received.0 + REPORT_AHEAD => {
+            Err("the report ends in the future".to_owned())
+        }
+        Ok(()) => Ok(()),
+    })
 }
 
 /// Whether To or Cc name the recipient.

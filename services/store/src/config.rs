@@ -57,7 +57,9 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
         };
         (name.clone(), account)
     });
-    Directory::new(generation, settings, rules.collect(), accounts.collect()).with_aliases(&domains.aliases)
+    Directory::new(generation, settings, rules.collect(), accounts.collect())
+        .with_aliases(&domains.aliases)
+        .with_reports(domains.reports())
 }
 
 /// Reads the files again; mistakes keep what is in force.

@@ -6,7 +6,7 @@ use crate::junk::Habits;
 use crate::rates::DeliveryLimits;
 use libmox_service::config::{
     AliasConfig, AutomaticJunkFlags, Destination as Key, DestinationConfig, InitialMailboxes,
-    JunkFilterConfig,
+    JunkFilterConfig, ReportsConfig,
 };
 use libmox_store::RecipientPath;
 use libmox_types::{AccountId, Address, Domain, LocalPart, MailboxName};
@@ -120,6 +120,8 @@ pub struct Directory {
     catchalls: HashMap<Domain, String>,
     address_rules: HashMap<(Domain, String), Arc<DestinationConfig>>,
     catchall_rules: HashMap<Domain, Arc<DestinationConfig>>,
+    /// Addresses for reports: the account, and a destination that is the mailbox for them.
+    reports: HashMap<(Domain, String), (String, Arc<DestinationConfig>)>,
 }
 
 /// Where an address leads.
@@ -156,6 +158,7 @@ impl Directory {
             catchalls: HashMap::new(),
             address_rules: HashMap::new(),
             catchall_rules: HashMap::new(),
+            reports: HashMap::new(),
         };
         for (name, account) in &directory.accounts {
             for address in &account.addresses {
@@ -217,6 +220,28 @@ impl Directory {
         self
     }
 
+    /// With these addresses for reports, each with the domain it is about (row MA-18).
+    #[must_use]
+    pub fn with_reports<'a>(mut self, all: impl Iterator<Item = (&'a Domain, &'a ReportsConfig)>) -> Self {
+        for (about, config) in all {
+            let address = config.address(about);
+            if let Some(rules) = self.domains.get(&address.domain) {
+                let key = (address.domain.clone(), rules.fold(&address.local));
+                let mailbox = Some(config.mailbox.clone());
+                let destination = Arc::new(DestinationConfig { mailbox, ..DestinationConfig::default() });
+                self.reports.insert(key, (config.account.clone(), destination));
+            }
+        }
+        self
+    }
+
+    /// Whether reports of others are sent there: to whom they go, and where.
+    pub fn reports(&self, recipient: &RecipientPath) -> Option<&(String, Arc<DestinationConfig>)> {
+        let RecipientPath::Address(address) = recipient else { return None };
+        let rules = self.domains.get(&address.domain)?;
+        self.reports.get(&(address.domain.clone(), rules.fold(&address.local)))
+    }
+
     /// Row SR-14: whether somebody may write to a list, by the address in From.
     pub fn may_post(&self, alias: &AliasConfig, from: Option<&Address>) -> bool {
         alias.post_public
@@ -260,6 +285,9 @@ impl Directory {
         }
         if let Some(alias) = self.aliases.get(&key) {
             return Destination::List(alias.clone());
+        }
+        if let Some((name, _)) = self.reports.get(&key) {
+            return self.account(name);
         }
         if is_postmaster(&address.local) {
             return self.postmaster();
@@ -328,6 +356,9 @@ impl Directory {
             return ours.then(|| self.postmaster_rules()).flatten();
         };
         let key = (address.domain.clone(), rules.fold(&address.local));
+        if let Some((_, destination)) = self.reports.get(&key) {
+            return Some(destination.clone());
+        }
         match self.addresses.contains_key(&key) {
             true => self.address_rules.get(&key).cloned(),
             false if is_postmaster(&address.local) => self.postmaster_rules(),

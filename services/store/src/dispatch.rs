@@ -229,6 +229,12 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             store.note_decision(decided);
             plain(Reply::Decided(()))
         }
+        R::Feedback(feedback) => {
+            store.note_feedback(feedback).await?;
+            plain(Reply::Feedback(()))
+        }
+        R::ReportList(request) => plain(Reply::ReportList(store.report_list(&request).await?)),
+        R::EvaluationList(request) => plain(Reply::EvaluationList(store.evaluation_list(&request).await?)),
         R::DecisionsOf(request) => plain(Reply::DecisionsOf(store.decisions_of(&request).await?)),
         R::Repair(request) => plain(Reply::Repair(store.repair(&request).await?)),
         R::Acknowledge(request) => {

@@ -7,7 +7,7 @@
 //! | key | value |
 //! |---|---|
 //! | `V` | format version, `u32` |
-//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached`, `decisions` |
+//! | `S` name | counters and secrets of the system: `accounts`, `queue`, `salt`, `cached`, `decisions`, and `feedback` with a kind of it |
 //! | `N` account name | account id |
 //! | `A` a `a` | [`crate::records::Account`] |
 //! | `A` a `p` | [`crate::records::Secrets`] |
@@ -37,6 +37,7 @@
 //! | `A` a `c` m | which of them were counted, a bit each |
 //! | `E` number(8) | [`libmox_store::Decided`]: what was decided about a message, see `decisions.rs` |
 //! | `F` hash(16) number(8) | empty: decisions by connection and by Message-ID |
+//! | `G` kind(1) number(8) | [`libmox_store::Evaluation`] or [`libmox_store::ReportKept`], see `feedback.rs` |
 //! | `R` a | empty: the account is being removed |
 //! | `A` a `k` b name | [`crate::records::AnnotationRecord`]; mailbox 0 is the account |
 //! | `A` a `v` b name 0 chunk(2) | blob: value of the annotation |
@@ -131,6 +132,21 @@ pub fn decision_names(name: &Hash) -> Vec<u8> {
 /// One of them.
 pub fn decision_name(name: &Hash, number: u64) -> Vec<u8> {
     with(vec![b'F'], &[name, &number.to_be_bytes()])
+}
+
+/// [`crate::decisions::DecisionState`] of one kind of feedback.
+pub fn feedback_state(kind: u8) -> Vec<u8> {
+    with(b"Sfeedback".to_vec(), &[&[kind]])
+}
+
+/// All feedback of one kind.
+pub fn feedbacks(kind: u8) -> Vec<u8> {
+    vec![b'G', kind]
+}
+
+/// One of it.
+pub fn feedback(kind: u8, number: u64) -> Vec<u8> {
+    with(feedbacks(kind), &[&number.to_be_bytes()])
 }
 
 /// Removals of accounts that are not finished.

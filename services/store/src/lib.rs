@@ -21,6 +21,7 @@ pub mod directory;
 mod dispatch;
 pub mod engine;
 mod events;
+mod feedback;
 mod flagged;
 mod grants;
 mod history;

@@ -123,6 +123,17 @@ pub const RETIRED_SWEEP: usize = 100;
 pub const SUPPRESSED: usize = 10_000;
 /// Decisions waiting to be recorded; more are not.
 pub const DECISIONS_WAITING: usize = 1_000;
+/// Evaluations and reports waiting to be recorded; who brings more waits.
+pub const FEEDBACK_WAITING: usize = 1_000;
+/// How long evaluations are kept, in seconds. Row MA-14.
+pub const EVALUATION_AGE: i64 = 48 * 3600;
+/// Of what is too old or too many, forgotten with each change besides as many as came.
+pub const FEEDBACK_SWEEP: usize = 1_000;
+/// Evaluations and reports shown at once.
+pub const EVALUATIONS_FOUND: usize = 500;
+pub const REPORTS_FOUND: usize = 50;
+/// Octets of the texts of one evaluation: a record stays below 8 KiB.
+pub const EVALUATION_OCTETS: usize = 5_000;
 /// Decisions shown for one connection or Message-ID.
 pub const DECISIONS_FOUND: usize = 100;
 /// Characters of one text of a decision.

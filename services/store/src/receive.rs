@@ -51,6 +51,8 @@ impl Store {
                     directory.accounts.get(&name).is_some_and(|account| account.junk_filter.enabled);
                 match (self.over_quota(&name, account.used, 1), filters) {
                     (true, _) => RecipientStatus::OverQuota,
+                    // A report is few; whether anybody filters does not matter.
+                    (false, _) if directory.reports(recipient).is_some() => RecipientStatus::Reports,
                     (false, true) => RecipientStatus::Local,
                     (false, false) => RecipientStatus::LocalUnfiltered,
                 }
@@ -164,7 +166,14 @@ impl Store {
             None => {
                 let destination = directory.rules(&to.recipient);
                 let mailbox = default_mailbox(&configured, destination.as_deref());
-                Destined { mailbox, forward: false, intro: false, reject: None, members: Vec::new() }
+                Destined {
+                    mailbox,
+                    forward: false,
+                    intro: false,
+                    reject: None,
+                    members: Vec::new(),
+                    seen: false,
+                }
             }
         };
         let mut writer = Writer::open(tx, account)?.with_habits(directory.habits(name));
@@ -176,6 +185,7 @@ impl Store {
                 writer.prune_rejects(self.now())?;
             }
         }
+        let seen = destined.seen;
         let mut marks = Marks::NONE.set(Mark::Forward, destined.forward);
         let instead = match (reject, destined.intro) {
             (Some(_), _) => configured.rejects.as_ref(),
@@ -201,7 +211,7 @@ impl Store {
             verdict: request.verdict.clone(),
         };
         let new = NewMessage {
-            flags: if reject.is_some() { Flags::NONE.with(Flag::Seen) } else { Flags::NONE },
+            flags: if reject.is_some() || seen { Flags::NONE.with(Flag::Seen) } else { Flags::NONE },
             keywords: Vec::new(),
             received: request.received,
             saved: self.now(),

@@ -133,7 +133,9 @@ impl<R: Read> Looking<'_, R> {
             if let Some(outcome) = self.domain(from, domain, Step::Domain, Step::WroteDomain)? {
                 return Ok(outcome);
             }
-            if let Some(outcome) = self.domain(from, organisation, Step::Organisation, Step::WroteOrganisation)? {
+            if let Some(outcome) =
+                self.domain(from, organisation, Step::Organisation, Step::WroteOrganisation)?
+            {
                 return Ok(outcome);
             }
         }

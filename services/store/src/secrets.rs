@@ -3,14 +3,16 @@
 //! All secrets of an account share its salts for SCRAM: the client is told one salt before it is known with which of the
 //! account's passwords it will prove itself.
 
+use crate::limits::PASSWORD_CHECKS;
 use crate::records::{AppRecord, Argon2, Scram, Secrets};
-use argon2::{Algorithm, Params, Version};
+use argon2::{Algorithm, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 use libmox_sasl::scram::{Hash, Verifier};
 use libmox_sasl::{Secret, cram, scram};
 use libmox_store::Scopes;
 use libmox_types::{AccountId, Timestamp};
+use std::sync::{Mutex, PoisonError};
 
 /// Rounds of PBKDF2. RFC 7677 §4 asks for at least 4096.
 pub const ITERATIONS: u32 = 10_000;
@@ -45,13 +47,21 @@ pub fn salts_of(secrets: &Secrets) -> Salts {
     [secrets.scram_sha1.salt.clone(), secrets.scram_sha256.salt.clone()]
 }
 
+/// Working memory, used again: of what is given back the allocator keeps as much for each thread that ever had some.
+static SCRATCH: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
+
 fn argon2_of(password: &[u8], salt: &[u8], memory_kib: u32, passes: u32, lanes: u32) -> Option<Vec<u8>> {
     let params = Params::new(memory_kib, passes, lanes, Some(32)).ok()?;
+    let mut memory = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+    memory.resize(params.block_count(), Block::default());
     let mut hash = vec![0; 32];
-    argon2::Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password, salt, &mut hash)
-        .ok()?;
-    Some(hash)
+    let hashed = argon2::Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password, salt, &mut hash, &mut memory);
+    let mut kept = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < PASSWORD_CHECKS {
+        kept.push(memory);
+    }
+    hashed.ok().map(|()| hash)
 }
 
 /// Whether this is the password.

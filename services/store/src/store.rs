@@ -34,6 +34,7 @@ pub struct Store {
     pub(crate) logins: Logins,
     pub(crate) attempts: crate::attempts::Attempts,
     pub(crate) decisions: crate::decisions::Decisions,
+    pub(crate) feedback: crate::feedback::Waiting,
     pub(crate) hot: crate::hot::HotUse,
     pub(crate) cache_lock: tokio::sync::Mutex<()>,
     pub(crate) queue_lock: tokio::sync::Mutex<()>,
@@ -143,6 +144,7 @@ impl Store {
         let salt = Self::prepare(&engine).await?;
         let (attempts, inbox) = crate::attempts::Attempts::new();
         let (decisions, to_write) = crate::decisions::Decisions::new();
+        let (feedback, feedback_inbox) = crate::feedback::Waiting::new();
         let store = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             engine,
@@ -151,6 +153,7 @@ impl Store {
             grants: crate::grants::Grants::default(),
             attempts,
             decisions,
+            feedback,
             hot: crate::hot::HotUse::default(),
             cache_lock: tokio::sync::Mutex::default(),
             queue_lock: tokio::sync::Mutex::default(),
@@ -173,6 +176,7 @@ impl Store {
         tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
         tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
         tokio::spawn(crate::decisions::write(Arc::downgrade(&store), to_write));
+        tokio::spawn(crate::feedback::write(Arc::downgrade(&store), feedback_inbox));
         Ok(store)
     }
 

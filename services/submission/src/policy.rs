@@ -21,6 +21,7 @@ pub(crate) fn unknown_program() -> Reply {
 pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
     Answer::Refuse(match status {
         RecipientStatus::Local
+        | RecipientStatus::Reports
         | RecipientStatus::LocalUnfiltered
         | RecipientStatus::Foreign
         | RecipientStatus::OverQuota

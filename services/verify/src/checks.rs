@@ -2,8 +2,9 @@
 //!
 //! Law: RFC 7208 §4 (check_host), RFC 6376 §6, RFC 7489 §6.6, RFC 8601 §2.7.3 (iprev).
 
-use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, DMARC_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
-use crate::report::{DkimLine, Report, dkim_word, dmarc_word, iprev_word, spf_word};
+use crate::dmarc::{self, Dmarc};
+use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
+use crate::report::{DkimLine, Report, arc_word, dkim_word, iprev_word, spf_word};
 use crate::spf;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -11,12 +12,10 @@ use libmox_message::Facts;
 use libmox_service::dns::is_secure;
 use libmox_store::Verdict;
 use libmox_types::{Domain, Host, ReversePath};
+use libmox_verdict::dmarc::Policy;
 use libmox_verify::{Verified, Verify};
-use mail_auth::dmarc::Policy;
-use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{
-    AuthenticatedMessage, DkimResult, DmarcResult, IprevResult, MessageAuthenticator, Parameters, SpfOutput,
-    SpfResult,
+    AuthenticatedMessage, DkimResult, IprevResult, MessageAuthenticator, Parameters, SpfOutput, SpfResult,
 };
 use std::net::IpAddr;
 use tokio::time::timeout;
@@ -47,10 +46,10 @@ impl Checker {
             self.dkim(parsed.as_ref(), message.is_some())
         );
         let dmarc = match &parsed {
-            Some(parsed) => self.dmarc(ask, parsed, &spf.output, &dkim.outputs).await,
-            None => Dmarc { word: "none", domain: String::new(), policy: Policy::None, secure: false },
+            Some(parsed) => self.dmarc(ask, parsed, &spf.output, &dkim.lines).await,
+            None => Dmarc::bare("none", None),
         };
-        let refuses = dmarc.word == "fail" && matches!(dmarc.policy, Policy::Reject | Policy::Quarantine);
+        let refuses = dmarc.refuses();
         let arc = match &parsed {
             Some(parsed) if refuses => self.arc(parsed).await,
             _ => Arc { word: "none", sealed_by: None },
@@ -62,10 +61,10 @@ impl Checker {
             spf: (spf_word(spf.output.result()), spf.secure, spf.output.domain()),
             explanation: spf.output.explanation(),
             dkim: &dkim.lines,
-            dmarc: (dmarc.word, dmarc.secure, &dmarc.domain, dmarc.policy),
+            dmarc: &dmarc,
             arc: (arc.word, arc.sealed_by.as_ref()),
         };
-        let (chain, headers) = (headers.chain(), headers.write());
+        let (chain, (headers, dmarc_note)) = (headers.chain(), headers.write());
         Verified {
             facts: facts.into(),
             shape: facts.into(),
@@ -79,7 +78,22 @@ impl Checker {
             dmarc_refuses: refuses,
             sealed_by: arc.sealed_by,
             chain,
+            dmarc_note,
+            dmarc: dmarc.seen,
+            report_signers: dkim.report_signers,
         }
+    }
+
+    /// The results of the first signature and of the chain, wherever DMARC stands.
+    #[cfg(test)]
+    pub(crate) async fn words(&self, message: &[u8]) -> (String, &'static str) {
+        let parsed = AuthenticatedMessage::parse(message);
+        let dkim = self.dkim(parsed.as_ref(), true).await.lines.first().map_or("none", |line| line.word);
+        let arc = match &parsed {
+            Some(parsed) => self.arc(parsed).await.word,
+            None => "none",
+        };
+        (dkim.to_owned(), arc)
     }
 
     /// SPF alone.
@@ -124,38 +138,41 @@ impl Checker {
         (iprev_word(&result), secure)
     }
 
-    async fn dkim<'x>(&self, parsed: Option<&'x AuthenticatedMessage<'x>>, readable: bool) -> Dkim<'x> {
+    async fn dkim(&self, parsed: Option<&AuthenticatedMessage<'_>>, readable: bool) -> Dkim {
+        let bare = |word| Dkim { lines: vec![DkimLine::bare(word)], report_signers: Vec::new() };
         let Some(parsed) = parsed else {
-            let word = if readable { "none" } else { "temperror" };
-            return Dkim { outputs: Vec::new(), lines: vec![DkimLine::bare(word)] };
+            return bare(if readable { "none" } else { "temperror" });
         };
         let mut outputs =
             match timeout(DKIM_WAIT, self.authenticator.verify_dkim(Parameters::new(parsed))).await {
                 Ok(outputs) => outputs,
-                Err(_) => return Dkim { outputs: Vec::new(), lines: vec![DkimLine::bare("temperror")] },
+                Err(_) => return bare("temperror"),
             };
         outputs.truncate(SIGNATURES);
-        let (mut lines, mut good) = (Vec::new(), Vec::new());
+        let (mut lines, mut report_signers) = (Vec::new(), Vec::new());
         for output in &outputs {
             let Some(signature) = output.signature() else { continue };
             let key = format!("{}._domainkey.{}", signature.s, signature.d);
             let secure = !matches!(output.result(), DkimResult::None)
                 && is_secure(self.resolver(), &key, RecordType::TXT).await;
+            // What is not good enough for us vouches for nothing.
             let mut word = if is_unwanted(output) { "policy" } else { dkim_word(output.result()) };
-            // RFC 6376 §3.6.1: a key for other services is none for mail.
-            if word == "pass" && !self.texts(&key).await.iter().any(|text| is_for_mail(text)) {
-                word = "permerror";
+            if word == "pass" {
+                let records = self.texts(&key).await;
+                if records.iter().any(|text| is_for(text, "tlsrpt")) {
+                    report_signers.extend(Domain::parse(&signature.d).ok());
+                }
+                // RFC 6376 §3.6.1: a key for other services is none for mail.
+                if !records.iter().any(|text| is_for(text, "email")) {
+                    word = "permerror";
+                }
             }
-            good.push(word == dkim_word(output.result()));
             lines.push(DkimLine::new(word, signature, secure));
         }
-        // What is not good enough for us vouches for nothing.
-        let mut good = good.into_iter();
-        outputs.retain(|output| output.signature().is_none() || good.next() == Some(true));
         if lines.is_empty() {
             lines.push(DkimLine::bare(outputs.first().map_or("none", |o| dkim_word(o.result()))));
         }
-        Dkim { outputs, lines }
+        Dkim { lines, report_signers }
     }
 
     /// TXT records, their strings put together; none where they cannot be had.
@@ -185,7 +202,7 @@ impl Checker {
         else {
             return Arc { word: "temperror", sealed_by: None };
         };
-        let word = dkim_word(output.result());
+        let word = arc_word(output.result());
         let last = output.sets().last().filter(|_| *output.result() == DkimResult::Pass);
         let sealed_by = last
             .filter(|set| says_dmarc_pass(set.results.value))
@@ -193,51 +210,27 @@ impl Checker {
         Arc { word, sealed_by }
     }
 
-    async fn dmarc<'x>(
+    async fn dmarc(
         &self,
         ask: &Verify,
-        parsed: &'x AuthenticatedMessage<'x>,
-        spf: &'x SpfOutput,
-        dkim: &'x [mail_auth::DkimOutput<'x>],
+        parsed: &AuthenticatedMessage<'_>,
+        spf: &SpfOutput,
+        dkim: &[DkimLine],
     ) -> Dmarc {
-        let mut domains: Vec<String> =
-            parsed.from.iter().filter_map(|from| Some(from.rsplit_once('@')?.1.to_lowercase())).collect();
+        let domain_of = |from: &String| Domain::parse(from.rsplit_once('@')?.1).ok();
+        let mut domains: Vec<Domain> = parsed.from.iter().filter_map(domain_of).collect();
         domains.sort_unstable();
         domains.dedup();
-        if domains.len() > 1 {
+        let several = domains.len() > 1;
+        let Some(from) = domains.into_iter().next() else { return Dmarc::bare("none", None) };
+        if several {
             // RFC 7489 §6.6.1: nobody can say whose policy holds, so it would be a way around all of them.
-            let (domain, policy) = (domains.swap_remove(0), Policy::Reject);
-            return Dmarc { word: "fail", domain, policy, secure: false };
+            return Dmarc { policy: Policy::Reject, ..Dmarc::bare("fail", Some(from)) };
         }
-        let mail_from = match (&ask.mail_from.address(), &ask.helo) {
-            (Some(address), _) => address.domain.ascii().to_owned(),
-            (None, Some(Host::Name(name))) => name.ascii().to_owned(),
-            _ => String::new(),
-        };
-        let parameters = DmarcParameters::new(parsed, dkim, &mail_from, spf);
-        let Ok(output) =
-            timeout(DMARC_WAIT, self.authenticator.verify_dmarc(Parameters::new(parameters))).await
-        else {
-            return Dmarc { word: "temperror", domain: String::new(), policy: Policy::None, secure: false };
-        };
-        let result = output.result();
-        let domain = output.domain().to_owned();
-        let secure = !domain.is_empty()
-            && is_secure(self.resolver(), &format!("_dmarc.{domain}"), RecordType::TXT).await;
-        if output.dmarc_record().is_some() {
-            let is_record = |text: &String| text.trim_start().starts_with("v=DMARC1");
-            let records = self.texts(&format!("_dmarc.{domain}")).await;
-            if records.iter().filter(|text| is_record(text)).count() > 1 {
-                // RFC 7489 §6.6.3: more than one is none.
-                return Dmarc { word: "none", domain, policy: Policy::None, secure };
-            }
-        }
-        let word = match &result {
-            // Without a record there is nothing to fail.
-            DmarcResult::Fail(_) if output.dmarc_record().is_none() => "none",
-            other => dmarc_word(other),
-        };
-        Dmarc { word, domain, policy: output.policy(), secure }
+        let scope = if ask.mail_from == ReversePath::Null { "helo" } else { "mfrom" };
+        let draw = u8::try_from(libmox_service::clock::random_u64() % 100).unwrap_or(0);
+        let spf = (spf.domain(), scope, spf_word(spf.result()));
+        dmarc::judge(self.resolver(), &dmarc::Question { from: &from, spf, dkim, draw }).await
     }
 }
 
@@ -249,17 +242,17 @@ fn is_unwanted(output: &mail_auth::DkimOutput<'_>) -> bool {
         })
 }
 
-/// Whether a key record is for mail.
-fn is_for_mail(record: &str) -> bool {
+/// Whether a key record is for a service.
+fn is_for(record: &str, service: &str) -> bool {
     let services = record.split(';').find_map(|tag| {
         let (name, value) = tag.split_once('=')?;
         (name.trim() == "s").then(|| value.trim().to_owned())
     });
-    services.is_none_or(|services| services.split(':').any(|one| matches!(one.trim(), "*" | "email")))
+    services.is_none_or(|services| services.split(':').any(|one| one.trim() == "*" || one.trim() == service))
 }
 
 /// Whether an ARC-Authentication-Results field says that DMARC passed. RFC 8601 §2.2.
-fn says_dmarc_pass(field: &[u8]) -> bool {
+pub(crate) fn says_dmarc_pass(field: &[u8]) -> bool {
     let text = String::from_utf8_lossy(field).to_lowercase();
     text.split(';').any(|result| {
         let mut words = result.split_ascii_whitespace();
@@ -277,16 +270,10 @@ struct Spf {
     secure: bool,
 }
 
-struct Dkim<'x> {
-    outputs: Vec<mail_auth::DkimOutput<'x>>,
+struct Dkim {
     lines: Vec<DkimLine>,
-}
-
-struct Dmarc {
-    word: &'static str,
-    domain: String,
-    policy: Policy,
-    secure: bool,
+    /// RFC 8460 §3.
+    report_signers: Vec<Domain>,
 }
 
 /// RFC 1035 §3.5, RFC 3596 §2.5.

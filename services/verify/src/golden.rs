@@ -134,6 +134,41 @@ async fn golden_folders_of_authentication() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What mox signs and seals, dkimpy verifies (`tests/system/dkimpy.py`), and so do we: also what was changed on the way.
+#[tokio::test]
+async fn our_own_signatures_and_seals_are_good() {
+    let (dns, server) = FakeDns::start().await.unwrap();
+    let records = read(&folder("signed"), "dns");
+    for (key, record) in records.lines().filter_map(|line| line.split_once(' ')) {
+        dns.clear();
+        dns.add("sel._domainkey.example.org", &["TXT", record]);
+        let checker = checker(server);
+        for (case, change, dkim, arc) in [
+            ("dkim", None, "pass", "none"),
+            ("dkim", Some(("bye.", "BYE.")), "fail", "none"),
+            ("arc", None, "pass", "pass"),
+            ("arc-twice", None, "pass", "pass"),
+            ("arc-twice", Some(("cv=pass", "cv=none")), "pass", "fail"),
+            ("arc-failed", None, "fail", "fail"),
+        ] {
+            let mut message = read(&folder("signed"), &format!("{key}-{case}.eml"));
+            if message.is_empty() {
+                // Seals are made with RSA.
+                assert_eq!(key, "ed25519");
+                continue;
+            }
+            if let Some((before, after)) = change {
+                message = message.replacen(before, after, 1);
+            }
+            assert_eq!(
+                checker.words(message.as_bytes()).await,
+                (dkim.to_owned(), arc),
+                "{key}-{case} {change:?}"
+            );
+        }
+    }
+}
+
 /// Rows SR-09, SR-03: MX, null MX, addresses only, nothing, failures.
 #[tokio::test]
 async fn domains_say_whether_they_take_mail() {

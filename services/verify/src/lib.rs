@@ -7,6 +7,9 @@
 //! Law: RFC 7208, 6376, 8463, 7489/9989, 8601.
 
 mod checks;
+mod dmarc;
+mod feedback;
+pub mod hostile;
 mod limits;
 mod lists;
 mod report;
@@ -20,7 +23,9 @@ use libmox_ipc::{Answer, Refusal, Service};
 use libmox_message::Parser;
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, dns, net};
-use libmox_verify::{Caller, Parse, Reply, Request, Verified, Verify, VerifyContract, VerifyFault};
+use libmox_verify::{
+    Caller, Parse, ReadReport, Reply, Request, Verified, Verify, VerifyContract, VerifyFault,
+};
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -86,6 +91,32 @@ impl VerifyService {
     }
 }
 
+impl VerifyService {
+    /// Row MA-18. Reports are few: one waits for room for the largest.
+    async fn read_report(
+        &self,
+        ask: ReadReport,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Result<libmox_store::ReportRead, String>, VerifyFault> {
+        if ask.size.0 > limits::CHECKED_OCTETS {
+            return Ok(Err("the message is too large".into()));
+        }
+        let kib = u32::try_from(ask.size.0 / 1024 + 1).map_err(broken)?;
+        let _place = self.memory.acquire_many(kib.max(limits::REPORT_KIB)).await.map_err(broken)?;
+        let file = descriptors.into_iter().next();
+        tokio::task::spawn_blocking(move || {
+            let bytes = match (ask.inline, file) {
+                (Some(inline), _) => inline.into_vec(),
+                (None, Some(file)) => read_all(file, ask.size.0)?,
+                (None, None) => return Err(VerifyFault::Invalid("no message came along".into())),
+            };
+            Ok(feedback::read(&bytes))
+        })
+        .await
+        .map_err(broken)?
+    }
+}
+
 /// Facts need little memory, however large the message.
 async fn parse(ask: Parse, descriptors: Vec<OwnedFd>) -> Result<libmox_store::Facts, VerifyFault> {
     let file = descriptors.into_iter().next();
@@ -146,6 +177,7 @@ impl Service for VerifyService {
             Request::Verify(ask) => self.verify(ask, descriptors).await.map(Reply::Verify),
             Request::Spf(ask) => Ok(Reply::Spf(self.checker.sender(&ask).await.to_owned())),
             Request::Parse(ask) => parse(ask, descriptors).await.map(Reply::Parse),
+            Request::ReadReport(ask) => self.read_report(ask, descriptors).await.map(Reply::ReadReport),
             Request::TakesMail(ask) => {
                 Ok(Reply::TakesMail(lists::takes_mail(self.checker.resolver(), &ask.0).await))
             }

@@ -28,3 +28,11 @@ pub const LISTS: usize = 20;
 pub const LIST_TEXT: usize = 300;
 /// Signatures looked at; further ones are not.
 pub const SIGNATURES: usize = 10;
+/// Octets of an attachment that may be a report.
+pub const REPORT_PACKED: usize = 16 << 20;
+/// Octets of a report.
+pub const REPORT_UNPACKED: u64 = 4 << 20;
+/// KiB to have free for reading one.
+pub const REPORT_KIB: u32 = 128 * 1024;
+/// Attachments of one message, and domains of one report, that are looked at.
+pub const REPORT_PARTS: usize = 10;

@@ -14,13 +14,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use tokio::time::timeout;
 
 /// What a lookup gave.
-enum Found {
+pub(crate) enum Found {
     Records(Vec<RData>),
     Nothing,
     Later,
 }
 
-async fn look(resolver: &TokioResolver, name: &str, kind: RecordType) -> Found {
+/// The records of one kind at a name.
+pub(crate) async fn look(resolver: &TokioResolver, name: &str, kind: RecordType) -> Found {
     match timeout(SENDER_WAIT, resolver.lookup(name, kind)).await {
         Ok(Ok(lookup)) => {
             let records = lookup.answers().iter().filter(|r| r.record_type() == kind);

@@ -2,13 +2,14 @@
 //!
 //! Law: RFC 8601 §2.2 and §2.7, RFC 7208 §9.1; row SR-23.
 
+use crate::dmarc::Dmarc;
 use base64::Engine;
 use libmox_types::{Domain, ReversePath};
 use libmox_verify::Verify;
 use mail_auth::common::crypto::Algorithm;
+use mail_auth::dkim::DkimError;
 use mail_auth::dkim::Signature;
-use mail_auth::dmarc::Policy;
-use mail_auth::{DkimResult, DmarcResult, IprevResult, SpfResult};
+use mail_auth::{DkimResult, Error, IprevResult, SpfResult};
 use std::fmt::Write as _;
 
 /// RFC 8601 §2.7.2.
@@ -28,6 +29,8 @@ pub fn spf_word(result: SpfResult) -> &'static str {
 pub fn dkim_word(result: &DkimResult) -> &'static str {
     match result {
         DkimResult::Pass => "pass",
+        // RFC 6376 §6.1.3: a body that was changed is a signature that failed; the library is milder.
+        DkimResult::Neutral(Error::Dkim(DkimError::FailedBodyHashMatch)) => "fail",
         DkimResult::Neutral(_) => "neutral",
         DkimResult::Fail(_) => "fail",
         DkimResult::PermError(_) => "permerror",
@@ -36,14 +39,13 @@ pub fn dkim_word(result: &DkimResult) -> &'static str {
     }
 }
 
-/// RFC 7489 §11.2.
-pub fn dmarc_word(result: &DmarcResult) -> &'static str {
+/// RFC 8617 §4.4: a chain is there, good or not.
+pub fn arc_word(result: &DkimResult) -> &'static str {
     match result {
-        DmarcResult::Pass => "pass",
-        DmarcResult::Fail(_) => "fail",
-        DmarcResult::TempError(_) => "temperror",
-        DmarcResult::PermError(_) => "permerror",
-        DmarcResult::None => "none",
+        DkimResult::None => "none",
+        DkimResult::Pass => "pass",
+        DkimResult::TempError(_) => "temperror",
+        DkimResult::Neutral(_) | DkimResult::Fail(_) | DkimResult::PermError(_) => "fail",
     }
 }
 
@@ -62,7 +64,7 @@ pub fn iprev_word(result: &IprevResult) -> &'static str {
 pub struct DkimLine {
     pub word: &'static str,
     pub domain: String,
-    selector: String,
+    pub selector: String,
     algorithm: &'static str,
     start: String,
     secure: bool,
@@ -109,13 +111,14 @@ pub struct Report<'a> {
     /// What the domain says about a failure.
     pub explanation: Option<&'a str>,
     pub dkim: &'a [DkimLine],
-    pub dmarc: (&'static str, bool, &'a str, Policy),
+    pub dmarc: &'a Dmarc,
     pub arc: (&'static str, Option<&'a Domain>),
 }
 
 impl Report<'_> {
-    /// Both fields, CRLF lines.
-    pub fn write(&self) -> String {
+    /// Both fields, CRLF lines, and where the comment on DMARC ends.
+    pub fn write(&self) -> (String, Option<u32>) {
+        let mut note = None;
         let mut text = String::with_capacity(512);
         let ip = self.ask.remote_ip;
         let _ = write!(text, "Authentication-Results: {}", self.hostname.ascii());
@@ -148,15 +151,15 @@ impl Report<'_> {
                 );
             }
         }
-        let (word, secure, domain, policy) = self.dmarc;
-        let _ = write!(text, ";\r\n\tdmarc={word}");
-        if !domain.is_empty() {
-            let policy = match policy {
-                Policy::Reject => "reject",
-                Policy::Quarantine => "quarantine",
-                Policy::None | Policy::Unspecified => "none",
-            };
-            let _ = write!(text, " ({}, p={policy}) header.from={}", status(secure), value(domain));
+        let _ = write!(text, ";\r\n\tdmarc={}", self.dmarc.word);
+        if let Some(from) = &self.dmarc.from {
+            let _ = write!(text, " ({}, p={}", status(self.dmarc.secure), self.dmarc.policy.word());
+            if self.dmarc.is_sampled_out() {
+                // Row MA-10.
+                text.push_str(", override sampled_out");
+            }
+            note = u32::try_from(text.len()).ok();
+            let _ = write!(text, ") header.from={}", value(from.ascii()));
         }
         if self.arc.0 != "none" {
             let _ = write!(text, ";\r\n\tarc={}", self.arc.0);
@@ -182,7 +185,7 @@ impl Report<'_> {
             self.hostname.ascii(),
             if self.ask.mail_from == ReversePath::Null { "helo" } else { "mailfrom" }
         );
-        text
+        (text, note)
     }
 
     /// The same for people, a line each.
@@ -209,8 +212,10 @@ impl Report<'_> {
                 ),
             });
         }
-        let (word, secure, domain, policy) = self.dmarc;
-        chain.push(line("DMARC", format!("{word} {domain} policy {policy:?}, {}", status(secure))));
+        let from = self.dmarc.from.as_ref().map(ToString::to_string).unwrap_or_default();
+        let sampled = if self.dmarc.is_sampled_out() { " for other messages" } else { "" };
+        let (word, policy, secure) = (self.dmarc.word, self.dmarc.policy.word(), status(self.dmarc.secure));
+        chain.push(line("DMARC", format!("{word} {from} policy {policy}{sampled}, {secure}")));
         if self.arc.0 != "none" {
             let sealer = self.arc.1.map(|sealer| format!(" sealed by {sealer}")).unwrap_or_default();
             chain.push(line("ARC", format!("{}{sealer}", self.arc.0)));
@@ -284,17 +289,20 @@ mod tests {
             start: "abc=".into(),
             secure: true,
         }];
-        let text = Report {
+        let mut dmarc = Dmarc::bare("pass", Some(Domain::parse("example.net").unwrap()));
+        (dmarc.policy, dmarc.secure) = (libmox_verdict::dmarc::Policy::Reject, true);
+        let (text, note) = Report {
             hostname: &hostname,
             ask: &ask,
             iprev: ("pass", false),
             spf: ("pass", true, "example.net"),
             explanation: None,
             dkim: &dkim,
-            dmarc: ("pass", true, "example.net", Policy::Reject),
+            dmarc: &dmarc,
             arc: ("none", None),
         }
         .write();
+        assert!(text[note.unwrap() as usize..].starts_with(") header.from=example.net"));
         assert_eq!(
             text,
             "Authentication-Results: mail.example.org;\r\n\tiprev=pass (without dnssec) policy.iprev=192.0.2.1;\r\n\t\

@@ -2,6 +2,7 @@
 
 use super::junk::{AutomaticJunkFlags, JunkFilterConfig};
 use super::reader::{Mistakes, Section, parse_bytes, read_file};
+use super::reports::ReportsConfig;
 use super::rules::DestinationConfig;
 use super::statics::account_name;
 use libmox_types::{Address, Domain, MailboxName};
@@ -32,6 +33,10 @@ pub struct DomainConfig {
     pub separators: Vec<String>,
     /// `Jane` and `jane` are two people.
     pub case_sensitive: bool,
+    /// Where others send reports about mail in its name (row MA-18).
+    pub dmarc: Option<ReportsConfig>,
+    /// Where they send reports about TLS (row TP-13).
+    pub tlsrpt: Option<ReportsConfig>,
 }
 
 /// `[aliases."team@example.org"]`: a list of addresses of accounts here (rows SR-12 to SR-15).
@@ -134,6 +139,8 @@ impl Domains {
                     disabled: s.yes_no("disabled", false),
                     separators: s.texts("localpart-catchall-separators", separator).unwrap_or_default(),
                     case_sensitive: s.yes_no("localpart-case-sensitive", false),
+                    dmarc: s.section("dmarc", |s| ReportsConfig::read(s, "dmarc", "DMARC")),
+                    tlsrpt: s.section("tlsrpt", |s| ReportsConfig::read(s, "tls", "TLSRPT")),
                 };
                 match Domain::parse(name) {
                     Ok(domain) => drop(all.domains.insert(domain, config)),
@@ -195,8 +202,54 @@ impl Domains {
                     None => all.aliases.push(alias),
                 }
             });
+            // Again, now that accounts and lists are known.
+            let wrong: Vec<String> = all.wrong_reports().collect();
+            wrong.into_iter().for_each(|what| root.mistake(what));
             all
         })
+    }
+
+    /// Addresses for reports, with the domain they are about.
+    pub fn reports(&self) -> impl Iterator<Item = (&Domain, &ReportsConfig)> {
+        self.domains.iter().flat_map(|(domain, config)| {
+            [&config.dmarc, &config.tlsrpt].into_iter().flatten().map(move |reports| (domain, reports))
+        })
+    }
+
+    /// Row MA-19: what is wrong with addresses for reports.
+    fn wrong_reports(&self) -> impl Iterator<Item = String> {
+        let one = |(about, reports): (&Domain, &ReportsConfig)| {
+            let address = reports.address(about);
+            let says = |what: &str| Some(format!("reports about {about} to {address}: {what}"));
+            let Some(config) = self.domains.get(&address.domain) else {
+                return says("no such domain in [domains]");
+            };
+            if !self.accounts.contains_key(&reports.account) {
+                return says(&format!("no account {}", reports.account));
+            }
+            let folded = |local: &str| config.fold(local);
+            let own = folded(address.local.as_str());
+            if self.by_address.contains_key(&(address.domain.clone(), own.clone())) {
+                return says("the address belongs to an account already");
+            }
+            let list = |alias: &&AliasConfig| {
+                alias.address.domain == address.domain && folded(alias.address.local.as_str()) == own
+            };
+            if self.aliases.iter().any(|alias| list(&alias)) {
+                return says("it is a list");
+            }
+            let other = |(domain, other): (&Domain, &ReportsConfig)| {
+                let theirs = other.address(domain);
+                theirs.domain == address.domain
+                    && folded(theirs.local.as_str()) == own
+                    && (&other.account, &other.mailbox) != (&reports.account, &reports.mailbox)
+            };
+            if self.reports().any(other) {
+                return says("other reports to it go somewhere else");
+            }
+            None
+        };
+        self.reports().filter_map(one).collect::<Vec<_>>().into_iter()
     }
 
     /// What is wrong with a list.
@@ -428,6 +481,39 @@ quota = "1GiB"
         ] {
             let lines = Domains::parse(&list(name, rest)).unwrap_err().in_file("d").lines();
             assert!(lines[0].contains(wrong), "{lines:?}");
+        }
+    }
+
+    /// Rows MA-18, MA-19.
+    #[test]
+    fn reports_have_an_address_of_their_own() {
+        let text = |rest: &str| format!("{FILE}{rest}\n");
+        let read = Domains::parse(&text(
+            "[domains.\"example.org\".dmarc]\naccount = \"jane\"\n\
+             [domains.\"only.example\".dmarc]\naccount = \"jane\"\ndomain = \"example.org\"\n\
+             [domains.\"only.example\".tlsrpt]\naccount = \"all\"\nlocalpart = \"t\"\nmailbox = \"T\"",
+        ));
+        let read = read.map_err(|mistakes| mistakes.lines()).unwrap();
+        let addresses: Vec<String> =
+            read.reports().map(|(about, reports)| reports.address(about).to_string()).collect();
+        assert_eq!(addresses, ["dmarc-reports@example.org", "dmarc-reports@example.org", "t@only.example"]);
+        let dmarc = read.domains[&Domain::parse("only.example").unwrap()].dmarc.as_ref().unwrap();
+        assert_eq!((dmarc.account.as_str(), dmarc.mailbox.as_str()), ("jane", "DMARC"));
+        for (rest, wrong) in [
+            ("localpart = \"x\"", "an account that gets the reports is wanted"),
+            ("account = \"nobody\"", "no account nobody"),
+            ("account = \"jane\"\ndomain = \"far.example\"", "no such domain"),
+            ("account = \"jane\"\nlocalpart = \"JANE+x\"", "belongs to an account already"),
+            (
+                "account = \"jane\"\n[domains.\"example.org\".tlsrpt]\naccount = \"all\"\nlocalpart = \"dmarc-reports\"",
+                "go somewhere else",
+            ),
+        ] {
+            let lines = Domains::parse(&text(&format!("[domains.\"example.org\".dmarc]\n{rest}")))
+                .unwrap_err()
+                .in_file("d")
+                .lines();
+            assert!(lines[0].contains(wrong), "{rest}: {lines:?}");
         }
     }
 

@@ -513,6 +513,70 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "domains.*.dmarc.account",
+        "",
+        "\"jane\"",
+        "DMARC.Account",
+        "Who gets aggregate reports of DMARC (RFC 7489) that others send about the domain. Without it there is no address for them, and the DNS records to publish name none. The account needs no address in the domain.",
+    ),
+    key(
+        D,
+        "domains.*.dmarc.localpart",
+        "\"dmarc-reports\"",
+        "\"reports\"",
+        "DMARC.Localpart",
+        "Local part of the address for them. It belongs to no account and no list.",
+    ),
+    key(
+        D,
+        "domains.*.dmarc.domain",
+        "",
+        "\"example.net\"",
+        "DMARC.Domain",
+        "Another domain of this server for the address, where this one only has its reports here.",
+    ),
+    key(
+        D,
+        "domains.*.dmarc.mailbox",
+        "\"DMARC\"",
+        "\"Reports\"",
+        "DMARC.Mailbox",
+        "Mailbox for them. What could be read is kept apart as well (mox dmarc reports, mox tlsrpt reports), so the message is marked as seen.",
+    ),
+    key(
+        D,
+        "domains.*.tlsrpt.account",
+        "",
+        "\"jane\"",
+        "TLSRPT.Account",
+        "Who gets reports about TLS (RFC 8460) that others send about the domain. Without it there is no address for them, and the DNS records to publish name none. The account needs no address in the domain.",
+    ),
+    key(
+        D,
+        "domains.*.tlsrpt.localpart",
+        "\"tls-reports\"",
+        "\"reports\"",
+        "TLSRPT.Localpart",
+        "Local part of the address for them. It belongs to no account and no list.",
+    ),
+    key(
+        D,
+        "domains.*.tlsrpt.domain",
+        "",
+        "\"example.net\"",
+        "TLSRPT.Domain",
+        "Another domain of this server for the address, where this one only has its reports here.",
+    ),
+    key(
+        D,
+        "domains.*.tlsrpt.mailbox",
+        "\"TLSRPT\"",
+        "\"Reports\"",
+        "TLSRPT.Mailbox",
+        "Mailbox for them. What could be read is kept apart as well (mox dmarc reports, mox tlsrpt reports), so the message is marked as seen.",
+    ),
+    key(
+        D,
         "accounts.*.addresses",
         "[]",
         "[\"jane@example.org\", \"@example.org\"]",
@@ -897,6 +961,9 @@ mod tests {
                     "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
                 }
                 key if key.starts_with("accounts") => "[domains.\"example.org\"]\n",
+                key if key.contains(".dmarc.") || key.contains(".tlsrpt.") => {
+                    "[domains.\"example.net\"]\n[accounts.jane]\n"
+                }
                 key if key.starts_with("aliases") => {
                     "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
                 }
@@ -934,6 +1001,9 @@ mod tests {
                                 "{domain}[{table}]\naddresses = [\"jane@example.org\"]\n{last} = {value}\n"
                             )
                         }
+                        None if table.starts_with("domains.\"example.org\".") && last != "account" => {
+                            format!("{domain}[{table}]\naccount = \"jane\"\n{last} = {value}\n")
+                        }
                         None => format!("{domain}[{table}]\n{last} = {value}\n"),
                     };
                     Domains::parse(&text).map(|_| ())
@@ -952,6 +1022,7 @@ mod tests {
             (D, include_str!("domains.rs")),
             (D, include_str!("rules.rs")),
             (D, include_str!("junk.rs")),
+            (D, include_str!("reports.rs")),
         ] {
             let source = source.split("#[cfg(test)]").next().unwrap();
             for call in [

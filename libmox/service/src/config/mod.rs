@@ -11,6 +11,7 @@ mod junk;
 mod keys;
 mod listeners;
 mod reader;
+mod reports;
 mod rules;
 mod statics;
 
@@ -19,6 +20,7 @@ pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};
 pub use listeners::ListenerConfig;
 pub use reader::{Mistake, Mistakes};
+pub use reports::ReportsConfig;
 pub use rules::{DestinationConfig, Pattern, RuleConfig};
 pub use statics::{
     Certificates, DnsConfig, ImapConfig, InitialMailboxes, QueueConfig, ServiceConfig, SmtpConfig, Static,

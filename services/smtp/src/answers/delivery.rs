@@ -1,6 +1,7 @@
 //! One message after its last octet: looked at, judged, handed to the store, reported on.
 
 use super::{Answers, Look, address_of, path_of};
+use crate::feedback::Judged;
 use crate::report::{self, Failed, Original, Told, Why};
 use crate::{events, header, policy};
 use libmox_ipc::Verb;
@@ -14,10 +15,10 @@ use libmox_smtp::notify::Event;
 use libmox_smtp::session::{Session, Transaction};
 use libmox_store::{
     Analysis, Body, Decided, Decision, Deliver, DeliverNoting, DeliverTo, DeliverTogether, Delivered, Facts,
-    Fault, StoreContract, StoreError, Together, Verdict,
+    Fault, ReportRead, StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Timestamp};
-use libmox_verify::{Shape, Verified, Verify};
+use libmox_verify::{ReadReport, Shape, Verified, Verify};
 
 /// A message that is being judged.
 #[derive(Clone, Copy)]
@@ -27,6 +28,8 @@ pub(super) struct Asked<'a> {
     pub(super) transaction: &'a Transaction,
     pub(super) verified: &'a Verified,
     pub(super) now: Timestamp,
+    /// What it holds as a report.
+    pub(super) report: Option<&'a Result<ReportRead, String>>,
 }
 
 /// A message for several, or one whose sender wants to hear that it arrived.
@@ -78,7 +81,11 @@ impl Answers {
             told.iter_mut().flatten().for_each(Told::forget_success);
         }
         let wants_success = told.iter().flatten().any(|told| told.wants(Event::Success));
-        let asked = Asked { wire, session, transaction, verified: &verified, now };
+        let report = match self.reports && self.checks() {
+            true => Some(self.read_report(&taken).await),
+            false => None,
+        };
+        let asked = Asked { wire, session, transaction, verified: &verified, now, report: report.as_ref() };
         let analyses = match self.analyze(&asked, &known, &taken).await {
             Ok(analyses) => analyses,
             Err(error) => {
@@ -115,6 +122,8 @@ impl Answers {
             .collect();
         let size = taken.size.0;
         let decided = self.decided(&asked, &known, &analyses);
+        let judged = self.judged(&asked, &known, &analyses);
+        let (accepted, refused) = (judged.feedback(true), judged.feedback(false));
         let body = taken.lend();
         let request = Deliver {
             cid: self.cid,
@@ -153,6 +162,12 @@ impl Answers {
                 // What was kept for one is noted already. Nobody's message depends on it.
                 if (reply.is_error() || !alone)
                     && let Err(error) = self.store.ask(Decided { reply: reply.to_string(), ..decided }).await
+                {
+                    events::COMMON.unavailable(self.cid, "mox-store", &error);
+                }
+                let feedback = if reply.is_error() { refused } else { accepted };
+                if let Some(feedback) = feedback
+                    && let Err(error) = self.store.ask(feedback).await
                 {
                     events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
@@ -197,6 +212,9 @@ impl Answers {
                 dmarc_refuses: false,
                 sealed_by: None,
                 chain: Vec::new(),
+                dmarc_note: None,
+                dmarc: None,
+                report_signers: Vec::new(),
             });
         }
         let later = || Reply::new(451, "4.3.0", "cannot check messages now, try again later");
@@ -220,9 +238,38 @@ impl Answers {
         })
     }
 
+    /// Row MA-18: the report in a message to an address for reports.
+    async fn read_report(&self, taken: &Taken<Look>) -> Result<ReportRead, String> {
+        let descriptor = taken.descriptor().map_err(|error| error.to_string())?;
+        let inline = taken.inline().map(|bytes| serde_bytes::ByteBuf::from(bytes.to_vec()));
+        let question = ReadReport { inline, size: taken.size };
+        match self.verifier.ask_with(question, descriptor.into_iter().collect()).await {
+            Ok((read, _)) => read,
+            Err(error) => {
+                events::COMMON.unavailable(self.cid, "mox-verify", &error);
+                Err("not now".into())
+            }
+        }
+    }
+
+    fn judged<'a>(&self, asked: &Asked<'a>, known: &[&RcptPath], analyses: &'a [Analysis]) -> Judged<'a> {
+        let to = known.first().and_then(|to| address_of(to, &self.config));
+        Judged {
+            at: asked.now,
+            ip: self.ip,
+            mail_from: &asked.transaction.from,
+            to: to.map(|address| address.domain),
+            from: asked.verified.facts.from.as_ref(),
+            seen: asked.verified.dmarc.as_ref(),
+            not_enforced: asked.verified.dmarc_refuses && !self.config.smtp.dmarc_reject,
+            report: asked.report.and_then(|report| report.as_ref().ok()),
+            analyses,
+        }
+    }
+
     /// For `mox why`: everything that was looked at.
     fn decided(&self, asked: &Asked<'_>, known: &[&RcptPath], analyses: &[Analysis]) -> Decided {
-        let Asked { wire, session, transaction, verified, now } = *asked;
+        let Asked { wire, session, transaction, verified, now, .. } = *asked;
         let tls = wire.tls().map_or("no TLS".to_owned(), |tls| format!("{} {}", tls.version, tls.cipher));
         let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
         let mut chain = vec![("connection".to_owned(), format!("{}, EHLO {hello}, {tls}", self.ip))];
@@ -261,7 +308,7 @@ impl Answers {
 
     /// Row SR-24: the fields made at delivery, one set for each recipient.
     fn prefix(&self, asked: &Asked<'_>, recipient: &RcptPath, analysis: &Analysis) -> Vec<u8> {
-        let Asked { wire, session, transaction, verified, now } = *asked;
+        let Asked { wire, session, transaction, verified, now, report } = *asked;
         let address = address_of(recipient, &self.config);
         let tls = wire.tls().map(|tls| format!("{} {}", tls.version, tls.cipher));
         let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
@@ -285,7 +332,10 @@ impl Answers {
             prefix.push_str(&received::delivered_to(address));
         }
         prefix.push_str(&received::return_path(&transaction.from));
-        prefix.push_str(&verified.headers);
+        let kind = report.and_then(|report| report.as_ref().ok()).map(|read| read.kind);
+        prefix.push_str(&header::report_error(analysis, kind));
+        let overridden = analysis.dmarc_override.as_deref();
+        prefix.push_str(&header::with_override(&verified.headers, verified.dmarc_note, overridden));
         prefix.push_str(&trace.write());
         if has_no_header(verified) {
             // Row ST-03: all of the message is body, so the header ends here.

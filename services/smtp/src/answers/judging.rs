@@ -6,7 +6,7 @@ use crate::{events, header};
 use libmox_reception::Taken;
 use libmox_smtp::command::RcptPath;
 use libmox_store::{
-    Analysis, Analyze, CacheGet, CacheKind, CacheSet, Facts, HEADER_OCTETS, Lists, StoreError,
+    Analysis, Analyze, CacheGet, CacheKind, CacheSet, Facts, HEADER_OCTETS, Lists, ReportSeen, StoreError,
 };
 use libmox_types::{Domain, Timestamp};
 use libmox_verify::{AskLists, ListHealth};
@@ -22,7 +22,7 @@ impl Answers {
         known: &[&RcptPath],
         taken: &Taken<Look>,
     ) -> Result<Vec<Analysis>, StoreError> {
-        let Asked { wire, session, transaction, verified, now } = *asked;
+        let Asked { wire, session, transaction, verified, now, report } = *asked;
         if known.is_empty() {
             return Ok(Vec::new());
         }
@@ -49,6 +49,16 @@ impl Answers {
             pass: header::pass(&front),
             lists: Lists::NotAsked,
             sealed_by: verified.sealed_by.clone(),
+            report: match report {
+                None => ReportSeen::NotAsked,
+                Some(Err(why)) => ReportSeen::Unreadable(why.clone()),
+                Some(Ok(read)) => ReportSeen::Read {
+                    kind: read.kind,
+                    domains: read.domains.clone(),
+                    end: read.end,
+                    signed_by: verified.report_signers.clone(),
+                },
+            },
         };
         let analyses = self.store.repeat(question.clone()).await?;
         if !self.checks()

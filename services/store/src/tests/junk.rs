@@ -33,6 +33,7 @@ async fn letter(world: &World, words: &str) {
         intro: false,
         reject: None,
         members: vec![],
+        seen: false,
     });
     world.client(Role::Smtp).ask(request).await.unwrap();
 }

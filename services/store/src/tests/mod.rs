@@ -3,6 +3,7 @@
 mod cutfs;
 mod decisions;
 mod faults;
+mod feedback;
 mod here;
 mod junk;
 mod kills;

@@ -202,6 +202,7 @@ impl Run {
                     intro: false,
                     reject,
                     members: vec![],
+                    seen: false,
                 });
                 let got = self.world.client(Role::Smtp).ask(request).await.unwrap();
                 let mut all = self.model.values().flat_map(|mailbox| mailbox.messages.values());

@@ -47,6 +47,7 @@ pub fn analyze(facts: Facts, refused: Option<&str>) -> Analyze {
         pass: None,
         lists: Lists::NotAsked,
         sealed_by: None,
+        report: libmox_store::ReportSeen::NotAsked,
     }
 }
 
@@ -480,8 +481,14 @@ async fn rejects_are_nobodys_burden() {
     // A service that asks for it all the same.
     let mut request = deliver(&["jane@example.org"], Body::Inline(b"x".to_vec()));
     let reject = Some(Reject { reason: "x".into(), keep: true, content: content(9) });
-    request.recipients[0].destined =
-        Some(Destined { mailbox: name("Inbox"), forward: false, intro: false, reject, members: vec![] });
+    request.recipients[0].destined = Some(Destined {
+        mailbox: name("Inbox"),
+        forward: false,
+        intro: false,
+        reject,
+        members: vec![],
+        seen: false,
+    });
     assert_eq!(world.client(Role::Smtp).ask(request).await.unwrap(), [LOST]);
     let full = Analyze { size: ByteCount(2 << 20), ..analyze(from("x@far.example", "1@x"), None) };
     assert_eq!(asked(&world, &full).await.decision, Decision::OverQuota);

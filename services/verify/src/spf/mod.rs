@@ -6,7 +6,7 @@
 //! Fails with: nothing. What goes wrong is a result.
 
 mod macros;
-mod record;
+pub(crate) mod record;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
