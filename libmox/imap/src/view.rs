@@ -95,6 +95,17 @@ impl View {
         self.last = uid.0;
     }
 
+    /// The same for neighbours.
+    pub fn push_range(&mut self, low: Uid, high: Uid) {
+        let low = low.0.max(self.last.saturating_add(1));
+        if low > high.0 {
+            return;
+        }
+        self.push(Uid(low));
+        self.count += high.0 - low;
+        self.last = high.0;
+    }
+
     /// How many messages the client knows of.
     #[must_use]
     pub fn exists(&self) -> u32 {

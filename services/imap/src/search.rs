@@ -4,7 +4,7 @@
 //! key is not known yet is opened, once, and streamed past all terms together.
 
 use crate::connection::{Connection, Done};
-use crate::content::{Content, known_structure};
+use crate::content::{Ahead, Content, known_structure};
 use crate::error::Failure;
 use crate::fetch::Decoding;
 use crate::text::{Scan, Term};
@@ -122,32 +122,45 @@ impl Connection {
             let now = clock::now();
             while let Some(item) = stream.next().await {
                 let Item::Messages(records) = item? else { continue };
+                // First what the records tell, then the contents of the rest.
+                let (mut hits, mut open) = (Vec::new(), Vec::new());
                 for record in &records {
                     let known = if want.structure { known_structure(record) } else { None };
-                    let mut facts = Facts { record, structure: known, now, hits: None };
-                    let verdict = match facts.judge(key, &mut 0) {
-                        Some(verdict) => verdict,
-                        None => match Content::open(&self.shared.store, session, record).await {
-                            Ok(content) => {
-                                if facts.structure.is_none() {
-                                    facts.structure = Some(content.structure(record).await?);
-                                }
-                                facts.hits = Some(look(&content, facts.structure.as_ref(), &terms).await?);
-                                facts.judge(key, &mut 0).unwrap_or(false)
+                    let facts = Facts { record, structure: known, now, hits: None };
+                    match facts.judge(key, &mut 0) {
+                        Some(true) => hits.push(record),
+                        Some(false) => {}
+                        None => {
+                            open.push(facts);
+                            continue;
+                        }
+                    }
+                    self.tell_progress(&mut progress).await?;
+                }
+                let ids = open.iter().map(|facts| facts.record.id).collect();
+                let mut ahead = Ahead::new(&self.shared.store, session, ids);
+                for mut facts in open {
+                    match ahead.next().await {
+                        Ok(content) => {
+                            if facts.structure.is_none() {
+                                facts.structure = Some(content.structure(facts.record).await?);
                             }
-                            // Gone this moment: it is not found.
-                            Err(Failure::No(Some(Code::ExpungeIssued), _)) => false,
-                            Err(failure) => return Err(failure),
-                        },
-                    };
-                    if verdict {
-                        found.insert(record.uid);
-                        mod_seqs.note(record.mod_seq);
+                            facts.hits = Some(look(&content, facts.structure.as_ref(), &terms).await?);
+                            if facts.judge(key, &mut 0).unwrap_or(false) {
+                                hits.push(facts.record);
+                            }
+                        }
+                        // Gone this moment: it is not found.
+                        Err(Failure::No(Some(Code::ExpungeIssued), _)) => {}
+                        Err(failure) => return Err(failure),
                     }
-                    if let Some(code) = progress.step(&self.session) {
-                        response::untagged(self.wire.output(), Status::Ok, Some(&code), "still searching");
-                        self.flush().await?;
-                    }
+                    self.tell_progress(&mut progress).await?;
+                }
+                // Modseqs are noted in the order of the uids.
+                hits.sort_unstable_by_key(|record| record.uid);
+                for record in hits {
+                    found.insert(record.uid);
+                    mod_seqs.note(record.mod_seq);
                 }
             }
         }
@@ -156,6 +169,15 @@ impl Connection {
 }
 
 impl Connection {
+    /// One message more was looked at.
+    async fn tell_progress(&mut self, progress: &mut Progress) -> Result<(), Failure> {
+        if let Some(code) = progress.step(&self.session) {
+            response::untagged(self.wire.output(), Status::Ok, Some(&code), "still searching");
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
     /// The answer of a key that speaks of flags and sets alone; none for another key, or where a set is too ragged.
     async fn by_flags(
         &self,
@@ -303,7 +325,8 @@ fn wanted(key: &SearchKey) -> Vec<Wanted> {
 /// Takes a field out of an envelope.
 type Field = fn(&Envelope) -> Option<&[u8]>;
 
-/// Fields that the record holds whole.
+/// Fields that the record holds whole; of those that a message has once (RFC 5322 §3.6) the first, RFC 9051 §6.4.4
+/// departed from for a second one, because to look for it every message would have to be read.
 fn envelope_field(name: &str) -> Option<Field> {
     Some(match name.to_ascii_lowercase().as_str() {
         "bcc" => |e| e.bcc.as_deref(),
@@ -312,6 +335,10 @@ fn envelope_field(name: &str) -> Option<Field> {
         "sender" => |e| e.sender.as_deref(),
         "reply-to" => |e| e.reply_to.as_deref(),
         "to" => |e| e.to.as_deref(),
+        "subject" => |e| e.subject.as_deref(),
+        "date" => |e| e.date.as_deref(),
+        "message-id" => |e| e.message_id.as_deref(),
+        "in-reply-to" => |e| e.in_reply_to.as_deref(),
         _ => return None,
     })
 }

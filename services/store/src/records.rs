@@ -158,6 +158,12 @@ pub trait Read {
 
     /// A blob, put together.
     fn blob(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        // Most are one chunk: to look for more costs several times what it takes to read it.
+        match self.get(&[key, &0u16.to_be_bytes()].concat())? {
+            Some(chunk) if chunk.len() < CHUNK => return Ok(Some(chunk.to_vec())),
+            None => return Ok(None),
+            Some(_) => {}
+        }
         let mut whole: Option<Vec<u8>> = None;
         keys::below(key, |range| {
             self.visit(range, |_, chunk| {
