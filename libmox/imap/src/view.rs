@@ -395,6 +395,18 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_their_messages() {
+        let mut view = View::default();
+        for (low, high) in [(3, 5), (6, 9), (9, 9), (12, 12), (11, 14), (20, 21)] {
+            view.push_range(Uid(low), Uid(high));
+        }
+        let single = View::of((3..=9).chain([12, 13, 14, 20, 21]).map(Uid));
+        assert_eq!((view.exists(), view.last_uid(), view.runs()), (single.exists(), Uid(21), 3));
+        assert_eq!(view.present(), single.present());
+        assert!((0..25).all(|uid| view.number(Uid(uid)) == single.number(Uid(uid))));
+    }
+
+    #[test]
     fn numbers_and_uids() {
         let view = View::of([3, 4, 5, 9, 20, 21].map(Uid));
         assert_eq!(view.runs(), 3);

@@ -34,7 +34,7 @@ macro_rules! stored {
 }
 
 stored! {
-    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
+    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, Removals, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
     crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
 }
@@ -322,6 +322,15 @@ pub struct MailboxRecord {
     pub special_use: SpecialUses,
     pub keywords: Vec<Keyword>,
     pub counts: Counts,
+}
+
+/// The tombstones of a mailbox. Without a record they were not counted yet, and none is forgotten.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removals {
+    /// How many there are.
+    pub kept: u32,
+    /// Of removals up to here some have none any more.
+    pub forgotten: ModSeq,
 }
 
 /// The hot part of a message: what lists need. Its mailbox and uid are in the key.
