@@ -380,9 +380,9 @@ impl Store {
         };
         let key = keys::cold(account, id);
         let blob = self.engine.blob(&key)?.ok_or(Fault::NoMessage)?;
-        let cold: Cold = records::decode(&key, &blob)?;
+        let front = records::decode_front(&key, &blob)?;
         let name = FileName { owner: u64::from(account.0), id: id.0 };
-        let (content, descriptors) = self.content(name, cold.prefix)?;
+        let (content, descriptors) = self.content(name, front.prefix)?;
         if let Some(size) = size.filter(|size| *size != content.size.0) {
             events::unreadable(name, &format!("{} octets instead of {size}", content.size));
             return Err(Fault::Unavailable("message file is damaged".into()));
@@ -606,14 +606,16 @@ impl Store {
         if want.structure || want.preview {
             let key = keys::cold(account, message.id);
             // Gone with a message that was erased while this list is read.
-            if let Some(blob) = self.engine.blob(&key)? {
-                let cold: Cold = records::decode(&key, &blob)?;
-                if want.structure {
-                    structure = cold.facts.structure;
-                }
-                if want.preview {
+            match self.engine.blob(&key)? {
+                Some(blob) if want.preview => {
+                    let cold: Cold = records::decode(&key, &blob)?;
                     preview = cold.facts.preview;
+                    if want.structure {
+                        structure = cold.facts.structure;
+                    }
                 }
+                Some(blob) => structure = records::decode_front(&key, &blob)?.structure,
+                None => {}
             }
         }
         Ok(MessageRecord { structure, preview, ..as_record(uid, message) })

@@ -412,6 +412,33 @@ pub struct Cold {
     pub origin: Option<Origin>,
 }
 
+/// The front of a [`Cold`]: all that lists and whoever reads a message need of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ColdFront {
+    pub prefix: Vec<u8>,
+    pub structure: Vec<u8>,
+}
+
+/// The front of a value with a [`Cold`], at a fraction of what all of it costs.
+pub fn decode_front(key: &[u8], value: &[u8]) -> Result<ColdFront, Corrupt> {
+    #[derive(Deserialize)]
+    struct Front<'a> {
+        #[serde(borrow, with = "serde_bytes")]
+        prefix: &'a [u8],
+        #[serde(borrow, with = "serde_bytes")]
+        structure: &'a [u8],
+    }
+    match value.split_first() {
+        Some((version, body)) if *version == Cold::VERSION => {
+            let front = postcard::take_from_bytes::<Front<'_>>(body);
+            let (front, _) = front.map_err(|_| Corrupt(key.escape_ascii().to_string()))?;
+            Ok(ColdFront { prefix: front.prefix.to_vec(), structure: front.structure.to_vec() })
+        }
+        _ => decode::<Cold>(key, value)
+            .map(|cold| ColdFront { prefix: cold.prefix, structure: cold.facts.structure }),
+    }
+}
+
 /// Where a delivered message came from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Origin {
@@ -510,6 +537,19 @@ mod tests {
         assert!(decode::<Place>(b"k", b"").is_err());
         assert!(decode::<Place>(b"k", &[2, 1, 2]).is_err());
         assert!(decode::<Account>(b"k", &bytes).is_err());
+    }
+
+    #[test]
+    fn the_front_is_that_of_the_whole() {
+        let facts = Facts { structure: vec![7; 300], message_id: "a@b".into(), ..Facts::default() };
+        let cold = Cold { prefix: b"Received: x\r\n".to_vec(), facts, origin: None };
+        let bytes = encode(&cold);
+        let front = ColdFront { prefix: cold.prefix, structure: cold.facts.structure };
+        assert_eq!(decode_front(b"k", &bytes).unwrap(), front);
+        for cut in 0..300 {
+            assert!(decode_front(b"k", &bytes[..cut]).is_err(), "{cut}");
+        }
+        assert!(decode_front(b"k", &[9, 0, 0]).is_err());
     }
 
     #[test]
