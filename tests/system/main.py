@@ -13,8 +13,9 @@ from hosts import DNS, Host, Link, packages, run_tests, sh, workspace
 
 SERVICES = ["store", "keys", "verify", "smtp", "submission", "imap", "queue", "admin"]
 # All come from one address, and look again and again.
-# Nor do its senders wait for being new.
 RATES = "".join(f"[{name}]\nnew-connections-per-ip = 100000\n" for name in ("submission", "imap", "smtp"))
+# Nor do its senders wait for being new, nor send too much.
+RATES += "max-deliveries-per-ip = 100000\n"
 RATES += "first-time-sender-delay = \"0s\"\n"
 IDLE = "[service]\nidle-exit = \"2s\"\nstore-idle-exit = \"3s\"\n"
 
@@ -177,7 +178,7 @@ class Load(threading.Thread):
 
     def run(self):
         script = ("i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); "
-                  f"out=$(printf 'EHLO load.test\\r\\nMAIL FROM:<>\\r\\nRCPT TO:<{self.host.login}>\\r\\nDATA\\r\\n"
+                  f"out=$(printf 'EHLO mail.{self.host.domain}\\r\\nMAIL FROM:<>\\r\\nRCPT TO:<{self.host.login}>\\r\\nDATA\\r\\n"
                   f"Subject: {self.prefix}%s\\r\\n\\r\\nx\\r\\n.\\r\\nQUIT\\r\\n' $i | nc -w 20 {self.host.address} 25 2>&1); "
                   "case \"$out\" in *' stored'*|*'250 2.0.0'*) echo ack $i;; '') echo refused $i;; *) echo temp $i;; esac; done")
         self.host.run("rm -f /tmp/stop")
@@ -231,7 +232,7 @@ try outbound nc -w 2 -z 192.0.2.1 25
 try dns nc -w 2 -z 192.0.2.53 53
 try homes ls /root
 try config sh -c 'echo x >> /etc/mox/domains.toml'
-for socket in store-smtp store-submission store-imap store-queue store-admin keys-smtp keys-submission keys-imap keys-queue keys-admin verify verify-store; do
+for socket in store-smtp store-submission store-imap store-queue store-admin keys-smtp keys-submission keys-imap keys-queue keys-admin queue queue-smtp verify verify-store; do
   try socket-$socket nc -w 1 -U -z /run/mox/$socket.sock
 done
 """
@@ -241,8 +242,8 @@ MAY = {
     "store": {"mail", "socket-verify-store"},
     "keys": {"keys"},
     "verify": {"outbound", "dns"},
-    "smtp": {"socket-store-smtp", "socket-keys-smtp", "socket-verify"},
-    "submission": {"socket-store-submission", "socket-keys-submission"},
+    "smtp": {"socket-store-smtp", "socket-keys-smtp", "socket-queue-smtp", "socket-verify"},
+    "submission": {"socket-store-submission", "socket-keys-submission", "socket-queue"},
     "imap": {"socket-store-imap", "socket-keys-imap"},
     "queue": {"outbound", "dns", "socket-store-queue", "socket-keys-queue"},
     "admin": {"outbound", "dns", "config", "socket-store-admin", "socket-keys-admin"},
@@ -265,7 +266,7 @@ def every_sandbox_holds(w):
         out = host.run(f"journalctl -u mox-{name}.service -o cat --no-pager -n 40")
         host.run(f"cat /tmp/domains.toml > /etc/mox/domains.toml; rm -r {folder}; systemctl daemon-reload; systemctl reset-failed mox-{name}.service", check=False)
         results = dict(line.split()[1:3] for line in out.splitlines() if line.startswith("probe "))
-        assert len(results) == 18, f"{name}: {out}"
+        assert len(results) == 20, f"{name}: {out}"
         can = {what for what, answer in results.items() if answer == "yes"}
         assert can == MAY[name], f"mox-{name} can {sorted(can)}, should {sorted(MAY[name])}"
 

@@ -196,9 +196,9 @@ def posttls_finger_is_content(w):
 def names_that_are_none_get_the_certificate_of_the_host(w):
     # Rows SR-37, TM-05.
     for name in ("-noservername", "-servername other.test", "-servername nodot", "-servername 192.0.2.1"):
-        out = w.b.run(f"openssl s_client -starttls smtp -connect 192.0.2.1:25 {name} </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName")
+        out = w.b.run(f"openssl s_client -starttls smtp -name mail.h2.test -connect 192.0.2.1:25 {name} </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName")
         assert "mail.h1.test" in out, f"{name}: {out}"
-    out = w.b.run("openssl s_client -starttls smtp -connect 192.0.2.1:25 -tls1_2 -reconnect </dev/null 2>&1", check=False)
+    out = w.b.run("openssl s_client -starttls smtp -name mail.h2.test -connect 192.0.2.1:25 -tls1_2 -reconnect </dev/null 2>&1", check=False)
     assert "Reused" not in out and "New, TLSv1.2" in out, out
 
 

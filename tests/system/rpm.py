@@ -114,7 +114,7 @@ def rpm_installs_and_starts(w):
     host.login, host.password = result["login"], result["password"]
     # No name server answers here, and what is checked with it is not what this is about.
     with open(f"{host.root}/etc/mox/mox.toml", "a") as file:
-        file.write("\n[smtp]\nverify = false\nfirst-time-sender-delay = \"0s\"\nnew-connections-per-ip = 100000\n")
+        file.write("\n[smtp]\nverify = false\nfirst-time-sender-delay = \"0s\"\nmax-deliveries-per-ip = 100000\nnew-connections-per-ip = 100000\n")
     host.run("mox config test && systemctl try-restart 'mox-*.service'")
     host.run(f"swaks --server {host.address}:25 --from a@b.test --to {host.login} --header 'Subject: first' 2>&1")
     host.wait_for("SUBJECT first")

@@ -5,6 +5,7 @@
 //! Does not know: who may send what to whom. That is [`Policy`], the service's own.
 //! Fails with: nothing towards the service; a connection that ends says why in [`Ended`].
 
+pub mod events;
 mod intake;
 
 pub use intake::{IntakeFault, Place, Staged, Taken, Tap};
@@ -15,14 +16,16 @@ use libmox_service::clock;
 use libmox_service::life::Life;
 use libmox_service::tls::Tls;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_smtp::command::RcptPath;
-use libmox_smtp::session::{Answer, Body, Kind, Login, Question, Session, Step, Transaction};
+use libmox_smtp::command::{BodyType, RcptPath};
+use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction};
 use libmox_smtp::simulated::{self, Simulated};
 use libmox_smtp::{Reply, data, limits};
 use libmox_store::Store;
-use libmox_types::{Host, LocalPart, ReversePath};
+use libmox_types::{Cid, Host, LocalPart, ReversePath};
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 /// The service's decisions. Each may wait for others; the session waits meanwhile.
@@ -57,14 +60,14 @@ pub trait Policy: Send {
     /// A message is about to come in.
     fn tap(&mut self) -> Self::Tap;
 
-    /// What becomes of the message: the last word.
+    /// What becomes of the message: the last word, and how soon it is said.
     fn ask_message(
         &mut self,
         wire: &Wire,
         session: &Session,
         transaction: &Transaction,
         taken: Taken<Self::Tap>,
-    ) -> impl Future<Output = Reply> + Send;
+    ) -> impl Future<Output = (Reply, Pace)> + Send;
 
     /// Runs a SASL exchange.
     fn ask_login(
@@ -76,6 +79,15 @@ pub trait Policy: Send {
 
     /// TLS is on: which mechanisms are on offer now.
     fn mechanisms(&mut self, wire: &Wire) -> Vec<Mechanism>;
+}
+
+/// How a client is served from an answer on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As before.
+    Usual,
+    /// It brought what nobody wants, and is in no hurry (row SR-30).
+    Slow,
 }
 
 /// Why a conversation ended.
@@ -293,18 +305,18 @@ impl<P: Policy> Driver<'_, P> {
         if step != Step::Ask(Question::Message) {
             return step;
         }
-        let reply = match (intake.finish().await, self.session.transaction()) {
+        let (reply, pace) = match (intake.finish().await, self.session.transaction()) {
             (Ok(taken), Some(transaction)) => {
                 self.policy.ask_message(self.wire, self.session, transaction, taken).await
             }
-            (Ok(_), None) => internal(),
+            (Ok(_), None) => (internal(), Pace::Usual),
             (Err(fault), _) => {
                 tracing::error!(mox_reason = %fault, "message cannot be staged: {fault}");
-                Reply::new(451, "4.3.0", "cannot store messages now, try again later")
+                let reply = Reply::new(451, "4.3.0", "cannot store messages now, try again later");
+                (reply, Pace::Usual)
             }
         };
-        // Row SR-30: who brings what is refused is in no hurry. A full mailbox is not the client's doing.
-        if reply.is_error() && reply.code() != 452 && self.session.kind() == Kind::Exchange {
+        if pace == Pace::Slow {
             self.wire.slow_down(self.policy.patience());
         }
         self.session.on_answer(Answer::Message(reply))
@@ -352,7 +364,10 @@ impl<P: Policy> Driver<'_, P> {
             self.chunks = Some(chunks);
             return Ok(self.session.on_chunk(octets, None));
         }
-        if chunks.lines.is_bare() {
+        // RFC 3030 §3: what is announced as binary has no lines. It is never relayed by DATA (row SR-40).
+        let binary = self.session.transaction().and_then(|transaction| transaction.params.body)
+            == Some(BodyType::Binary);
+        if chunks.lines.is_bare() && !binary {
             let flaws = data::Flaws { bare_line_end: true, too_large: false };
             return Ok(self.session.on_body(Body::Flawed(flaws)));
         }
@@ -383,6 +398,16 @@ pub async fn simulate(local: &LocalPart) -> Option<Reply> {
             simulated::refusal(451)
         }
     })
+}
+
+/// Tells `mox-queue` that something waits: a connection is the whole message. Only a hint: a queue that is not reached
+/// looks by itself, by its timer.
+pub fn wake_queue(socket: PathBuf, cid: Cid) {
+    tokio::spawn(async move {
+        if let Err(error) = UnixStream::connect(&socket).await {
+            tracing::warn!(mox_cid = %cid, mox_reason = %error, "mox-queue cannot be woken: {error}");
+        }
+    });
 }
 
 /// The store's words for a refusal, for strangers. An unknown outcome is never 5xx.

@@ -1,8 +1,8 @@
 //! TLS for our listeners, signed by `mox-keys`.
 //!
 //! Law: RFC 8446, RFC 5246 with RFC 8996 (no less than 1.2), RFC 9266 (`tls-exporter`), RFC 5929 §4
-//! (`tls-server-end-point`). Session tickets are off: some senders break on resumption (row TM-04), and nothing is
-//! shared between processes; so every handshake proves a client's key anew (row TM-06).
+//! (`tls-server-end-point`). Session tickets are off unless asked for: some senders break on resumption (row TM-04),
+//! and where nobody resumes, every handshake proves a client's key anew (row TM-06). Nothing is shared between processes.
 //! A client certificate is asked for where people sign in; nothing of it counts but its key, and that the client has it
 //! (rows AU-05, AU-07).
 
@@ -11,11 +11,11 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
+use rustls::server::{Acceptor, ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ProtocolVersion, ServerConfig, SignatureScheme};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -26,6 +26,9 @@ pub struct Tls {
     keys: RemoteKeys,
     provider: Arc<CryptoProvider>,
     asks: bool,
+    resumes: bool,
+    /// Their keys, for all connections that have tickets.
+    tickets: Arc<OnceLock<Arc<dyn ProducesTickets>>>,
 }
 
 /// Why a handshake failed.
@@ -63,7 +66,23 @@ impl Tls {
     /// With keys of `mox-keys`.
     #[must_use]
     pub fn new(keys: RemoteKeys) -> Self {
-        Self { keys, provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()), asks: false }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Self { keys, provider, asks: false, resumes: false, tickets: Arc::default() }
+    }
+
+    /// Lets clients resume sessions (row SR-37). Not for services that ask for certificates.
+    #[must_use]
+    pub fn resuming(mut self, resumes: bool) -> Self {
+        self.resumes = resumes;
+        self
+    }
+
+    fn ticketer(&self) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+        if let Some(tickets) = self.tickets.get() {
+            return Ok(Arc::clone(tickets));
+        }
+        let fresh = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        Ok(Arc::clone(self.tickets.get_or_init(|| fresh)))
     }
 
     /// Asks clients for a certificate, which they may have or not.
@@ -96,6 +115,10 @@ impl Tls {
         }
         .with_cert_resolver(Arc::new(Fixed(key)));
         config.send_tls13_tickets = 0;
+        if self.resumes && !self.asks {
+            config.send_tls13_tickets = 2;
+            config.ticketer = self.ticketer()?;
+        }
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.max_early_data_size = 0;
         let stream = start.into_stream(Arc::new(config)).await.map_err(TlsFault::Handshake)?;

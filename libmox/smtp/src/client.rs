@@ -29,6 +29,8 @@ pub enum Action {
     Ready,
     /// Send the message through [`crate::data::Encoder`], then [`Client::on_sent`].
     Body,
+    /// Send `BDAT n LAST` and exactly so many octets of the message as they are, then [`Client::on_sent`]. RFC 3030.
+    Chunk,
     /// The transaction is over: every recipient has its result. [`Client::begin`] another, or [`Client::quit`].
     Finished(Vec<Outcome>),
     /// The connection is of no use any more.
@@ -109,6 +111,10 @@ pub struct Extensions {
     pub rcpt_max: Option<usize>,
     /// RFC 3461.
     pub dsn: bool,
+    /// RFC 3030.
+    pub chunking: bool,
+    /// RFC 3030.
+    pub binary: bool,
     /// RFC 4954: names of mechanisms.
     pub auth: Vec<String>,
 }
@@ -126,6 +132,8 @@ impl Extensions {
                 "SMTPUTF8" => out.smtputf8 = true,
                 "REQUIRETLS" => out.requiretls = true,
                 "DSN" => out.dsn = true,
+                "CHUNKING" => out.chunking = true,
+                "BINARYMIME" => out.binary = true,
                 // RFC 1870 §4: 0 is no limit.
                 "SIZE" => out.size = Some(words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0)),
                 "AUTH" => out.auth.extend(words.map(str::to_ascii_uppercase)),
@@ -168,6 +176,8 @@ pub struct Transaction {
     pub smtputf8: bool,
     /// Has octets above 127 in a body.
     pub eight_bit: bool,
+    /// Is no text of whole lines: by BDAT or not at all.
+    pub binary: bool,
     /// RFC 8689.
     pub requiretls: bool,
 }
@@ -210,6 +220,8 @@ pub struct Client {
     outcomes: Vec<Option<Outcome>>,
     accepted: Vec<usize>,
     mail_failure: Option<Failure>,
+    /// The message goes by BDAT.
+    binary: bool,
     /// The server may still hold a transaction that came to nothing.
     dirty: bool,
 }
@@ -229,6 +241,7 @@ impl Client {
             outcomes: Vec::new(),
             accepted: Vec::new(),
             mail_failure: None,
+            binary: false,
             dirty: false,
         }
     }
@@ -312,6 +325,7 @@ impl Client {
         self.outcomes = vec![None; count];
         self.accepted.clear();
         self.mail_failure = None;
+        self.binary = transaction.binary;
         if self.stage != Stage::Ready {
             return self.fail(Failure::local(false, "4.5.0", "out of order"));
         }
@@ -329,7 +343,7 @@ impl Client {
                         (Sent::Rcpt(at), self.rcpt_command(transaction, at, recipient))
                     }),
                 )
-                .chain(std::iter::once((Sent::Data, "DATA\r\n".into())))
+                .chain((!self.binary).then(|| (Sent::Data, "DATA\r\n".into())))
                 .collect();
         self.stage = Stage::Envelope;
         self.flight()
@@ -340,6 +354,10 @@ impl Client {
         if transaction.smtputf8 && !extensions.smtputf8 {
             // RFC 6531 §3.5.
             return Some(Failure::local(true, "5.6.7", "the server does not take SMTPUTF8"));
+        }
+        if transaction.binary && !(extensions.binary && extensions.chunking) {
+            // RFC 3030 §3: it is not made into something else here.
+            return Some(Failure::local(true, "5.6.1", "the server does not take binary messages"));
         }
         if transaction.requiretls && (self.tls != TlsWish::On || !extensions.requiretls) {
             // RFC 8689 §4.2.2.
@@ -360,7 +378,9 @@ impl Client {
             line.push_str(&format!(" SIZE={}", transaction.size));
         }
         // Row QU-24: where it is not offered, the bytes go all the same, as they do everywhere.
-        if transaction.eight_bit && self.extensions.eight_bit {
+        if transaction.binary {
+            line.push_str(" BODY=BINARYMIME");
+        } else if transaction.eight_bit && self.extensions.eight_bit {
             line.push_str(" BODY=8BITMIME");
         }
         if transaction.smtputf8 {
@@ -447,6 +467,10 @@ impl Client {
             self.commands.clear();
         }
         if self.commands.is_empty() {
+            if self.binary && self.mail_failure.is_none() && !self.accepted.is_empty() {
+                self.stage = Stage::Body;
+                return Action::Chunk;
+            }
             return self.give_up();
         }
         self.flight()
@@ -541,7 +565,52 @@ mod tests {
             size: 100,
             smtputf8: false,
             eight_bit: true,
+            binary: false,
             requiretls: false,
+        }
+    }
+
+    #[test]
+    fn binary_messages_go_by_bdat_or_not_at_all() {
+        // Row SR-40, RFC 3030.
+        let binary = || Transaction { binary: true, ..transaction(&["a@x", "b@x"]) };
+        for ehlo in ["250-x\r\n250 CHUNKING", "250-x\r\n250 BINARYMIME", "250-x\r\n250 8BITMIME"] {
+            let mut client = greeted(ehlo);
+            let Action::Finished(outcomes) = client.begin(&binary()) else { panic!() };
+            for outcome in outcomes {
+                assert!(
+                    matches!(&outcome, Outcome::Refused(f) if f.permanent && f.status == "5.6.1"),
+                    "{ehlo}: {outcome:?}"
+                );
+            }
+        }
+        for pipelining in ["", "250-PIPELINING\r\n"] {
+            let mut client = greeted(&format!("250-x\r\n{pipelining}250-BINARYMIME\r\n250 CHUNKING"));
+            let mail = "MAIL FROM:<me@s.example> BODY=BINARYMIME\r\n";
+            let rcpt = ["RCPT TO:<a@x>\r\n", "RCPT TO:<b@x>\r\n"];
+            if pipelining.is_empty() {
+                sends(client.begin(&binary()), mail);
+                sends(client.on_reply(&answer("250 ok")), rcpt[0]);
+                sends(client.on_reply(&answer("250 ok")), rcpt[1]);
+            } else {
+                sends(client.begin(&binary()), &format!("{mail}{}{}", rcpt[0], rcpt[1]));
+                sends(client.on_reply(&answer("250 ok")), "");
+                sends(client.on_reply(&answer("250 ok")), "");
+            }
+            assert_eq!(client.on_reply(&answer("550 no")), Action::Chunk);
+            sends(client.on_sent(), "");
+            let Action::Finished(outcomes) = client.on_reply(&answer("250 taken")) else { panic!() };
+            assert!(
+                matches!(&outcomes[..], [Outcome::Delivered(_), Outcome::Refused(f)] if f.permanent),
+                "{outcomes:?}"
+            );
+            // Nobody: no octet of it goes.
+            client.begin(&binary());
+            let mut last = Action::Ready;
+            for code in ["250", "550", "550"] {
+                last = client.on_reply(&answer(&format!("{code} x")));
+            }
+            assert!(matches!(last, Action::Finished(_)), "{last:?}");
         }
     }
 

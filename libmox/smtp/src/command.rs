@@ -99,13 +99,15 @@ impl MailParams {
     }
 }
 
-/// RFC 6152.
+/// RFC 6152, RFC 3030.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyType {
     /// `7BIT`
     SevenBit,
     /// `8BITMIME`
     EightBit,
+    /// `BINARYMIME`, RFC 3030 §3: by BDAT only.
+    Binary,
 }
 
 /// RFC 3461 §4.3.
@@ -337,6 +339,7 @@ fn mail(rest: &str) -> Result<Mail, Fault> {
                 match value.map(str::to_ascii_uppercase).as_deref() {
                     Some("7BIT") => Some(BodyType::SevenBit),
                     Some("8BITMIME") => Some(BodyType::EightBit),
+                    Some("BINARYMIME") => Some(BodyType::Binary),
                     _ => None,
                 },
             ),
@@ -642,7 +645,7 @@ mod tests {
         reads("MAIL FROM:<> SIZE=x", Err(Fault::Value));
         reads("MAIL FROM:<> SIZE=99999999999999999999", Err(Fault::Value));
         reads("MAIL FROM:<> SIZE", Err(Fault::Value));
-        reads("MAIL FROM:<> BODY=BINARYMIME", Err(Fault::Value));
+        reads("MAIL FROM:<> BODY=BINARY", Err(Fault::Value));
         reads("MAIL FROM:<> ENVID=+zz", Err(Fault::Value));
         reads("MAIL FROM:<> HOLDUNTIL=tomorrow", Err(Fault::Value));
         reads("MAIL FROM:<> HOLDUNTIL=2001-09-09T01:46:40\u{e9}", Err(Fault::Value));

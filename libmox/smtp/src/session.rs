@@ -12,7 +12,7 @@
 //! transaction (a login); no command is fed until it is answered.
 //! Does not know: sockets, clocks, who has a mailbox. Nothing outlives a crash.
 
-use crate::command::{self, Command, Fault, Hello, Hold, Mail, MailParams, Manner, Rcpt, RcptPath};
+use crate::command::{self, BodyType, Command, Fault, Hello, Hold, Mail, MailParams, Manner, Rcpt, RcptPath};
 use crate::limits;
 use crate::reply::Reply;
 use libmox_message::date;
@@ -451,6 +451,7 @@ impl Session {
         lines.push("ENHANCEDSTATUSCODES".into());
         lines.push("8BITMIME".into());
         lines.push("CHUNKING".into());
+        lines.push("BINARYMIME".into());
         if self.settings.dsn {
             lines.push("DSN".into());
         }
@@ -633,6 +634,12 @@ impl Session {
     }
 
     fn data(&mut self) -> Step {
+        if let State::Mail { transaction } = &self.state
+            && transaction.params.body == Some(BodyType::Binary)
+        {
+            // RFC 3030 §3: in lines it would not be what it is.
+            return Step::Reply(Reply::new(503, "5.5.1", "BODY=BINARYMIME goes by BDAT only"));
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Mail { transaction } if !transaction.recipients.is_empty() => {
                 self.state = State::Body { transaction };

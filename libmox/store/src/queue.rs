@@ -75,6 +75,8 @@ pub struct Needs {
     pub eight_bit: bool,
     /// RFC 8689.
     pub require_tls: Option<bool>,
+    /// It has NUL octets or line ends of half a kind: it goes by BDAT, to a server with BINARYMIME (RFC 3030).
+    pub binary: bool,
 }
 
 /// What is due by `now`, oldest first, at most `most`. Reply: [`Due`].

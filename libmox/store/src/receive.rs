@@ -40,6 +40,8 @@ pub enum RecipientStatus {
     OverQuota,
     /// An account takes it that has no junk filter: nobody needs [`Facts::words`].
     LocalUnfiltered,
+    /// The account wants no mail of other servers to this address: 421 or 550, and words (row SR-27).
+    Refused(u16, String),
 }
 
 /// Delivers one message to all its local recipients in one atomic change.
@@ -201,6 +203,8 @@ pub enum Decision {
     Deferred,
     /// 550 5.7.2: only members may write to this list.
     NotMember,
+    /// 452 4.2.2: too much from this network (row SR-32). Delivered nowhere, not among the rejects either.
+    TooOften,
 }
 
 /// What the checks of the message said, in the words of RFC 8601 ("pass", "fail", "none", ...).

@@ -42,6 +42,7 @@ struct State {
     fault: Option<Fault>,
     outcome: Option<Delivered>,
     late: HashMap<String, Delivered>,
+    analysis: Option<Analysis>,
 }
 
 /// The store.
@@ -92,6 +93,26 @@ impl FakeStore {
     /// This recipient, though accepted, cannot have a message that is for several.
     pub fn refuse_late(&self, address: &str, outcome: Delivered) {
         self.state().late.insert(address.into(), outcome);
+    }
+
+    /// What is thought of every message from now on; to begin with, that it is fine.
+    pub fn think(&self, analysis: Analysis) {
+        self.state().analysis = Some(analysis);
+    }
+
+    /// That it is fine.
+    #[must_use]
+    pub fn fine() -> Analysis {
+        Analysis {
+            decision: Decision::Accept,
+            reason: String::new(),
+            destined: None,
+            text: String::new(),
+            ask_lists: false,
+            first: false,
+            pass: None,
+            chain: Vec::new(),
+        }
     }
 
     /// What came in, taken out.
@@ -180,17 +201,8 @@ impl State {
             }
             Request::Analyze(ask) => {
                 self.refusal()?;
-                let accept = Analysis {
-                    decision: Decision::Accept,
-                    reason: String::new(),
-                    destined: None,
-                    text: String::new(),
-                    ask_lists: false,
-                    first: false,
-                    pass: None,
-                    chain: Vec::new(),
-                };
-                let analyses = ask.recipients.iter().map(|_| accept.clone()).collect();
+                let one = self.analysis.clone().unwrap_or_else(FakeStore::fine);
+                let analyses = ask.recipients.iter().map(|_| one.clone()).collect();
                 Reply::Analyze(analyses)
             }
             Request::Decided(_) => Reply::Decided(()),

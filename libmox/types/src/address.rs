@@ -156,6 +156,14 @@ impl Address {
     }
 }
 
+impl Address {
+    /// For the journal: quoted where it must be, once, with the domain in both spellings (rows I8-01, TR-40).
+    #[must_use]
+    pub fn for_log(&self) -> String {
+        format!("{}@{}", self.local, self.domain.for_log())
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.local, self.domain)
@@ -199,6 +207,14 @@ impl ReversePath {
             Self::Null => None,
             Self::Address(address) => Some(address),
         }
+    }
+}
+
+impl ReversePath {
+    /// For the journal, as [`Address::for_log`].
+    #[must_use]
+    pub fn for_log(&self) -> String {
+        self.address().map(Address::for_log).unwrap_or_default()
     }
 }
 

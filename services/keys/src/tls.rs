@@ -79,7 +79,8 @@ impl Identity {
             }
         };
         let host = key_file(&state.join("tls/host-ecdsa.pem"))?;
-        let mut names = vec![config.hostname.ascii().to_owned()];
+        // Row SR-37: whatever name a client asks for, it gets this one, which has the names of all listeners.
+        let mut names: Vec<String> = config.hostnames().map(|name| name.ascii().to_owned()).collect();
         for also in ["localhost", "127.0.0.1", "::1"] {
             if !names.iter().any(|name| name == also) {
                 names.push(also.to_owned());

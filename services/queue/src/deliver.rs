@@ -4,7 +4,7 @@
 
 use crate::dial::Link;
 use crate::report::News;
-use crate::{Shared, here, limits, mx, report};
+use crate::{Shared, here, limits, mx, report, sign};
 use libmox_service::clock;
 use libmox_smtp::client::{Action, Client, Extensions, Failure, Outcome, RcptReports, TlsWish, Transaction};
 use libmox_smtp::data::Encoder;
@@ -178,18 +178,18 @@ async fn report_delivered(shared: &Shared, done: &[QueueEntry], header: Option<V
 }
 
 fn log(entry: &QueueEntry, result: libmox_store::Outcome, text: &str, attempt: u32) {
-    let (cid, id, to) = (entry.cid, entry.id, entry.recipient.address.to_string());
+    let (cid, id, to) = (entry.cid, entry.id, entry.recipient.address.for_log());
     match result {
         libmox_store::Outcome::Delivered => tracing::info!(
-            message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a021", mox_cid = %cid, mox_queue_id = %id, mox_recipient = to,
+            message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a021", mox_cid = %cid, mox_queue_id = %id, mox_recipient = %to,
             mox_attempt = attempt, mox_reason = text, "delivered to {to}"
         ),
         libmox_store::Outcome::Later(_) => tracing::warn!(
-            message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a022", mox_cid = %cid, mox_queue_id = %id, mox_recipient = to,
+            message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a022", mox_cid = %cid, mox_queue_id = %id, mox_recipient = %to,
             mox_attempt = attempt, mox_reason = text, "not delivered to {to} yet: {text}"
         ),
         libmox_store::Outcome::Failed => tracing::warn!(
-            message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a023", mox_cid = %cid, mox_queue_id = %id, mox_recipient = to,
+            message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0a023", mox_cid = %cid, mox_queue_id = %id, mox_recipient = %to,
             mox_attempt = attempt, mox_reason = text, "given up for {to}: {text}"
         ),
     }
@@ -251,6 +251,7 @@ async fn converse(
 ) -> Result<Talked, Failure> {
     let config = shared.context.config();
     let first = entries.first().ok_or_else(|| Failure::local(false, "4.3.0", "nothing to deliver"))?;
+    let signature = sign::signature(shared, first).await?;
     let mut link = Link::connect(address).await?;
     let mut client = Client::new(&config.hostname, tls);
     let transaction = Transaction {
@@ -262,9 +263,10 @@ async fn converse(
             .collect(),
         ret: first.wishes.ret.clone(),
         envelope_id: first.wishes.envelope_id.clone(),
-        size: first.size.0,
+        size: first.size.0 + signature.len() as u64,
         smtputf8: first.needs.smtputf8,
         eight_bit: first.needs.eight_bit,
+        binary: first.needs.binary,
         requiretls: first.needs.require_tls == Some(true),
     };
     // The server speaks first.
@@ -290,7 +292,12 @@ async fn converse(
                 client.begin(&transaction)
             }
             Action::Body => {
-                send_body(shared, first, &mut link).await?;
+                send_body(shared, first, signature.as_bytes(), &mut link).await?;
+                wait = limits::END_OF_DATA;
+                client.on_sent()
+            }
+            Action::Chunk => {
+                send_chunk(shared, first, signature.as_bytes(), &mut link).await?;
                 wait = limits::END_OF_DATA;
                 client.on_sent()
             }
@@ -333,8 +340,13 @@ async fn remember(shared: &Shared, support: Option<TlsSupportSet>) {
     }
 }
 
-/// Prefix and file, with dots stuffed, in pieces.
-async fn send_body(shared: &Shared, entry: &QueueEntry, link: &mut Link) -> Result<(), Failure> {
+/// A signature, prefix and file, with dots stuffed, in pieces.
+async fn send_body(
+    shared: &Shared,
+    entry: &QueueEntry,
+    signature: &[u8],
+    link: &mut Link,
+) -> Result<(), Failure> {
     let unreadable = |what: &str| Failure::local(false, "4.3.0", &format!("message cannot be read: {what}"));
     let (content, descriptors) = shared
         .store
@@ -343,6 +355,7 @@ async fn send_body(shared: &Shared, entry: &QueueEntry, link: &mut Link) -> Resu
         .map_err(|error| unreadable(&error.to_string()))?;
     let mut pieces = Pieces::new(content, descriptors).map_err(|error| unreadable(&error.to_string()))?;
     let (mut encoder, mut out) = (Encoder::default(), Vec::new());
+    encoder.feed(signature, &mut out);
     let mut left = entry.size.0;
     while let Some(piece) = pieces.next().await.map_err(|error| unreadable(&error.to_string()))? {
         left = left.saturating_sub(piece.len() as u64);
@@ -356,6 +369,33 @@ async fn send_body(shared: &Shared, entry: &QueueEntry, link: &mut Link) -> Resu
     }
     encoder.finish(&mut out);
     link.send(&out).await
+}
+
+/// The same as it is, all of it in one chunk. RFC 3030 §2.
+async fn send_chunk(
+    shared: &Shared,
+    entry: &QueueEntry,
+    signature: &[u8],
+    link: &mut Link,
+) -> Result<(), Failure> {
+    let unreadable = |what: &str| Failure::local(false, "4.3.0", &format!("message cannot be read: {what}"));
+    let (content, descriptors) = shared
+        .store
+        .ask_with(QueueOpen(entry.id), Vec::new())
+        .await
+        .map_err(|error| unreadable(&error.to_string()))?;
+    let mut pieces = Pieces::new(content, descriptors).map_err(|error| unreadable(&error.to_string()))?;
+    let mut left = entry.size.0;
+    link.send(format!("BDAT {} LAST\r\n", left + signature.len() as u64).as_bytes()).await?;
+    link.send(signature).await?;
+    while let Some(piece) = pieces.next().await.map_err(|error| unreadable(&error.to_string()))? {
+        // Not one octet more than was promised: it would be a command.
+        left = left
+            .checked_sub(piece.len() as u64)
+            .ok_or_else(|| unreadable("it is longer than its record says"))?;
+        link.send(&piece).await?;
+    }
+    if left > 0 { Err(unreadable("it is shorter than its record says")) } else { Ok(()) }
 }
 
 /// The bytes of a message in pieces: prefix, then file.
@@ -418,6 +458,35 @@ mod tests {
         assert_eq!(minutes, [7, 15, 30, 60, 120, 240, 480]);
         assert_eq!(wait_after(Duration::from_millis(100), 1), 1);
         assert_eq!(wait_after(Duration::from_secs(86_400), 100), 31_536_000);
+    }
+
+    #[test]
+    fn recipients_in_the_journal_are_quoted_once() {
+        // Row TR-40.
+        static SHOWN: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
+        struct Sink;
+        impl std::io::Write for Sink {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                SHOWN.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Sink).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for to in ["\"a b\"@far.example", "jan\u{e9}@b\u{fc}cher.example"] {
+                let entry = crate::schedule::tests::entry(1, 1, to, 0);
+                log(&entry, libmox_store::Outcome::Delivered, "250 fine", 1);
+            }
+        });
+        let shown = String::from_utf8(SHOWN.lock().unwrap().clone()).unwrap();
+        assert!(shown.contains("mox_recipient=\"a b\"@far.example "), "{shown}");
+        assert!(
+            shown.contains("mox_recipient=jan\u{e9}@b\u{fc}cher.example/xn--bcher-kva.example "),
+            "{shown}"
+        );
     }
 
     #[test]

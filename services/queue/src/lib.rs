@@ -2,7 +2,8 @@
 //!
 //! It keeps no state of its own: the store has the queue, each attempt is recorded there before dialing, each result
 //! is one atomic change together with the report it causes. Trusts nobody it dials. Reads queued messages and nothing
-//! else; holds no keys. Unit: `mox-queue.service`, started by `mox-queue.socket` (something was queued), by
+//! else; holds no keys, and has `mox-keys` sign the reports it sends. Unit: `mox-queue.service`, started by `mox-queue.socket` and
+//! `mox-queue-smtp.socket` (something was queued), by
 //! `mox-queue.timer` (something may be due) or by a call on the bus.
 //! If it dies halfway: a message may go out twice, it is never lost.
 
@@ -14,7 +15,9 @@ mod limits;
 mod mx;
 mod report;
 mod schedule;
+mod sign;
 
+use libmox_keys::{Keys, KeysRole};
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, dns, net, paths};
 use libmox_store::{Role, Store};
@@ -27,10 +30,15 @@ pub fn offer() -> libmox_service::bus::Offer {
     bus::offer()
 }
 
+/// `FileDescriptorName=` of the sockets that wake it: for mail of people, and for reports of `mox-smtp`.
+const SOCKETS: [&str; 2] = ["queue", "queue-smtp"];
+
 /// What all parts share.
 pub(crate) struct Shared {
     pub context: Context,
     pub store: Store,
+    /// For reports.
+    pub keys: Keys,
     pub resolver: hickory_resolver::TokioResolver,
     pub tls: dial::OutgoingTls,
     /// Something may be due.
@@ -42,14 +50,19 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     let config = context.config();
     let shared = Arc::new(Shared {
         store: store(),
+        keys: Keys::new(&paths::socket(KeysRole::Queue.socket()), "mox-queue"),
         resolver: dns::resolver(&config.dns)?,
         tls: dial::OutgoingTls::new()?,
         kick: Notify::new(),
         context: context.clone(),
     });
     let mut sockets = context.take_sockets();
-    for listener in sockets.listeners("queue")? {
-        let Listener::Unix(listener) = listener else { anyhow::bail!("queue must be a unix socket") };
+    let mut listeners = Vec::new();
+    for name in SOCKETS {
+        listeners.extend(sockets.listeners(name)?);
+    }
+    for listener in listeners {
+        let Listener::Unix(listener) = listener else { anyhow::bail!("a socket that is no unix socket") };
         let shared = Arc::clone(&shared);
         tokio::spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
             // The connection itself is the message.

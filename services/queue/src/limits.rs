@@ -24,5 +24,7 @@ pub const LINGER: i64 = 15 * 60;
 pub const STORE_AWAY: Duration = Duration::from_secs(2);
 /// A delay report is sent after this many attempts. Row QU-18.
 pub const DELAY_REPORT: u32 = 5;
+/// Octets of a report that is signed: ours are far smaller.
+pub const SIGNED_OCTETS: u64 = 1 << 20;
 /// Octets of the original header in a report.
 pub const REPORT_HEADER: usize = 64 * 1024;

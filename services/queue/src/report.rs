@@ -8,6 +8,7 @@ use libmox_message::dsn::{Action, Dsn, Recipient, Variant, header_section};
 use libmox_message::received;
 use libmox_service::clock;
 use libmox_smtp::client::Failure;
+use libmox_smtp::notify::{self, Event};
 use libmox_smtp::reply::Answer;
 use libmox_store::{Body, Facts, Outcome, QueueEntry, QueueOpen, Report};
 use libmox_types::{Address, LocalPart, ReversePath, Timestamp};
@@ -37,7 +38,7 @@ pub async fn about(shared: &Shared, news: &[News], attempt: u32) -> Option<Repor
     let failed: Vec<Recipient> = news
         .iter()
         .filter_map(|one| match one {
-            News::Bad(entry, failure, Outcome::Failed) if wants(entry, "FAILURE") => {
+            News::Bad(entry, failure, Outcome::Failed) if wants(entry, Event::Failure) => {
                 Some(recipient(entry, failure, Action::Failed))
             }
             _ => None,
@@ -47,7 +48,7 @@ pub async fn about(shared: &Shared, news: &[News], attempt: u32) -> Option<Repor
     let late = || -> Vec<Recipient> {
         news.iter()
             .filter_map(|one| match one {
-                News::Bad(entry, failure, Outcome::Later(_)) if wants(entry, "DELAY") => {
+                News::Bad(entry, failure, Outcome::Later(_)) if wants(entry, Event::Delay) => {
                     Some(recipient(entry, failure, Action::Delayed(until(shared, entry))))
                 }
                 _ => None,
@@ -175,19 +176,15 @@ fn compose(
 
 /// Only who says so (RFC 3461 §4.1).
 fn asks_for_success(entry: &QueueEntry) -> bool {
-    entry.recipient.notify.split(',').any(|word| word.eq_ignore_ascii_case("SUCCESS"))
+    wants(entry, Event::Success)
 }
 
-/// RFC 3461 §6.3: the address that the sender gave, decoded.
 fn original(entry: &QueueEntry) -> Option<String> {
-    let (kind, text) = entry.recipient.orcpt.split_once(';')?;
-    Some(format!("{kind};{}", libmox_smtp::command::xtext(text)?))
+    notify::original_recipient(&entry.recipient.orcpt)
 }
 
-/// RFC 3461 §4.1: without NOTIFY failures and delays are reported; NEVER is never.
-fn wants(entry: &QueueEntry, what: &str) -> bool {
-    let notify = &entry.recipient.notify;
-    notify.is_empty() || notify.split(',').any(|word| word.eq_ignore_ascii_case(what))
+fn wants(entry: &QueueEntry, event: Event) -> bool {
+    notify::wants(&entry.recipient.notify, event)
 }
 
 fn until(shared: &Shared, entry: &QueueEntry) -> Option<Timestamp> {

@@ -25,6 +25,7 @@ use libmox_smtp::limits::RECIPIENTS;
 use libmox_smtp::session::{Kind, Session, Settings, TlsOffer};
 use libmox_store::{Role, Store};
 use libmox_verify::Verifier;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Doors {
     pub verifier: Verifier,
     /// `mox-keys`; None: no STARTTLS.
     pub tls: Option<Tls>,
+    /// Where `mox-queue` is woken.
+    pub queue: PathBuf,
 }
 
 impl Doors {
@@ -52,6 +55,7 @@ impl Doors {
             store: Store::new(&paths::socket(Role::Smtp.socket()), name),
             verifier: Verifier::new(&paths::socket(libmox_verify::SOCKET), name),
             tls: Some(Tls::new(RemoteKeys::new(keys))),
+            queue: paths::socket("queue-smtp"),
         }
     }
 }
@@ -97,24 +101,25 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
 const TURN_AWAY_WAIT: Duration = Duration::from_secs(5);
 
 async fn connection(accepted: Accepted, context: Context, doors: Doors) {
-    let Accepted { stream, remote, ticket, busy, .. } = accepted;
+    let Accepted { stream, remote, local, ticket, busy } = accepted;
     let cid = clock::new_cid();
     let mut wire = Wire::from(stream);
     let _ticket = match ticket {
         Ok(ticket) => ticket,
         Err(full) => {
-            events::turned_away(cid, remote.ip(), full);
+            events::COMMON.turned_away(cid, remote.ip(), full);
             policy::turned_away(full).with_id(cid).write(wire.output());
             wire.close(TURN_AWAY_WAIT).await;
             return;
         }
     };
-    let config = context.config();
+    let config = context.config().at(local.ip());
     let tls = doors.tls.clone().filter(|_| config.smtp.starttls);
+    let tls = tls.map(|tls| tls.resuming(config.smtp.session_tickets));
     let message_octets = config.smtp.max_message_size;
     let mut session = Session::new(settings(&config, cid, tls.is_some()), false);
     events::connected(cid, remote.ip());
-    let mut answers = Answers::new(doors.store.clone(), doors.verifier, config, cid, remote.ip());
+    let mut answers = Answers::new(&doors, config, cid, remote.ip());
     let ended = converse(
         &mut wire,
         &mut session,
@@ -127,7 +132,7 @@ async fn connection(accepted: Accepted, context: Context, doors: Doors) {
     .await;
     match ended {
         Ended::Closed(reply) => events::closed(cid, &reply),
-        Ended::Wire(fault) => events::lost(cid, &fault),
+        Ended::Wire(fault) => events::COMMON.lost(cid, &fault),
     }
     drop(busy);
 }
@@ -144,7 +149,7 @@ fn settings(config: &Static, cid: libmox_types::Cid, tls: bool) -> Settings {
             (true, true) => TlsOffer::Required,
         },
         requiretls: config.smtp.requiretls,
-        dsn: false,
+        dsn: true,
         manner: if config.pedantic { Manner::Pedantic } else { Manner::Tolerant },
         without_tls: config.smtp.starttls_exempt.clone(),
         mechanisms: Vec::new(),

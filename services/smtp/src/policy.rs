@@ -1,5 +1,6 @@
 //! Yes or no, and why: plain functions of facts.
 
+use libmox_reception::Pace;
 use libmox_service::net::Full;
 use libmox_smtp::session::Answer;
 use libmox_smtp::{Reply, limits};
@@ -25,6 +26,8 @@ pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
         RecipientStatus::Foreign => Reply::new(550, "5.1.1", "not a domain of this server"),
         RecipientStatus::Disabled => Reply::new(450, "4.2.1", "recipient domain temporarily disabled"),
         RecipientStatus::OverQuota => Reply::new(452, "4.2.2", "mailbox is full"),
+        RecipientStatus::Refused(421, text) => Reply::new(421, "4.3.0", text.clone()),
+        RecipientStatus::Refused(_, text) => Reply::new(550, "5.1.1", text.clone()),
     })
 }
 
@@ -61,6 +64,18 @@ pub(crate) fn judge_sender(takes: Takes) -> Answer {
     })
 }
 
+/// The name in EHLO: it has an address, or may have one (row SR-03).
+pub(crate) fn judge_hello(takes: Takes) -> Answer {
+    match takes {
+        Takes::Mail | Takes::Unknown => Answer::Accept,
+        Takes::NoAddress | Takes::NullMx => Answer::Refuse(Reply::new(
+            550,
+            "5.5.0",
+            "the name in EHLO has no address; give a name that has one, or an address literal",
+        )),
+    }
+}
+
 /// A refused message (row SR-28): what is no spam is told why, what may be a mistake of ours is asked for again.
 pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
     let refused = || analyses.iter().filter(|analysis| analysis.decision == Decision::Reject);
@@ -71,10 +86,36 @@ pub(crate) fn judge_refusal(analyses: &[Analysis]) -> Reply {
             format!("your message looks like spam; if it is not, send it again with {pass} in its subject"),
         );
     }
+    // Row SR-27.
+    let unproven = |reason: &str| {
+        let first = refused().next().filter(|_| refused().all(|analysis| analysis.reason == reason));
+        first.map(|analysis| analysis.text.clone())
+    };
+    if let Some(words) = unproven("message-auth") {
+        return Reply::new(550, "5.7.26", words);
+    }
+    if let Some(words) = unproven("message-auth-temporary") {
+        return Reply::new(451, "4.7.26", words);
+    }
     if refused().next().is_some() && refused().all(|analysis| analysis.reason == "dmarc") {
         return Reply::new(550, "5.7.26", "refused by the DMARC policy of the sender's domain");
     }
     later()
+}
+
+/// Row SR-32: it is told before anything is delivered, and comes again with all of its recipients.
+pub(crate) fn judge_rate(analyses: &[Analysis]) -> Option<Reply> {
+    let late = analyses.iter().any(|analysis| analysis.decision == Decision::TooOften);
+    late.then(|| {
+        Reply::new(452, "4.2.2", "too much mail from your network for this mailbox, try again later")
+    })
+}
+
+/// Row SR-30: who brings what is refused for what it is is served slowly. Who named somebody unknown has waited for it
+/// already (row SR-17), and full mailboxes and troubles of ours are not the client's doing.
+pub(crate) fn judge_pace(analyses: &[Analysis]) -> Pace {
+    let refused = analyses.iter().any(|analysis| analysis.decision == Decision::Reject);
+    if refused { Pace::Slow } else { Pace::Usual }
 }
 
 /// RFC 5321 §6.1: from this reply on the message is ours to lose.
@@ -128,6 +169,8 @@ mod tests {
             (R::Foreign, Some(550)),
             (R::Disabled, Some(450)),
             (R::OverQuota, Some(452)),
+            (R::Refused(421, "later".into()), Some(421)),
+            (R::Refused(550, "no".into()), Some(550)),
         ] {
             let got = match judge_recipient(&status) {
                 Answer::Refuse(reply) => Some(reply.code()),
@@ -174,6 +217,9 @@ mod tests {
             (vec![refused("spf", None)], "451 4.3.0"),
             (vec![refused("dmarc", None), refused("spf", None)], "451 4.3.0"),
             (vec![refused("junk-content", Some("(pass:abc)"))], "550 5.7.1"),
+            (vec![refused("message-auth", None)], "550 5.7.26"),
+            (vec![refused("message-auth-temporary", None)], "451 4.7.26"),
+            (vec![refused("message-auth", None), refused("spf", None)], "451 4.3.0"),
             (vec![], "451 4.3.0"),
         ] {
             let kept = vec![Delivered::Refused { kept: true }; analyses.len().max(1)];

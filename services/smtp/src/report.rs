@@ -1,12 +1,15 @@
-//! The report about recipients of a transaction who cannot have a message that others got (row SR-35).
+//! The report about recipients of a transaction: those who cannot have a message that others got (row SR-35), and those
+//! who have it, where the sender asks to hear of that (row SR-41).
 //!
-//! Law: RFC 5321 §4.2.5 and §6.1, RFC 3464. The sender's server is told 250, so the sender must hear of it from us;
+//! Law: RFC 5321 §4.2.5 and §6.1, RFC 3464, RFC 3461. The sender's server is told 250, so the sender must hear of it from us;
 //! only where SPF says that the sender's address is not forged (row SR-18).
 
 use libmox_message::dsn::{Action, Dsn, Recipient, Variant, header_section};
 use libmox_message::received;
 use libmox_service::clock;
 use libmox_service::config::Static;
+use libmox_smtp::command::Rcpt;
+use libmox_smtp::notify::{self, Event};
 use libmox_store::{Body, Delivered, Facts, Report};
 use libmox_types::{Address, LocalPart, ReversePath, Timestamp};
 
@@ -16,8 +19,36 @@ pub(crate) const HEADER_OCTETS: usize = 64 * 1024;
 /// One recipient who cannot have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failed {
-    pub(crate) address: Address,
+    pub(crate) to: Told,
     pub(crate) why: Why,
+}
+
+/// A recipient, and what its sender wants to hear of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) address: Address,
+    notify: String,
+    orcpt: String,
+}
+
+impl Told {
+    pub(crate) fn new(address: Address, rcpt: &Rcpt) -> Self {
+        Self { address, notify: rcpt.notify.clone(), orcpt: rcpt.orcpt.clone() }
+    }
+
+    /// It arrived, and nobody hears of that.
+    pub(crate) fn forget_success(&mut self) {
+        if self.wants(Event::Success) {
+            let rest = self.notify.split(',').filter(|word| !word.eq_ignore_ascii_case("SUCCESS"));
+            let rest = rest.collect::<Vec<_>>().join(",");
+            self.notify = if rest.is_empty() { "NEVER".into() } else { rest };
+        }
+    }
+
+    /// RFC 3461 §4.1.
+    pub(crate) fn wants(&self, event: Event) -> bool {
+        notify::wants(&self.notify, event)
+    }
 }
 
 /// Why not.
@@ -51,53 +82,75 @@ impl Why {
     }
 }
 
-/// Composes it; none for a null sender.
+/// The message that is reported on.
+pub(crate) struct Original<'a> {
+    pub(crate) mail_from: &'a ReversePath,
+    pub(crate) envelope_id: Option<&'a str>,
+    /// Without brackets.
+    pub(crate) message_id: &'a str,
+    /// Its front.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) arrival: Timestamp,
+}
+
+/// Composes it; none for a null sender, nor where nobody wants to hear of it.
 pub(crate) fn about(
     config: &Static,
-    mail_from: &ReversePath,
-    message: &[u8],
-    message_id: &str,
+    original: &Original<'_>,
     failed: &[Failed],
-    now: Timestamp,
+    delivered: &[Told],
 ) -> Option<Report> {
-    let to = mail_from.address()?.clone();
+    let to = original.mail_from.address()?.clone();
+    let now = original.arrival;
     let from = Address { local: LocalPart::new("postmaster").ok()?, domain: config.hostname.clone() };
-    let recipients: Vec<Recipient> = failed
-        .iter()
-        .map(|failed| {
+    let failed: Vec<&Failed> = failed.iter().filter(|failed| failed.to.wants(Event::Failure)).collect();
+    let one = |told: &Told, action, status: &str, comment: Option<&str>| Recipient {
+        address: told.address.clone(),
+        original: notify::original_recipient(&told.orcpt),
+        action,
+        status: status.into(),
+        status_comment: comment.map(Into::into),
+        remote_mta: None,
+        remote_reply: Vec::new(),
+        last_attempt: Some(now),
+    };
+    let mut recipients: Vec<Recipient> = Vec::new();
+    let mut words = String::new();
+    if !failed.is_empty() {
+        words.push_str("Your message reached some of its recipients, but not these:\r\n\r\n");
+        for failed in &failed {
             let (status, comment) = failed.why.words();
-            Recipient {
-                address: failed.address.clone(),
-                original: None,
-                action: Action::Failed,
-                status: status.into(),
-                status_comment: Some(comment.into()),
-                remote_mta: None,
-                remote_reply: Vec::new(),
-                last_attempt: Some(now),
-            }
-        })
-        .collect();
-    let mut words = String::from("Your message reached some of its recipients, but not these:\r\n\r\n");
-    for failed in failed {
-        words.push_str(&format!("  {}\r\n    {}\r\n", failed.address, failed.why.words().1));
+            recipients.push(one(&failed.to, Action::Failed, status, Some(comment)));
+            words.push_str(&format!("  {}\r\n    {comment}\r\n", failed.to.address));
+        }
+    }
+    if !delivered.is_empty() {
+        words.push_str("Your message reached the mailbox of:\r\n\r\n");
+        for told in delivered {
+            recipients.push(one(told, Action::Delivered, "2.1.5", None));
+            words.push_str(&format!("  {}\r\n", told.address));
+        }
+    }
+    if recipients.is_empty() {
+        return None;
     }
     let unique = format!("{:016x}{:016x}", clock::random_u64(), clock::random_u64());
-    let original = (!message_id.is_empty()).then(|| format!("<{message_id}>"));
-    let utf8 = to.needs_utf8() || failed.iter().any(|failed| failed.address.needs_utf8());
+    let message_id = (!original.message_id.is_empty()).then(|| format!("<{}>", original.message_id));
+    let utf8 = to.needs_utf8() || recipients.iter().any(|one| one.address.needs_utf8());
     let body = Dsn {
         from: &from,
         to: &to,
-        subject: "mail delivery failed",
+        subject: if failed.is_empty() { "message delivered" } else { "mail delivery failed" },
         text: &words,
         reporting_mta: &from.domain,
-        envelope_id: None,
+        envelope_id: original.envelope_id,
         received_from: None,
         arrival: now,
         future_release: None,
         recipients: &recipients,
-        original_message_id: original.as_deref(),
-        original_header: header_section(message, HEADER_OCTETS).unwrap_or(message),
+        original_message_id: message_id.as_deref(),
+        // RFC 3461 §4.3, departed from because the sender has the message: RET=FULL gets the header too.
+        original_header: header_section(original.bytes, HEADER_OCTETS).unwrap_or(original.bytes),
         message_id: &format!("<{unique}@{}>", from.domain.ascii()),
         date: now,
         boundary: &unique,

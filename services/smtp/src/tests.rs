@@ -1,7 +1,7 @@
 //! Conversations with `serve` on a loopback socket, against a store in memory.
 
 use super::*;
-use libmox_store::{Delivered, Fault, RecipientStatus};
+use libmox_store::{Analysis, Decision, Delivered, Fault, RecipientStatus};
 use libmox_testing::{FakeStore, Received};
 use std::os::fd::OwnedFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +28,8 @@ async fn start(config: &str) -> Run {
     let config = format!("hostname = \"mx.example.org\"\n{delay}{config}");
     let context = Context::new("mox-smtp", Arc::new(Static::parse(&config).unwrap()), sockets);
     let verifier = Verifier::new(&folder.path().join("verify.sock"), "test");
-    let doors = Doors { store: client, verifier, tls: None };
+    let queue = folder.path().join("queue.sock");
+    let doors = Doors { store: client, verifier, tls: None, queue };
     tokio::spawn(serve_with(context.clone(), doors));
     Run { store, address, context, folder }
 }
@@ -97,7 +98,7 @@ async fn a_message_is_stored_before_250() {
     assert_eq!(body, b"Subject: hi\r\n\r\n.dot\r\n");
     assert_eq!(deliver.facts.base_subject, "hi");
     let prefix = String::from_utf8(deliver.recipients[0].prefix.clone()).unwrap().replace("\r\n\t", " ");
-    assert!(prefix.starts_with("Return-Path: <me@client.example>\r\nDelivered-To: jane@example.org\r\nReceived: from client.example"), "{prefix}");
+    assert!(prefix.starts_with("Delivered-To: jane@example.org\r\nReturn-Path: <me@client.example>\r\nReceived: from client.example"), "{prefix}");
     assert!(
         prefix.contains("with ESMTP id")
             && prefix.contains("for <jane@example.org>;")
@@ -373,10 +374,114 @@ impl libmox_ipc::Service for Vouch {
                 Reply::TakesMail(Takes::NullMx)
             }
             Request::TakesMail(_) => Reply::TakesMail(Takes::Mail),
+            Request::HasAddress(name) => Reply::HasAddress(match name.0.ascii() {
+                "nowhere.example" => Takes::NoAddress,
+                "down.example" => Takes::Unknown,
+                _ => Takes::Mail,
+            }),
             other => panic!("{other:?}"),
         };
         answer.reply(Ok(reply)).await;
     }
+}
+
+impl Vouch {
+    fn start(self, run: &Run) {
+        let listener = tokio::net::UnixListener::bind(run.folder.path().join("verify.sock")).unwrap();
+        let vouch = Arc::new(self);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(libmox_ipc::serve(Arc::clone(&vouch), (), stream, "fake-verify"));
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_name_in_ehlo_leads_somewhere() {
+    // Row SR-03.
+    let run = start("").await;
+    Vouch("pass").start(&run);
+    let mut talk = Talk::start(&run).await;
+    talk.command("MAIL FROM:<a@far.example>", "503").await;
+    for hello in ["EHLO", "HELO"] {
+        let refused = talk.command(&format!("{hello} nowhere.example"), "550").await;
+        assert!(refused.contains("550 5.5.0"), "{refused}");
+        talk.command("MAIL FROM:<a@far.example>", "503").await;
+        talk.command("RCPT TO:<jane@example.org>", "503").await;
+    }
+    // Perhaps it has one; an address literal needs none; and it is as RSET each time.
+    for name in ["down.example", "[192.0.2.7]", "mail.example"] {
+        talk.command(&format!("EHLO {name}"), "250").await;
+        talk.command("MAIL FROM:<a@far.example>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+    }
+    talk.command("HELO mail.example", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "503").await;
+}
+
+#[tokio::test]
+async fn too_much_from_a_network_is_put_off() {
+    // Row SR-32: nothing of it is handed in, so nothing is among the rejects.
+    let run = start(NO_VERIFY).await;
+    run.store.think(Analysis { decision: Decision::TooOften, ..FakeStore::fine() });
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO c.example", "250").await;
+    for recipients in [&["jane"][..], &["jane", "joe"]] {
+        talk.command("MAIL FROM:<a@b>", "250").await;
+        for to in recipients {
+            talk.command(&format!("RCPT TO:<{to}@example.org>"), "250").await;
+        }
+        talk.command("DATA", "354").await;
+        let refused = talk.command("A: b\r\n\r\n.", "452").await;
+        assert!(refused.contains("452 4.2.2"), "{refused}");
+        assert!(run.store.take().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_new_sender_waits() {
+    // Row SR-29: fifteen seconds unless set otherwise, here or for the address that was connected to.
+    assert_eq!(Static::parse("").unwrap().smtp.first_time_delay, Duration::from_secs(15));
+    let here = "[listeners.here]\naddresses = [\"127.0.0.1\"]\nfirst-time-sender-delay = \"0s\"\n";
+    let wait = "first-time-sender-delay = \"300ms\"\n";
+    for (config, first, waits) in [
+        (format!("{NO_VERIFY}{wait}"), true, true),
+        (format!("{NO_VERIFY}{wait}"), false, false),
+        (format!("{NO_VERIFY}{wait}{here}"), true, false),
+    ] {
+        let run = start(&config).await;
+        run.store.think(Analysis { first, ..FakeStore::fine() });
+        let mut talk = Talk::start(&run).await;
+        talk.command("EHLO c.example", "250").await;
+        talk.command("MAIL FROM:<a@b>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("DATA", "354").await;
+        let begun = std::time::Instant::now();
+        talk.command("A: b\r\n\r\n.", "250").await;
+        assert_eq!(begun.elapsed() >= Duration::from_millis(300), waits, "{config} {first}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_has_a_name_and_a_size_of_its_own() {
+    // Row SR-01.
+    let here = "[listeners.here]\naddresses = [\"127.0.0.1\"]\nhostname = \"in.example.org\"\n\
+                max-message-size = \"64KiB\"\n";
+    let run = start(&format!("{NO_VERIFY}{here}")).await;
+    let mut talk = Talk { stream: TcpStream::connect(run.address).await.unwrap(), input: Vec::new() };
+    assert!(talk.expect("220").await.starts_with("220 in.example.org ESMTP"));
+    let ehlo = talk.command("EHLO c.example", "250").await;
+    assert!(ehlo.contains("250-in.example.org") && ehlo.contains("SIZE 65536"), "{ehlo}");
+    talk.command("MAIL FROM:<a@b> SIZE=70000", "552").await;
+    talk.command("MAIL FROM:<a@b>", "250").await;
+    talk.command("RCPT TO:<jane@example.org>", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "250").await;
+    let received = run.store.take();
+    let Received::Delivery(deliver, _) = &received[0] else { panic!() };
+    let prefix = String::from_utf8_lossy(&deliver.recipients[0].prefix).replace("\r\n\t", " ");
+    assert!(prefix.contains("by in.example.org"), "{prefix}");
 }
 
 #[tokio::test]
@@ -384,12 +489,7 @@ async fn a_forged_sender_has_one_recipient() {
     // Row SR-18: a report must not go to somebody who never wrote.
     for (word, code) in [("pass", "250"), ("none", "452"), ("fail", "452")] {
         let run = start("").await;
-        let listener = tokio::net::UnixListener::bind(run.folder.path().join("verify.sock")).unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(libmox_ipc::serve(Arc::new(Vouch(word)), (), stream, "fake-verify"));
-            }
-        });
+        Vouch(word).start(&run);
         let mut talk = Talk::start(&run).await;
         talk.command("EHLO c.example", "250").await;
         // Row SR-09.
@@ -405,18 +505,103 @@ async fn a_forged_sender_has_one_recipient() {
 async fn who_brings_what_is_refused_is_served_slowly() {
     // Row SR-30: with pauses so short that nobody waits.
     let run = start("service.bad-client-delay = \"20ms\"\n[smtp]\nverify = false\n").await;
-    for (outcome, code, slow) in
-        [(Delivered::Deferred("x".into()), "451", true), (Delivered::OverQuota, "452", false)]
-    {
+    let junk = Analysis { decision: Decision::Reject, reason: "junk-content".into(), ..FakeStore::fine() };
+    for (outcome, thought, code, slow) in [
+        (Delivered::Refused { kept: true }, junk, "451", true),
+        // Row SR-17 has a pause of its own, and the rest is no doing of the client.
+        (Delivered::UnknownUser, FakeStore::fine(), "550", false),
+        (Delivered::Deferred("x".into()), FakeStore::fine(), "451", false),
+        (Delivered::OverQuota, FakeStore::fine(), "452", false),
+    ] {
         run.store.answer_deliveries_with(Some(outcome));
+        run.store.think(thought);
         let mut talk = Talk::start(&run).await;
         talk.command("EHLO [192.0.2.1]", "250").await;
         talk.command("MAIL FROM:<a@b>", "250").await;
         talk.command("RCPT TO:<jane@example.org>", "250").await;
         talk.command("DATA", "354").await;
-        talk.command("A: b\r\n\r\n.", code).await;
         let begun = std::time::Instant::now();
+        talk.command("A: b\r\n\r\n.", code).await;
         talk.command("NOOP", "250").await;
         assert_eq!(begun.elapsed() > Duration::from_millis(200), slow, "{code} {:?}", begun.elapsed());
     }
+}
+
+#[tokio::test]
+async fn senders_are_told_what_they_ask_for() {
+    // Row SR-41, RFC 3461.
+    let run = start(NO_VERIFY).await;
+    let mut talk = Talk::start(&run).await;
+    assert!(talk.command("EHLO c.example", "250").await.contains("DSN"));
+    for wrong in ["RET=SOME", "ENVID=a+2", "RET=FULL RET=FULL", "NOTIFY=SUCCESS"] {
+        let reply = talk.command(&format!("MAIL FROM:<me@far.example> {wrong}"), &wrong_code(wrong)).await;
+        assert!(reply.contains("5.5.4") || reply.contains("5.3.3"), "{reply}");
+    }
+    // One who has it.
+    talk.command("MAIL FROM:<me@far.example> RET=HDRS ENVID=order+207", "250").await;
+    for wrong in ["NOTIFY=SOMETIMES", "NOTIFY=NEVER,SUCCESS", "ORCPT=jane", "NOTIFY=NEVER NOTIFY=NEVER"] {
+        talk.command(&format!("RCPT TO:<jane@example.org> {wrong}"), "501").await;
+    }
+    talk.command("RCPT TO:<jane@example.org> NOTIFY=SUCCESS ORCPT=rfc822;j+2B1@list.example", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("Subject: hi\r\nMessage-ID: <m2@far.example>\r\n\r\nbody\r\n.", "250").await;
+    let received = run.store.take();
+    let [Received::Delivery(..), Received::Report(report, text)] = &received[..] else {
+        panic!("{received:?}")
+    };
+    assert_eq!(report.to.to_string(), "me@far.example");
+    let text = String::from_utf8_lossy(text);
+    for part in [
+        "Original-Envelope-Id: order 7\r\n",
+        "Original-Recipient: rfc822;j+1@list.example\r\n",
+        "Final-Recipient: rfc822; jane@example.org\r\n",
+        "Action: delivered\r\n",
+        "Status: 2.1.5\r\n",
+        "Subject: message delivered\r\n",
+        "References: <m2@far.example>\r\n",
+        "Subject: hi\r\n",
+    ] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    assert!(!text.contains("body\r\n"), "{text}");
+    // Some who have it and some who cannot: one report, with what is asked for only.
+    for (jane, nobody, want) in [
+        ("SUCCESS", "FAILURE", &["delivered", "failed"][..]),
+        ("FAILURE", "SUCCESS,FAILURE", &["failed"]),
+        ("SUCCESS,DELAY", "NEVER", &["delivered"]),
+        ("NEVER", "DELAY", &[]),
+    ] {
+        talk.command("MAIL FROM:<me@far.example>", "250").await;
+        talk.command(&format!("RCPT TO:<jane@example.org> NOTIFY={jane}"), "250").await;
+        talk.command(&format!("RCPT TO:<nobody@example.org> NOTIFY={nobody}"), "250").await;
+        talk.command("DATA", "354").await;
+        talk.command("A: b\r\n\r\n.", "250").await;
+        let received = run.store.take();
+        assert!(matches!(received[0], Received::Delivery(..)));
+        let text = received.get(1).map(|report| String::from_utf8_lossy(report.body()).into_owned());
+        let text = text.unwrap_or_default();
+        let actions: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Action: ")).collect();
+        assert!(
+            actions.len() == want.len() && want.iter().all(|one| actions.contains(one)),
+            "{want:?}: {text}"
+        );
+    }
+    // A report is not reported on, and what is refused was not delivered.
+    talk.command("MAIL FROM:<>", "250").await;
+    talk.command("RCPT TO:<jane@example.org> NOTIFY=SUCCESS", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "250").await;
+    assert_eq!(run.store.take().len(), 1);
+    run.store.think(Analysis { decision: Decision::Reject, ..FakeStore::fine() });
+    run.store.answer_deliveries_with(Some(Delivered::Refused { kept: true }));
+    talk.command("MAIL FROM:<me@far.example>", "250").await;
+    talk.command("RCPT TO:<jane@example.org> NOTIFY=SUCCESS", "250").await;
+    talk.command("DATA", "354").await;
+    talk.command("A: b\r\n\r\n.", "451").await;
+    assert_eq!(run.store.take().len(), 1, "handed in as a reject, without a report");
+}
+
+/// What is no parameter of MAIL is not known there; the others have a wrong value.
+fn wrong_code(parameter: &str) -> String {
+    if parameter.starts_with("NOTIFY") { "555".into() } else { "501".into() }
 }

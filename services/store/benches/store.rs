@@ -48,10 +48,13 @@ fn directory() -> Directory {
     let domain = Domain::parse("example.org").unwrap();
     let settings = Settings {
         hostname: domain.clone(),
+        hostnames: Vec::new(),
         postmaster: None,
+        postmaster_mailbox: None,
         quota: None,
         login_failures_per_minute: 1000,
         initial: Default::default(),
+        deliveries: Default::default(),
     };
     let addresses = vec![Address::parse("u@example.org").unwrap()];
     let accounts = BTreeMap::from([("u".into(), Configured { addresses, ..Configured::default() })]);

@@ -35,10 +35,13 @@ fn directory(accounts: usize) -> Directory {
     let domain = Domain::parse("example.org").unwrap();
     let settings = Settings {
         hostname: domain.clone(),
+        hostnames: Vec::new(),
         postmaster: None,
+        postmaster_mailbox: None,
         quota: None,
         login_failures_per_minute: 1000,
         initial: Default::default(),
+        deliveries: Default::default(),
     };
     let accounts = (0..accounts).map(|n| {
         let addresses = vec![Address::parse(&format!("u{n}@example.org")).unwrap()];

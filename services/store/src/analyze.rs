@@ -3,6 +3,8 @@
 //! | asked in this order | then | reason |
 //! |---|---|---|
 //! | is there such a recipient, and room? | else refused with its own code | |
+//! | did too much come from this network lately (`rates.rs`)? | put off | |
+//! | must the domain in From be proven for this address (row SR-27), and is not? | rejected | `message-auth`, `message-auth-temporary` |
 //! | does a rule match whose list domain is verified? | taken, whatever else is known | `mailing-list` |
 //! | does the service refuse it (DMARC), no rule says it was forwarded, and no trusted ARC seal that DMARC passed? | rejected | `dmarc` |
 //! | is its reputation sure (`reputation.rs`)? | taken or rejected | the step |
@@ -173,6 +175,22 @@ impl Store {
         if self.over_quota(&name, account.used, request.size.0) {
             return Ok(none(Decision::OverQuota, "the account is full"));
         }
+        // Asked again because of block lists, it is the same message.
+        if request.lists == Lists::NotAsked
+            && let Err(what) =
+                self.rates.take(id, request.remote_ip, request.size.0, directory.settings.deliveries)
+        {
+            let mut late = none(Decision::TooOften, &format!("too many {what} from this network"));
+            // Whoever delivers it all the same, to others of a list, does not deliver it here.
+            late.destined = Some(Destined {
+                mailbox: MailboxName::inbox(),
+                forward: false,
+                intro: false,
+                reject: Some(Reject { reason: "rate".into(), keep: false, content: request.content }),
+                members: Vec::new(),
+            });
+            return Ok(late);
+        }
         let configured = directory.accounts.get(&name).cloned().unwrap_or_default();
         let destination = directory.rules(recipient);
         let seen = Seen {
@@ -194,7 +212,10 @@ impl Store {
             members: Vec::new(),
         };
         let list = rule.and_then(|rule| rule.list_domain.as_ref());
-        let mut found = if list.is_some_and(|domain| seen.verified(domain)) {
+        let required = destination.as_ref().and_then(|destination| destination.auth_required.as_ref());
+        let mut found = if let Some(refused) = required.and_then(|words| unproven(request, words)) {
+            refused
+        } else if list.is_some_and(|domain| seen.verified(domain)) {
             Found::take("mailing-list", "a rule allows mail of this list".into())
         } else {
             let case =
@@ -471,6 +492,20 @@ fn analysis(decision: Decision, reason: &str) -> Analysis {
         pass: None,
         chain: Vec::new(),
     }
+}
+
+/// Row SR-27: why a message is refused where it must be of the domain in its From. None where it is, or where nothing
+/// was checked.
+fn unproven(request: &Analyze, words: &str) -> Option<Found> {
+    let verdict = &request.verdict;
+    if verdict.dmarc.is_empty()
+        || request.facts.from.as_ref().is_some_and(|from| is_proven(from, verdict, &request.mail_from))
+    {
+        return None;
+    }
+    let failing = [&verdict.dmarc, &verdict.spf].into_iter().any(|word| word == "temperror");
+    let reason = if failing { "message-auth-temporary" } else { "message-auth" };
+    Some(Found::refuse(reason, words.to_owned()))
 }
 
 /// Whether To or Cc name the recipient.

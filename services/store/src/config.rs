@@ -1,6 +1,7 @@
 //! The store's view of `mox.toml` and `domains.toml`.
 
 use crate::directory::{Configured, Directory, DomainRules, SendingLimits, Settings};
+use crate::rates::DeliveryLimits;
 use crate::store::Store;
 use libmox_service::config::{Domains, Static, load_domains, load_static};
 use libmox_service::paths;
@@ -11,10 +12,16 @@ use std::sync::Arc;
 pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Directory {
     let settings = Settings {
         hostname: statics.hostname.clone(),
+        hostnames: statics.hostnames().skip(1).cloned().collect(),
         postmaster: statics.postmaster.clone(),
+        postmaster_mailbox: statics.postmaster_mailbox.clone(),
         quota: statics.store.quota,
         login_failures_per_minute: u32::try_from(statics.store.login_failures_per_minute).unwrap_or(u32::MAX),
         initial: statics.store.initial_mailboxes.clone(),
+        deliveries: DeliveryLimits {
+            messages: statics.smtp.max_deliveries_per_ip,
+            octets: statics.smtp.max_delivery_size_per_ip,
+        },
     };
     let rules = domains.domains.iter().map(|(domain, config)| {
         let rules = DomainRules {

@@ -3,6 +3,7 @@
 //! Row DF-08: an account is named by a word; an address leads to an account. Rows SR-10, SR-11: folding.
 
 use crate::junk::Habits;
+use crate::rates::DeliveryLimits;
 use libmox_service::config::{
     AliasConfig, AutomaticJunkFlags, Destination as Key, DestinationConfig, InitialMailboxes,
     JunkFilterConfig,
@@ -17,14 +18,20 @@ use std::sync::Arc;
 pub struct Settings {
     /// Name of this machine in mail.
     pub hostname: Domain,
+    /// Other names of it, of listeners.
+    pub hostnames: Vec<Domain>,
     /// Account that gets mail for postmaster, and for local users without an account.
     pub postmaster: Option<String>,
+    /// Where it arrives there, if not where the account's mail does.
+    pub postmaster_mailbox: Option<MailboxName>,
     /// Quota of accounts without one of their own.
     pub quota: Option<u64>,
     /// Failed logins of one address class a minute.
     pub login_failures_per_minute: u32,
     /// What a new account has besides Inbox.
     pub initial: InitialMailboxes,
+    /// Mail an account takes of one class of addresses (row SR-32).
+    pub deliveries: DeliveryLimits,
 }
 
 /// One account of the configuration.
@@ -236,13 +243,12 @@ impl Directory {
     /// Where an address leads.
     pub fn resolve_address(&self, address: &Address) -> Destination {
         let Some(rules) = self.domains.get(&address.domain) else {
-            if address.domain != self.settings.hostname {
+            if !self.is_host(&address.domain) {
                 return Destination::Foreign;
             }
-            // RFC 5321 §4.5.1; and cron writes to root at this machine.
-            return match address.local.as_str().to_ascii_lowercase().as_str() {
-                "postmaster" | "root" | "abuse" | "mailer-daemon" => self.postmaster(),
-                name => self.account(name),
+            return match is_of_machine(&address.local) {
+                true => self.postmaster(),
+                false => self.account(&address.local.as_str().to_ascii_lowercase()),
             };
         };
         if rules.disabled {
@@ -255,7 +261,7 @@ impl Directory {
         if let Some(alias) = self.aliases.get(&key) {
             return Destination::List(alias.clone());
         }
-        if address.local.as_str().eq_ignore_ascii_case("postmaster") {
+        if is_postmaster(&address.local) {
             return self.postmaster();
         }
         self.catchalls.get(&address.domain).map_or(Destination::Nobody, |name| self.account(name))
@@ -303,14 +309,36 @@ impl Directory {
         self.accounts.get(account)?.login_disabled.as_deref()
     }
 
+    /// Whether a name is one of this machine.
+    pub fn is_host(&self, name: &Domain) -> bool {
+        *name == self.settings.hostname || self.settings.hostnames.contains(name)
+    }
+
     /// The rules for a recipient, where the address it came to has some.
     pub fn rules(&self, recipient: &RecipientPath) -> Option<Arc<DestinationConfig>> {
-        let RecipientPath::Address(address) = recipient else { return None };
-        let key = (address.domain.clone(), self.domains.get(&address.domain)?.fold(&address.local));
+        let address = match recipient {
+            RecipientPath::Address(address) => address,
+            RecipientPath::Postmaster => return self.postmaster_rules(),
+            RecipientPath::Literal(local, _) => {
+                return is_of_machine(local).then(|| self.postmaster_rules()).flatten();
+            }
+        };
+        let Some(rules) = self.domains.get(&address.domain) else {
+            let ours = self.is_host(&address.domain) && is_of_machine(&address.local);
+            return ours.then(|| self.postmaster_rules()).flatten();
+        };
+        let key = (address.domain.clone(), rules.fold(&address.local));
         match self.addresses.contains_key(&key) {
             true => self.address_rules.get(&key).cloned(),
+            false if is_postmaster(&address.local) => self.postmaster_rules(),
             false => self.catchall_rules.get(&address.domain).cloned(),
         }
+    }
+
+    /// Row SR-16.
+    fn postmaster_rules(&self) -> Option<Arc<DestinationConfig>> {
+        let mailbox = Some(self.settings.postmaster_mailbox.clone()?);
+        Some(Arc::new(DestinationConfig { mailbox, ..DestinationConfig::default() }))
     }
 
     /// What an account says about junk.
@@ -327,6 +355,16 @@ impl Directory {
             .and_then(|account| account.mailbox.clone())
             .unwrap_or_else(MailboxName::inbox)
     }
+}
+
+fn is_postmaster(local: &LocalPart) -> bool {
+    local.as_str().eq_ignore_ascii_case("postmaster")
+}
+
+/// RFC 5321 §4.5.1; and cron writes to root at this machine.
+fn is_of_machine(local: &LocalPart) -> bool {
+    let names = ["postmaster", "root", "abuse", "mailer-daemon"];
+    names.iter().any(|name| local.as_str().eq_ignore_ascii_case(name))
 }
 
 impl DomainRules {
@@ -352,10 +390,13 @@ pub(crate) mod tests {
         let domain = |text: &str| Domain::parse(text).unwrap();
         let settings = Settings {
             hostname: domain("mail.example.org"),
+            hostnames: vec![domain("in.example.org")],
             postmaster: Some("jane".into()),
+            postmaster_mailbox: None,
             quota: None,
             login_failures_per_minute: 10,
             initial: InitialMailboxes::default(),
+            deliveries: DeliveryLimits { messages: 100_000, octets: u64::MAX },
         };
         let domains = BTreeMap::from([
             (domain("example.org"), DomainRules { separators: vec!["+".into()], ..DomainRules::default() }),
@@ -392,6 +433,8 @@ pub(crate) mod tests {
             ("nobody@example.org", &Destination::Nobody),
             ("postmaster@example.org", &jane),
             ("Postmaster@mail.example.org", &jane),
+            ("postmaster@in.example.org", &jane),
+            ("postmaster@all.example", &jane),
             ("root@mail.example.org", &jane),
             ("bob@mail.example.org", &bob),
             ("x@mail.example.org", &Destination::Nobody),

@@ -38,6 +38,7 @@ mod operate;
 mod outgoing;
 mod pass;
 mod queue;
+mod rates;
 mod receive;
 mod records;
 mod references;

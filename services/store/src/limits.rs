@@ -93,6 +93,12 @@ pub const REJECTS: usize = 1_000;
 pub const REJECT_AGE: i64 = 14 * 24 * 3600;
 /// Rejects kept for one account in a minute; more are refused without a trace.
 pub const REJECTS_PER_MINUTE: u32 = 60;
+/// Classes of addresses, of all accounts, whose deliveries are counted. Row SR-32.
+pub const DELIVERY_CLASSES: usize = 100_000;
+/// Messages of a day, in those of a minute.
+pub const DELIVERY_DAY_MESSAGES: u64 = 20;
+/// Octets of a day, in those of a minute.
+pub const DELIVERY_DAY_OCTETS: u64 = 3;
 /// Logins waiting to be recorded; more are not.
 pub const ATTEMPTS_WAITING: usize = 1_000;
 /// Records of failed logins of one account, and of names that nobody has. Rows AU-13, TR-54.

@@ -7,8 +7,8 @@
 
 use crate::keys;
 use crate::limits::{
-    EXCHANGE_AGE, EXCHANGES, FAILURE_CLASSES, FAILURES_A_DAY, PASSWORD_CHECKS, PASSWORD_WAITERS, VERIFIED,
-    VERIFIED_AGE,
+    ATTEMPT_TEXT, EXCHANGE_AGE, EXCHANGES, FAILURE_CLASSES, FAILURES_A_DAY, PASSWORD_CHECKS,
+    PASSWORD_WAITERS, VERIFIED, VERIFIED_AGE,
 };
 use crate::records::{Read, Secrets, TlsKeyRecord, encode};
 use crate::secrets::{self, ITERATIONS, SALT_OCTETS, random};
@@ -561,12 +561,14 @@ impl Store {
             LoginResult::Limited => "limited",
             LoginResult::NoSecret => "no secret",
         };
+        // As a text, so that what is quoted in it is not quoted again (TR-40).
+        let shown: String = login.chars().filter(|c| !c.is_control()).take(ATTEMPT_TEXT).collect();
         tracing::info!(
             mox_cid = %context.cid,
             mox_remote_ip = %context.remote_ip,
             mox_protocol = context.protocol,
             mox_mechanism = context.mechanism,
-            mox_login = login,
+            mox_login = %shown,
             mox_outcome = outcome,
             "login {outcome}"
         );

@@ -77,14 +77,64 @@ pub struct QueueMessageV1 {
     pub queued: Timestamp,
     pub size: ByteCount,
     pub prefix: u32,
-    pub needs: Needs,
+    pub needs: NeedsV1,
     pub message_id: String,
     pub entries: u32,
 }
 
+/// Before there were binary messages.
+#[derive(Default, Serialize, Deserialize)]
+pub struct NeedsV1 {
+    pub smtputf8: bool,
+    pub eight_bit: bool,
+    pub require_tls: Option<bool>,
+}
+
+impl From<NeedsV1> for Needs {
+    fn from(old: NeedsV1) -> Self {
+        Self { smtputf8: old.smtputf8, eight_bit: old.eight_bit, require_tls: old.require_tls, binary: false }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct QueueMessageV2 {
+    pub cid: Cid,
+    pub account: AccountId,
+    pub account_name: String,
+    pub mail_from: ReversePath,
+    pub header_from: Option<Address>,
+    pub queued: Timestamp,
+    pub size: ByteCount,
+    pub prefix: u32,
+    pub needs: NeedsV1,
+    pub message_id: String,
+    pub entries: u32,
+    pub wishes: Wishes,
+}
+
+fn queue_message_v2(body: &[u8]) -> Option<QueueMessage> {
+    let old: QueueMessageV2 = postcard::from_bytes(body).ok()?;
+    Some(QueueMessage {
+        cid: old.cid,
+        account: old.account,
+        account_name: old.account_name,
+        mail_from: old.mail_from,
+        header_from: old.header_from,
+        queued: old.queued,
+        size: old.size,
+        prefix: old.prefix,
+        needs: old.needs.into(),
+        message_id: old.message_id,
+        entries: old.entries,
+        wishes: old.wishes,
+    })
+}
+
 pub fn queue_message(version: u8, body: &[u8]) -> Option<QueueMessage> {
-    if version != 1 {
-        return None;
+    match version {
+        1 => {}
+        2 => return queue_message_v2(body),
+        _ => return None,
     }
     let old: QueueMessageV1 = postcard::from_bytes(body).ok()?;
     Some(QueueMessage {
@@ -96,7 +146,7 @@ pub fn queue_message(version: u8, body: &[u8]) -> Option<QueueMessage> {
         queued: old.queued,
         size: old.size,
         prefix: old.prefix,
-        needs: old.needs,
+        needs: old.needs.into(),
         message_id: old.message_id,
         entries: old.entries,
         wishes: Wishes::default(),
@@ -288,12 +338,30 @@ mod tests {
             queued: Timestamp(7),
             size: ByteCount(8),
             prefix: 4,
-            needs: Needs::default(),
+            needs: NeedsV1::default(),
             message_id: "m@x".into(),
             entries: 1,
         };
         let new: QueueMessage = read(&old);
         assert_eq!((new.size, new.entries, new.wishes), (ByteCount(8), 1, Wishes::default()));
+        let old = QueueMessageV2 {
+            cid: Cid(1),
+            account: AccountId(2),
+            account_name: "jane".into(),
+            mail_from: ReversePath::Null,
+            header_from: None,
+            queued: Timestamp(7),
+            size: ByteCount(8),
+            prefix: 4,
+            needs: NeedsV1 { smtputf8: true, eight_bit: true, require_tls: Some(true) },
+            message_id: "m@x".into(),
+            entries: 1,
+            wishes: Wishes { envelope_id: "e".into(), ..Wishes::default() },
+        };
+        let bytes = postcard::to_extend(&old, vec![2]).unwrap();
+        let new: QueueMessage = decode(b"k", &bytes).unwrap();
+        let needs = Needs { smtputf8: true, eight_bit: true, require_tls: Some(true), binary: false };
+        assert_eq!((new.needs, new.wishes), (needs, old.wishes));
         let scram = || Scram { iterations: 1, salt: vec![1], stored_key: vec![2], server_key: vec![3] };
         let argon2 = Argon2 { memory_kib: 1, passes: 1, lanes: 1, salt: vec![4], hash: vec![5] };
         let old = SecretsV1 { set: Timestamp(9), argon2, scram_sha1: scram(), scram_sha256: scram() };

@@ -491,7 +491,8 @@ impl Store {
             account_name,
             mail_from: ReversePath::Null,
             header_from: None,
-            prefix: &report.prefix,
+            // Fields of a local copy have no place in what goes out.
+            prefix: &[],
             file: given.size,
             needs: Needs::default(),
             message_id: report.facts.message_id.clone(),

@@ -41,6 +41,10 @@ impl Store {
             Destination::List(_) => RecipientStatus::Local,
             Destination::Foreign => RecipientStatus::Foreign,
             Destination::Account(name, id) => {
+                let rules = self.directory().rules(recipient);
+                if let Some((code, text)) = rules.and_then(|rules| rules.smtp_error.clone()) {
+                    return Ok(RecipientStatus::Refused(code, text));
+                }
                 let account = crate::accounts::exists(&self.engine, id)?.ok_or(Fault::NoAccount)?;
                 let directory = self.directory();
                 let filters =

@@ -61,7 +61,7 @@ impl Stored for QueueRecord {
 }
 
 impl Stored for QueueMessage {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
     fn older(version: u8, body: &[u8]) -> Option<Self> {
         older::queue_message(version, body)
     }

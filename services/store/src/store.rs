@@ -46,6 +46,7 @@ pub struct Store {
     sealing: tokio::sync::Semaphore,
     /// Rejects of an account in the minute that began then.
     pub(crate) reject_rates: Mutex<HashMap<AccountId, (tokio::time::Instant, u32)>>,
+    pub(crate) rates: crate::rates::Rates,
     directory: RwLock<Arc<Directory>>,
     reloading: tokio::sync::Mutex<()>,
     sessions: Mutex<HashMap<SessionId, Weak<Session>>>,
@@ -158,6 +159,7 @@ impl Store {
             at_hand: watch::Sender::new(0),
             sealing: tokio::sync::Semaphore::new(SEALING),
             reject_rates: Mutex::default(),
+            rates: crate::rates::Rates::default(),
             directory: RwLock::new(Arc::new(directory.clone())),
             reloading: tokio::sync::Mutex::default(),
             sessions: Mutex::default(),

@@ -23,10 +23,13 @@ pub fn directory(accounts: usize) -> Option<Directory> {
     let domain = Domain::parse("test.example").ok()?;
     let settings = Settings {
         hostname: domain.clone(),
+        hostnames: Vec::new(),
         postmaster: None,
+        postmaster_mailbox: None,
         quota: None,
         login_failures_per_minute: 1000,
         initial: Default::default(),
+        deliveries: Default::default(),
     };
     let accounts: Option<BTreeMap<String, Configured>> = (0..accounts)
         .map(|n| {

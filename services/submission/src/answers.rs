@@ -4,7 +4,7 @@ use crate::{Doors, events, extra, login, policy};
 use libmox_keys::{DkimDigest, Keys};
 use libmox_message::received::{Received, With};
 use libmox_message::{Facts, Parser, date};
-use libmox_reception::{Policy, Taken, Tap, simulate, store_refusal};
+use libmox_reception::{Pace, Policy, Taken, Tap, simulate, store_refusal, wake_queue};
 use libmox_sasl::Mechanism;
 use libmox_service::clock;
 use libmox_service::config::Static;
@@ -21,7 +21,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
 
 /// One connection's questions.
 pub(crate) struct Answers {
@@ -115,14 +114,14 @@ impl Answers {
                 Err(policy::unknown_program())
             }
             Err(error) => {
-                events::unavailable(self.cid, "mox-store", &error);
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
                 Err(Reply::new(421, "4.3.0", "try again later"))
             }
         }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
-        events::refused(self.cid, self.ip, transaction, &reply, reason);
+        events::COMMON.refused(self.cid, self.ip, transaction, &reply, reason);
         reply
     }
 
@@ -156,7 +155,12 @@ impl Answers {
         let utf8 = needs_utf8(transaction, &facts);
         let added = self.added_fields(&facts, who, now);
         let domain = author.as_ref().map_or(&who.login.domain, |author| &author.domain);
-        let signature = libmox_keys::sign(&self.keys, domain, &added.text, dkim, now).await;
+        let needs = needs(&facts, utf8, require_tls(transaction, &facts));
+        // RFC 6376 §3.4 knows lines only: a signature of what has none would be wrong.
+        let signature = match needs.binary {
+            true => Ok(String::new()),
+            false => libmox_keys::sign(&self.keys, domain, &added.text, dkim, now).await,
+        };
         // Row SU-06: unsigned is better than lost.
         let signature = signature.unwrap_or_else(|error| {
             events::unsigned(self.cid, &error);
@@ -179,11 +183,6 @@ impl Answers {
         if facts.structure.envelope().from.is_none() {
             stored_facts.from = Some(who.login.clone());
         }
-        let require_tls = match (transaction.params.requiretls, facts.tls_required_no) {
-            (true, _) => Some(true),
-            (false, true) => Some(false),
-            (false, false) => None,
-        };
         let request = QueueAdd {
             session: who.session,
             cid: self.cid,
@@ -193,7 +192,7 @@ impl Answers {
             prefix: prefix.into_bytes(),
             body: taken.lend(),
             facts: stored_facts,
-            needs: Needs { smtputf8: utf8, eight_bit: facts.flaws.body_8bit, require_tls },
+            needs,
             wishes: policy::wishes(&transaction.params, extra),
             release: transaction.params.hold.map(|hold| match hold {
                 Hold::For(seconds) => now.plus(seconds),
@@ -204,28 +203,18 @@ impl Answers {
             Ok(ids) => {
                 taken.used();
                 let reply = policy::queued(&ids);
-                self.wake_queue();
-                events::queued(self.cid, transaction, size);
+                wake_queue(self.queue_socket.clone(), self.cid);
+                events::COMMON.taken(self.cid, transaction, size, ("", ""));
                 reply
             }
             Err(error) => {
                 let reply = store_refusal(&error);
                 if error.fault().is_none() {
-                    events::unavailable(self.cid, "mox-store", &error);
+                    events::COMMON.unavailable(self.cid, "mox-store", &error);
                 }
                 self.refuse(transaction, reply, &events::reason(&error))
             }
         }
-    }
-
-    /// Only a hint: a queue that is not reached looks by itself, by its timer.
-    fn wake_queue(&self) {
-        let (path, cid) = (self.queue_socket.clone(), self.cid);
-        tokio::spawn(async move {
-            if let Err(error) = UnixStream::connect(&path).await {
-                tracing::warn!(mox_cid = %cid, mox_reason = %error, "mox-queue cannot be woken: {error}");
-            }
-        });
     }
 
     /// Row SU-12: where the client is, is nobody's business.
@@ -337,7 +326,7 @@ impl Policy for Answers {
             // Row SU-03.
             Ok(false) => Answer::Refuse(Reply::new(550, "5.7.1", "not an address of this account")),
             Err(error) => {
-                events::unavailable(self.cid, "mox-store", &error);
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
                 Answer::Refuse(store_refusal(&error))
             }
         }
@@ -365,7 +354,7 @@ impl Policy for Answers {
             Ok(RecipientStatus::UnknownUser) if machine => Answer::Accept,
             Ok(status) => policy::judge_recipient(&status),
             Err(error) => {
-                events::unavailable(self.cid, "mox-store", &error);
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
                 Answer::Refuse(store_refusal(&error))
             }
         }
@@ -381,8 +370,9 @@ impl Policy for Answers {
         session: &Session,
         transaction: &Transaction,
         taken: Taken<Look>,
-    ) -> Reply {
-        self.queue(wire, session, transaction, taken).await
+    ) -> (Reply, Pace) {
+        // Whoever signed in is known, and may mend it.
+        (self.queue(wire, session, transaction, taken).await, Pace::Usual)
     }
 
     async fn ask_login(
@@ -396,6 +386,26 @@ impl Policy for Answers {
 
     fn mechanisms(&mut self, wire: &Wire) -> Vec<Mechanism> {
         login::mechanisms(wire)
+    }
+}
+
+/// Row SU-10.
+fn require_tls(transaction: &Transaction, facts: &Facts) -> Option<bool> {
+    match (transaction.params.requiretls, facts.tls_required_no) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
+}
+
+/// By content, not by what the client said.
+fn needs(facts: &Facts, smtputf8: bool, require_tls: Option<bool>) -> Needs {
+    let flaws = &facts.flaws;
+    Needs {
+        smtputf8,
+        eight_bit: flaws.body_8bit,
+        require_tls,
+        binary: flaws.bare_cr || flaws.bare_lf || flaws.nul,
     }
 }
 

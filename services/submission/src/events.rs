@@ -2,86 +2,20 @@
 //!
 //! Every entry carries `MOX_CID`, so `journalctl MOX_CID=...` follows a message through all processes.
 
-use libmox_service::net::Full;
-use libmox_service::wire::WireFault;
-use libmox_smtp::Reply;
-use libmox_smtp::session::Transaction;
+use libmox_reception::events::Events;
+pub(crate) use libmox_reception::events::{closed, connected, reason};
 use libmox_types::Cid;
 use std::net::IpAddr;
 
-pub(crate) fn connected(cid: Cid, ip: IpAddr) {
-    tracing::debug!(mox_cid = %cid, mox_remote_ip = %ip, "connection from {ip}");
-}
-
-pub(crate) fn turned_away(cid: Cid, ip: IpAddr, full: Full) {
-    tracing::warn!(
-        message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0c001",
-        mox_cid = %cid,
-        mox_remote_ip = %ip,
-        mox_reason = ?full,
-        "too many connections, {ip} turned away"
-    );
-}
-
-pub(crate) fn closed(cid: Cid, reply: &Reply) {
-    tracing::debug!(mox_cid = %cid, mox_reason = %reply, "connection closed: {reply}");
-}
-
-pub(crate) fn lost(cid: Cid, fault: &WireFault) {
-    if let WireFault::Tls(cause) = fault {
-        tracing::info!(
-            message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0c002",
-            mox_cid = %cid,
-            mox_reason = %reason(cause),
-            "TLS handshake failed: {}", reason(cause)
-        );
-        return;
-    }
-    tracing::debug!(mox_cid = %cid, mox_reason = %fault, "connection lost: {fault}");
-}
-
-/// A fault with its causes, which its own text does not repeat.
-pub(crate) fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-pub(crate) fn queued(cid: Cid, transaction: &Transaction, size: u64) {
-    tracing::info!(
-        message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0c003",
-        mox_cid = %cid,
-        mox_from = %transaction.from,
-        mox_recipients = transaction.recipients.len(),
-        mox_size = size,
-        "message from <{}> queued for {} recipients", transaction.from, transaction.recipients.len()
-    );
-}
-
-pub(crate) fn refused(cid: Cid, ip: IpAddr, transaction: &Transaction, reply: &Reply, reason: &str) {
-    tracing::info!(
-        message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0c004",
-        mox_cid = %cid,
-        mox_remote_ip = %ip,
-        mox_from = %transaction.from,
-        mox_reason = reason,
-        "message from <{}> refused with {reply}: {reason}", transaction.from
-    );
-}
-
-pub(crate) fn unavailable(cid: Cid, who: &str, error: &dyn std::error::Error) {
-    tracing::error!(
-        message_id = "5e1f7e0c1d0b4c3c9a1de1a5c0f0c005",
-        mox_cid = %cid,
-        mox_reason = %reason(error),
-        "{who} cannot be asked: {}", reason(error)
-    );
-}
+/// What both servers of SMTP have to say.
+pub(crate) const COMMON: Events = Events {
+    turned_away_id: "5e1f7e0c1d0b4c3c9a1de1a5c0f0c001",
+    handshake_id: "5e1f7e0c1d0b4c3c9a1de1a5c0f0c002",
+    taken_id: "5e1f7e0c1d0b4c3c9a1de1a5c0f0c003",
+    taken: "queued",
+    refused_id: "5e1f7e0c1d0b4c3c9a1de1a5c0f0c004",
+    unavailable_id: "5e1f7e0c1d0b4c3c9a1de1a5c0f0c005",
+};
 
 pub(crate) fn unknown_program(cid: Cid, fault: &std::io::Error) {
     tracing::warn!(

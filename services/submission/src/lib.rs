@@ -127,14 +127,14 @@ enum Start {
 const TURN_AWAY_WAIT: Duration = Duration::from_secs(5);
 
 async fn connection(accepted: Accepted, start: Start, context: Context, doors: Doors) {
-    let Accepted { stream, remote, ticket, busy, .. } = accepted;
+    let Accepted { stream, remote, local, ticket, busy } = accepted;
     let cid = clock::new_cid();
     let mut wire = Wire::from(stream);
     events::connected(cid, remote.ip());
     let _ticket = match ticket {
         Ok(ticket) => ticket,
         Err(full) => {
-            events::turned_away(cid, remote.ip(), full);
+            events::COMMON.turned_away(cid, remote.ip(), full);
             // On port 465 the words would cost a handshake.
             if start == Start::Plain {
                 policy::turned_away().with_id(cid).write(wire.output());
@@ -146,10 +146,10 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
     if start == Start::Tls
         && let Err(fault) = wire.start_tls(&doors.tls).await
     {
-        events::lost(cid, &fault);
+        events::COMMON.lost(cid, &fault);
         return;
     }
-    let config = context.config();
+    let config = context.config().at(local.ip());
     let mut answers = Answers::new(&doors, Arc::clone(&config), cid, remote.ip(), Kind::Submission);
     if let Some(reply) = answers.stand(&mut wire).await {
         reply.with_id(cid).write(wire.output());
@@ -162,7 +162,8 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
     if login::with_key(&mut answers, &wire).await {
         session.on_certificate();
     }
-    talk(&mut wire, &mut session, &mut answers, &doors, &context, cid).await;
+    let octets = config.submission.max_message_size;
+    talk(&mut wire, &mut session, &mut answers, &doors, &context, octets, cid).await;
     drop(busy);
 }
 
@@ -186,7 +187,8 @@ async fn local_connection(stream: UnixStream, busy: Busy, context: Context, door
         return;
     }
     let mut session = Session::new(settings(&config, cid, Kind::Local), false);
-    talk(&mut wire, &mut session, &mut answers, &doors, &context, cid).await;
+    let octets = config.submission.max_message_size;
+    talk(&mut wire, &mut session, &mut answers, &doors, &context, octets, cid).await;
     drop(busy);
 }
 
@@ -196,14 +198,14 @@ async fn talk(
     answers: &mut Answers,
     doors: &Doors,
     context: &Context,
+    octets: u64,
     cid: Cid,
 ) {
-    let octets = context.config().submission.max_message_size;
     let ended = converse(wire, session, answers, &doors.store, Some(&doors.tls), &context.life, octets).await;
     answers.sign_out().await;
     match ended {
         Ended::Closed(reply) => events::closed(cid, &reply),
-        Ended::Wire(fault) => events::lost(cid, &fault),
+        Ended::Wire(fault) => events::COMMON.lost(cid, &fault),
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn with_key(answers: &mut Answers, wire: &Wire) -> bool {
             }
         },
         Err(error) => {
-            events::unavailable(answers.cid, "mox-store", &error);
+            events::COMMON.unavailable(answers.cid, "mox-store", &error);
             false
         }
     }
@@ -223,7 +223,7 @@ fn settle(answers: &Answers, outcome: Result<LoginOutcome, StoreError>, talk: &m
             Answer::Denied
         }
         Err(error) => {
-            events::unavailable(answers.cid, "mox-store", &error);
+            events::COMMON.unavailable(answers.cid, "mox-store", &error);
             let reply = Reply::new(454, "4.7.0", "cannot check credentials now, try again later");
             talk.refusal = Some((Login::Uncounted(reply), "store unavailable"));
             Answer::Denied

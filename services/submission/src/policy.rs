@@ -23,9 +23,8 @@ pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
         RecipientStatus::Local
         | RecipientStatus::LocalUnfiltered
         | RecipientStatus::Foreign
-        | RecipientStatus::OverQuota => {
-            return Answer::Accept;
-        }
+        | RecipientStatus::OverQuota
+        | RecipientStatus::Refused(..) => return Answer::Accept,
         RecipientStatus::UnknownUser => Reply::new(550, "5.1.1", "no such user here"),
         RecipientStatus::Disabled => Reply::new(450, "4.2.1", "recipient domain temporarily disabled"),
     })
@@ -61,7 +60,7 @@ pub(crate) fn judge_pedantically(transaction: &Transaction, facts: &Facts) -> Op
     if facts.has_return_path {
         return Some(Reply::new(554, "5.6.0", "Return-Path is for the last server to add"));
     }
-    let announced = transaction.params.body == Some(BodyType::EightBit);
+    let announced = matches!(transaction.params.body, Some(BodyType::EightBit | BodyType::Binary));
     (facts.flaws.body_8bit && !announced)
         .then(|| Reply::new(554, "5.6.0", "8-bit content without BODY=8BITMIME"))
 }

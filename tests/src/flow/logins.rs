@@ -298,10 +298,17 @@ fn certificates_sign_in_without_a_password() {
     assert!(phone().sign_in(&other, &other_password).is_err(), "another account");
     phone().sign_in(&login, &password).unwrap();
 
-    // Row TM-04: nor is there resumption on port 25.
+    // Rows TM-04, SR-37: nor is there resumption on port 25, unless a setting wants it.
     let tls = instance.tls();
     for _ in 0..2 {
         assert!(!instance.smtp().unwrap().starttls(&tls).unwrap().line.is_resumed());
+    }
+    let resuming = Spec::new().set("smtp.tls-session-tickets=true").start();
+    let tls = resuming.tls();
+    for resumed in [false, true] {
+        let mut smtp = resuming.smtp().unwrap().starttls(&tls).unwrap();
+        assert_eq!(smtp.line.is_resumed(), resumed);
+        assert_eq!(smtp.command("QUIT").unwrap().code, 221);
     }
 
     // A key that nobody has opens nothing, and is in nobody's way.

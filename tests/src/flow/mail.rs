@@ -71,6 +71,40 @@ fn mail_from_strangers_is_read_over_imap() {
 }
 
 #[test]
+fn messages_without_a_header_have_a_right_size() {
+    // Row TR-06: all of it is body, or nothing is header; appended and from strangers.
+    let instance = Spec::new().start();
+    let (me, _) = instance.account(0);
+    let texts = ["x", "\r\nx", "\r\n", "no header, no end", "Subject: only header\r\n"];
+    let mut imap = instance.imap(0).unwrap();
+    for text in texts {
+        imap.ok(&format!("APPEND INBOX {{{}+}}\r\n{text}", text.len())).unwrap();
+        let mut smtp = instance.smtp().unwrap();
+        for (line, code) in [
+            ("MAIL FROM:<>".to_owned(), 250),
+            (format!("RCPT TO:<{me}>"), 250),
+            (format!("BDAT {} LAST\r\n{text}", text.len()), 250),
+        ] {
+            smtp.line.send(line.as_bytes()).unwrap();
+            if !line.starts_with("BDAT") {
+                smtp.line.send(b"\r\n").unwrap();
+            }
+            assert_eq!(smtp.reply().unwrap().code, code, "{line}");
+        }
+    }
+    assert_eq!(imap.select("INBOX").unwrap(), 2 * texts.len());
+    let all = imap.ok("FETCH 1:* (RFC822.SIZE BODY.PEEK[])").unwrap();
+    for one in &all.untagged {
+        let (size, text) = one.split_once("RFC822.SIZE ").unwrap().1.split_once(" BODY[] ").unwrap();
+        let text = text.strip_suffix(')').unwrap();
+        assert_eq!(text.len().to_string(), size, "{one}");
+        assert!(texts.iter().any(|end| text.ends_with(end)), "{one}");
+    }
+    assert_eq!(all.untagged.len(), 2 * texts.len());
+    instance.check();
+}
+
+#[test]
 fn mail_of_a_person_is_signed_queued_and_delivered() {
     let instance = Spec::new().account("you@example.test:another secret").start();
     // Added while it runs: a domain with keys, and an address there.

@@ -21,6 +21,8 @@ fn ids<'a>(files: &'a [Source], before: &str, after: &str, within: &str) -> BTre
 fn mistakes(files: &[Source]) -> Vec<String> {
     let mut events = ids(files, "message_id = \"", "\"", "services/");
     events.extend(ids(files, "message_id = \"", "\"", "libmox/"));
+    // Of what services have in common each has a table.
+    events.extend(ids(files, "_id: \"", "\"", "services/"));
     let entries = ids(files, "\n-- ", "\n", "units/catalog/");
     let mut mistakes = Vec::new();
     for id in events.keys().filter(|id| !entries.contains_key(*id)) {
@@ -66,6 +68,8 @@ fn unexplained_events_are_found() {
     let catalog = |text: &str| Source::example("units/catalog/a.catalog", text);
     assert!(mistakes(&[event(one), catalog(&entry(one))]).is_empty());
     assert_eq!(mistakes(&[event(one)]).len(), 1);
+    let table = Source::example("services/a.rs", &format!("Events {{ taken_id: \"{one}\" }}"));
+    assert_eq!(mistakes(&[table]).len(), 1);
     assert_eq!(mistakes(&[event(one), catalog(&(entry(one) + &entry(two)))]).len(), 1);
     assert_eq!(mistakes(&[event(one), catalog(&(entry(one) + &entry(one)))]).len(), 1);
     assert_eq!(mistakes(&[event(one), catalog(&entry(one).replace("Do this.", ""))]).len(), 1);

@@ -51,6 +51,54 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         S,
+        "postmaster-mailbox",
+        "",
+        "\"Postmaster\"",
+        "Postmaster.Mailbox",
+        "Mailbox of that account where such mail goes. Default: where mail of the account goes.",
+    ),
+    key(
+        S,
+        "listeners.*.addresses",
+        "",
+        "[\"192.0.2.1\"]",
+        "Listeners.IPs",
+        "IP addresses of this machine whose clients are served as this group says; which there are, and with which services, is said by the socket units.",
+    ),
+    key(
+        S,
+        "listeners.*.hostname",
+        "",
+        "\"mail.internal.example.org\"",
+        "Listeners.Hostname",
+        "Name of this host for those who connect there; without it hostname. An own certificate is for this name, too.",
+    ),
+    key(
+        S,
+        "listeners.*.max-message-size",
+        "",
+        "\"25MiB\"",
+        "Listeners.SMTPMaxMessageSize",
+        "Largest message taken there over SMTP, from servers and from people. 64KiB to 4GiB. Default: those of smtp and submission.",
+    ),
+    key(
+        S,
+        "listeners.*.first-time-sender-delay",
+        "",
+        "\"0s\"",
+        "Listeners.SMTP.FirstTimeSenderDelay",
+        "smtp.first-time-sender-delay there. 0s to 5m.",
+    ),
+    key(
+        S,
+        "listeners.*.tls-session-tickets",
+        "",
+        "true",
+        "Listeners.SMTP.TLSSessionTicketsDisabled",
+        "smtp.tls-session-tickets there.",
+    ),
+    key(
+        S,
         "pedantic",
         "false",
         "true",
@@ -190,6 +238,22 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         S,
+        "smtp.max-deliveries-per-ip",
+        "500",
+        "1000",
+        "",
+        "Messages a minute that one account takes from one IPv4 address or IPv6 /64, and twenty times as many in a day; from wider networks three and nine times as many. More are told to come again (452 4.2.2). 1 to 10000000.",
+    ),
+    key(
+        S,
+        "smtp.max-delivery-size-per-ip",
+        "\"1000MiB\"",
+        "\"2GiB\"",
+        "",
+        "Their size together, and three times as much in a day. 1MiB to 1PiB.",
+    ),
+    key(
+        S,
         "smtp.dmarc-reject",
         "true",
         "false",
@@ -211,6 +275,14 @@ pub const KEYS: &[KeyDoc] = &[
         "\"1m\"",
         "FirstTimeSenderDelay",
         "A sender of whom nothing is known waits so long for the 250 to its message: those who send in bulk do not. Never on a test instance. 0s to 5m.",
+    ),
+    key(
+        S,
+        "smtp.tls-session-tickets",
+        "false",
+        "true",
+        "SMTP.TLSSessionTicketsDisabled",
+        "Let other servers resume TLS sessions on port 25. Off, because large senders have failed at it.",
     ),
     key(
         S,
@@ -674,6 +746,22 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.destinations.*.smtp-error",
+        "",
+        "\"550 no such user here\"",
+        "Destinations.SMTPError",
+        "Other servers are refused at RCPT TO with this line: 421 (for now) or 550 (for good), and words if you like. For single addresses where a catch-all takes the rest of the domain.",
+    ),
+    key(
+        D,
+        "accounts.*.destinations.*.message-auth-required-smtp-error",
+        "",
+        "\"messages must be authenticated\"",
+        "Destinations.MessageAuthRequiredSMTPError",
+        "A message is refused with these words (550 5.7.26; 451 4.7.26 where DNS fails) unless SPF or DKIM proves the domain in its From, as strictly as that domain's DMARC policy says. For addresses that answer by themselves.",
+    ),
+    key(
+        D,
         "accounts.*.destinations.*.rules.*.mailbox",
         "",
         "\"Lists/rust\"",
@@ -819,6 +907,9 @@ mod tests {
                     continue;
                 }
                 let pair = match full.as_str() {
+                    key if key.starts_with("listeners") && !key.ends_with("addresses") => {
+                        "listeners.jane.addresses = [\"192.0.2.1\"]\n"
+                    }
                     "tls.key" => "tls.certificate = \"/c\"\n",
                     "tls.certificate" => "tls.key = \"/k\"\n",
                     _ => "",
@@ -857,6 +948,7 @@ mod tests {
     fn every_key_that_is_read_is_documented() {
         for (file, source) in [
             (S, include_str!("statics.rs")),
+            (S, include_str!("listeners.rs")),
             (D, include_str!("domains.rs")),
             (D, include_str!("rules.rs")),
             (D, include_str!("junk.rs")),
@@ -866,10 +958,12 @@ mod tests {
                 "s.text(",
                 "s.texts(",
                 "s.yes_no(",
+                "s.optional_yes_no(",
                 "s.number(",
                 "s.duration(",
                 "s.bytes(",
                 "s.optional_bytes(",
+                ".optional_duration(",
                 "s.pairs(",
                 "s.fraction(",
                 "root.text(",

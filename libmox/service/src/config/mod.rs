@@ -9,6 +9,7 @@
 mod domains;
 mod junk;
 mod keys;
+mod listeners;
 mod reader;
 mod rules;
 mod statics;
@@ -16,6 +17,7 @@ mod statics;
 pub use domains::{AccountConfig, AliasConfig, Destination, DomainConfig, Domains};
 pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};
+pub use listeners::ListenerConfig;
 pub use reader::{Mistake, Mistakes};
 pub use rules::{DestinationConfig, Pattern, RuleConfig};
 pub use statics::{

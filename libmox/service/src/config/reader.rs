@@ -164,8 +164,12 @@ impl<'a> Section<'a> {
 
     /// `true` or `false`.
     pub fn yes_no(&mut self, key: &str, default: bool) -> bool {
+        self.optional_yes_no(key).unwrap_or(default)
+    }
+
+    /// `true` or `false`, where neither is the default.
+    pub fn optional_yes_no(&mut self, key: &str) -> Option<bool> {
         self.value(key, |value| value.as_bool().ok_or_else(|| "true or false is wanted".to_owned()))
-            .unwrap_or(default)
     }
 
     /// A whole number within a range.
@@ -197,12 +201,20 @@ impl<'a> Section<'a> {
         default: Duration,
         allowed: std::ops::RangeInclusive<Duration>,
     ) -> Duration {
+        self.optional_duration(key, allowed).unwrap_or(default)
+    }
+
+    /// The same without a default.
+    pub fn optional_duration(
+        &mut self,
+        key: &str,
+        allowed: std::ops::RangeInclusive<Duration>,
+    ) -> Option<Duration> {
         self.text(key, |text| {
             let duration = parse_duration(text)
                 .ok_or_else(|| "a duration like \"30s\", \"5m\", \"2h\" is wanted".to_owned())?;
             in_range(duration, &allowed, |d| format!("{d:?}"))
         })
-        .unwrap_or(default)
     }
 
     /// `"100MiB"`, `"10GiB"`, `"512KiB"` or `"4096"`.

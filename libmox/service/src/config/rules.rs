@@ -44,6 +44,35 @@ pub struct DestinationConfig {
     pub mailbox: Option<MailboxName>,
     /// The first that matches decides.
     pub rules: Vec<RuleConfig>,
+    /// Other servers are refused at RCPT: 421 or 550, and words (row SR-27).
+    pub smtp_error: Option<(u16, String)>,
+    /// Mail must be of the domain in From, as for DMARC, or it is refused in these words (row SR-27).
+    pub auth_required: Option<String>,
+}
+
+/// Characters of a refusal.
+const REFUSAL: usize = 400;
+
+/// Row SR-27: `550`, or `550 no such person here`.
+fn smtp_error(text: &str) -> Result<(u16, String), String> {
+    let (code, words) = text.split_once(' ').unwrap_or((text, ""));
+    let words = words.trim();
+    match code {
+        "421" | "550" if words.is_empty() => {
+            let usual =
+                if code == "421" { "not available now, try again later" } else { "no such user here" };
+            Ok((code.parse().map_err(|_| "no code")?, usual.to_owned()))
+        }
+        "421" | "550" => Ok((code.parse().map_err(|_| "no code")?, refusal(words)?)),
+        _ => Err("a code, 421 or 550, and perhaps words are wanted".into()),
+    }
+}
+
+fn refusal(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > REFUSAL || !text.bytes().all(|b| (b' '..0x7f).contains(&b)) {
+        return Err(format!("1 to {REFUSAL} printable ASCII characters are wanted"));
+    }
+    Ok(text.to_owned())
 }
 
 /// `[[accounts.jane.destinations."jane@example.org".rules]]`. Everything that is given must match.
@@ -79,7 +108,9 @@ impl DestinationConfig {
         if rules.len() > RULES {
             s.mistake(format!("more than {RULES} rules"));
         }
-        Self { mailbox, rules }
+        let smtp_error = s.text("smtp-error", smtp_error);
+        let auth_required = s.text("message-auth-required-smtp-error", refusal);
+        Self { mailbox, rules, smtp_error, auth_required }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mox.toml`: what every service reads at start and at reload.
 
+use super::listeners::ListenerConfig;
 use super::reader::{Mistakes, Section, read_file};
 use libmox_types::{Address, Domain, MailboxName, SpecialUse};
 use std::net::SocketAddr;
@@ -13,6 +14,10 @@ pub struct Static {
     pub hostname: Domain,
     /// The account that gets mail for postmaster and for local users such as root.
     pub postmaster: Option<String>,
+    /// Where it goes there; where the account's mail goes if none is named.
+    pub postmaster_mailbox: Option<MailboxName>,
+    /// What differs by the address a client connected to.
+    pub listeners: Vec<ListenerConfig>,
     /// What clients of SMTP in the wild get wrong is refused.
     pub pedantic: bool,
     /// A test instance on one machine: nothing leaves it, and addresses can ask for failures.
@@ -94,12 +99,18 @@ pub struct SmtpConfig {
     pub max_connections_per_ip: u64,
     /// New ones of it a minute.
     pub new_connections_per_ip: u64,
+    /// Messages of it that one account takes in a minute; twenty times as many in a day (row SR-32).
+    pub max_deliveries_per_ip: u64,
+    /// Their octets; three times as many in a day.
+    pub max_delivery_size_per_ip: u64,
     /// Refuse mail whose DMARC policy says so.
     pub dmarc_reject: bool,
     /// DNS block lists asked about senders of whom nothing is known (row MA-22).
     pub dns_lists: Vec<Domain>,
     /// How long a sender waits of whom nothing is known (row SR-29).
     pub first_time_delay: Duration,
+    /// Clients may resume TLS sessions (row SR-37).
+    pub session_tickets: bool,
 }
 
 /// `[submission]`
@@ -236,6 +247,11 @@ impl Static {
 }
 
 const MIB: u64 = 1 << 20;
+/// What the largest message may be.
+pub(super) const MESSAGE_SIZES: std::ops::RangeInclusive<u64> = 64 * 1024..=4096 * MIB;
+/// How long a first-time sender may have to wait.
+pub(super) const FIRST_TIME_DELAYS: std::ops::RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(300);
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -248,6 +264,8 @@ fn build(root: &mut Section<'_>) -> Static {
     Static {
         hostname,
         postmaster,
+        postmaster_mailbox: root.text("postmaster-mailbox", MailboxName::parse),
+        listeners: ListenerConfig::read_all(root),
         pedantic: root.yes_no("pedantic", false),
         localserve: root.yes_no("localserve", false),
         service: root.section("service", |s| ServiceConfig {
@@ -267,7 +285,7 @@ fn build(root: &mut Section<'_>) -> Static {
         }),
         tls: root.section("tls", certificates),
         smtp: root.section("smtp", |s| SmtpConfig {
-            max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
+            max_message_size: s.bytes("max-message-size", 100 * MIB, MESSAGE_SIZES),
             starttls: s.yes_no("starttls", true),
             require_starttls: s.yes_no("require-starttls", false),
             starttls_exempt: s.texts("starttls-exempt", Address::parse).unwrap_or_default(),
@@ -276,16 +294,15 @@ fn build(root: &mut Section<'_>) -> Static {
             max_connections: s.number("max-connections", 1_000, 1..=100_000),
             max_connections_per_ip: s.number("max-connections-per-ip", 30, 1..=100_000),
             new_connections_per_ip: s.number("new-connections-per-ip", 300, 1..=10_000_000),
+            max_deliveries_per_ip: s.number("max-deliveries-per-ip", 500, 1..=10_000_000),
+            max_delivery_size_per_ip: s.bytes("max-delivery-size-per-ip", 1000 * MIB, MIB..=1 << 50),
             dmarc_reject: s.yes_no("dmarc-reject", true),
             dns_lists: s.texts("dns-lists", Domain::parse).unwrap_or_default(),
-            first_time_delay: s.duration(
-                "first-time-sender-delay",
-                seconds(15),
-                Duration::ZERO..=seconds(300),
-            ),
+            first_time_delay: s.duration("first-time-sender-delay", seconds(15), FIRST_TIME_DELAYS),
+            session_tickets: s.yes_no("tls-session-tickets", false),
         }),
         submission: root.section("submission", |s| SubmissionConfig {
-            max_message_size: s.bytes("max-message-size", 100 * MIB, 64 * 1024..=4096 * MIB),
+            max_message_size: s.bytes("max-message-size", 100 * MIB, MESSAGE_SIZES),
             max_connections: s.number("max-connections", 1_000, 1..=100_000),
             allow_plaintext_login: s.yes_no("allow-plaintext-login", false),
             max_connections_per_ip: s.number("max-connections-per-ip", 30, 1..=100_000),

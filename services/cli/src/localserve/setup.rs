@@ -69,6 +69,8 @@ pub fn configure(dir: &Path, accounts: &[Account], settings: &[String]) -> anyho
         set(&mut text, &format!("{service}.max-connections-per-ip"), Value::from(10_000))?;
         set(&mut text, &format!("{service}.new-connections-per-ip"), Value::from(1_000_000))?;
     }
+    set(&mut text, "smtp.max-deliveries-per-ip", Value::from(10_000_000))?;
+    set(&mut text, "smtp.max-delivery-size-per-ip", Value::from("1024GiB"))?;
     set(&mut text, "service.bad-client-delay", Value::from("0s"))?;
     for setting in settings {
         let (key, value) =

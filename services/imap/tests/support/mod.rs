@@ -50,10 +50,13 @@ fn directory() -> Directory {
         1,
         Settings {
             hostname: "mail.example.org".parse().unwrap(),
+            hostnames: Vec::new(),
             postmaster: Some("jane".into()),
+            postmaster_mailbox: None,
             quota: None,
             login_failures_per_minute: 10,
             initial: Default::default(),
+            deliveries: Default::default(),
         },
         [(domain, DomainRules::default())].into(),
         accounts.into(),

@@ -32,7 +32,7 @@ impl Store {
         let directory = self.directory();
         match directory.resolve_address(to) {
             // A user of this machine without an account: the postmaster hears of it.
-            Destination::Nobody if to.domain == directory.settings.hostname => {
+            Destination::Nobody if directory.is_host(&to.domain) => {
                 directory.resolve(&RecipientPath::Postmaster)
             }
             other => other,

@@ -450,6 +450,32 @@ async fn what_a_client_calls_itself_is_kept_with_its_login() {
     world.end().await;
 }
 
+/// Row TR-10: a record says what its own login said, whatever its connection says next.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_noted_of_a_login_is_its_own() {
+    let mut directory = sample();
+    directory.settings.login_failures_per_minute = 1000;
+    let world = World::with(directory).await;
+    let mut tries = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let client = world.imap();
+        tries.spawn(async move {
+            let mut login = password_login(&format!("jane+{n}@example.org"), "wrong password");
+            login.context.mechanism = format!("M{n}");
+            client.ask(login).await
+        });
+    }
+    tries.join_all().await;
+    let ask = LoginAttempts { account: Some("jane".into()), before: None, most: 100 };
+    let attempts = world.admin().ask(ask).await.unwrap();
+    assert_eq!(attempts.len(), 60);
+    for one in attempts {
+        let n = one.mechanism.strip_prefix('M').unwrap();
+        assert_eq!((one.login, one.count), (format!("jane+{n}@example.org"), 1));
+    }
+    world.end().await;
+}
+
 /// Row AU-15: over all protocols, and no more at once than one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_passwords_in_parallel_are_limited_like_others() {

@@ -38,6 +38,41 @@ async fn recipients_are_told_apart() {
     world.end().await;
 }
 
+/// Row SR-16: bare, at this machine, at a listener's name, and at each domain that has no such address of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn postmasters_have_a_mailbox() {
+    let mut directory = sample();
+    directory.settings.postmaster_mailbox = Some(name("Postmaster"));
+    directory.accounts.get_mut("bob").unwrap().addresses.push(address("postmaster@own.example"));
+    let domains = directory
+        .domains
+        .clone()
+        .into_iter()
+        .chain([(address("x@own.example").domain, crate::directory::DomainRules::default())]);
+    let directory = Directory::new(1, directory.settings, domains.collect(), directory.accounts);
+    let world = World::with(directory).await;
+    let imap = world.imap();
+    let (jane, bob) =
+        (world.login(&imap, "jane@example.org").await, world.login(&imap, "bob@example.org").await);
+    let names = [
+        "postmaster",
+        "Postmaster@example.org",
+        "postmaster@mail.example.org",
+        "postmaster@in.example.org",
+        "POSTMASTER@all.example",
+        "abuse@mail.example.org",
+    ];
+    for (count, to) in names.into_iter().enumerate() {
+        let stored = world.deliver(&[to], b"x").await;
+        assert!(matches!(stored[..], [Delivered::Stored(_)]), "{to}: {stored:?}");
+        assert_eq!(world.list(&imap, jane, "Postmaster").await.len(), count + 1, "{to}");
+    }
+    world.deliver(&["jane@example.org", "postmaster@own.example"], b"x").await;
+    assert_eq!(world.list(&imap, jane, "Inbox").await.len(), 1);
+    assert_eq!(world.list(&imap, bob, "Inbox").await.len(), 1);
+    world.end().await;
+}
+
 async fn read(client: &Client, session: SessionId, id: libmox_types::MsgId) -> Vec<u8> {
     let (content, descriptors): (Content, Vec<OwnedFd>) =
         client.ask_with(MessageOpen { session, id }, vec![]).await.unwrap();

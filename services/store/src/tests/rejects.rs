@@ -7,8 +7,8 @@ use crate::records::Read;
 use crate::signals::{Class, Signal, networks, of_from, opinions};
 use libmox_service::config::Domains;
 use libmox_store::{
-    Analysis, Analyze, Copy, Decision, Destined, Expunge, FlagsChange, FlagsHow, Lists, MailboxRename, Mark,
-    Reject,
+    Analysis, Analyze, CheckRecipient, Copy, Decision, Destined, Expunge, FlagsChange, FlagsHow, Lists,
+    MailboxRename, Mark, RecipientStatus, Reject,
 };
 use libmox_types::{AccountId, Flag, Flags, MailboxId, Uid};
 
@@ -120,6 +120,118 @@ async fn rejects_are_kept_once_and_for_a_while() {
         kept += u32::from(comes(&world, &one).await.1 == KEPT);
     }
     assert!(kept <= crate::limits::REJECTS_PER_MINUTE && kept > 40, "{kept}");
+    world.end().await;
+}
+
+/// Row SR-32: put off, kept nowhere; a list's other members have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_from_one_network_is_put_off() {
+    let mut directory = with(
+        "rejects-mailbox = \"Rejects\"\n[aliases.\"team@example.org\"]\n\
+         addresses = [\"jane@example.org\", \"bob@example.org\"]\n",
+    );
+    directory.settings.deliveries.messages = 3;
+    directory.settings.deliveries.octets = 1000;
+    let world = World::with(directory).await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let mail = |id: &str| analyze(from("x@far.example", id), None);
+    for id in ["1@x", "2@x", "3@x"] {
+        assert_eq!(comes(&world, &mail(id)).await.0, Decision::Accept);
+    }
+    assert_eq!(comes(&world, &mail("4@x")).await, (Decision::TooOften, LOST));
+    // The same message, of which more was found out.
+    let again = Analyze { lists: Lists::Clear, ..mail("3@x") };
+    assert_eq!(asked(&world, &again).await.decision, Decision::Accept);
+    let elsewhere = Analyze { remote_ip: "192.0.3.9".parse().unwrap(), ..mail("5@x") };
+    assert_eq!(asked(&world, &elsewhere).await.decision, Decision::Accept);
+    let large = Analyze { size: ByteCount(901), ..elsewhere };
+    assert_eq!(asked(&world, &large).await.decision, Decision::TooOften);
+    let to_list = Analyze { recipients: vec![recipient("team@example.org")], ..mail("6@x") };
+    let judged = asked(&world, &to_list).await;
+    assert_eq!(judged.decision, Decision::Accept);
+    let mut request = deliver(&["team@example.org"], Body::Inline(b"y".to_vec()));
+    request.facts = to_list.facts;
+    request.recipients[0].destined = judged.destined;
+    let stored = world.client(Role::Smtp).ask(request).await.unwrap();
+    assert!(matches!(stored[..], [Delivered::Stored(_)]), "{stored:?}");
+    assert_eq!(world.list(&imap, session, "Inbox").await.len(), 3);
+    let mailboxes = world.store.stored_messages(JANE).unwrap();
+    assert_eq!(mailboxes, 3, "nothing among the rejects");
+    world.end().await;
+}
+
+/// Row SR-27: an address may refuse all, or all whose From is not proven.
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_may_refuse_by_themselves() {
+    let rules = "[accounts.jane.destinations.\"jane@example.org\"]\n\
+                 message-auth-required-smtp-error = \"prove it\"\nmailbox = \"Post\"\n\
+                 [accounts.hole]\naddresses = [\"@example.org\", \"later@example.org\"]\n\
+                 [accounts.hole.destinations.\"@example.org\"]\nsmtp-error = \"550 no catch here\"\n\
+                 [accounts.hole.destinations.\"later@example.org\"]\nsmtp-error = \"421\"\n";
+    let world = World::with(with(rules)).await;
+    let smtp = world.client(Role::Smtp);
+    for (to, want) in [
+        ("jane@example.org", RecipientStatus::LocalUnfiltered),
+        ("bob@example.org", RecipientStatus::LocalUnfiltered),
+        ("any@example.org", RecipientStatus::Refused(550, "no catch here".into())),
+        ("Later+x@example.org", RecipientStatus::Refused(421, "not available now, try again later".into())),
+    ] {
+        assert_eq!(smtp.ask(CheckRecipient { recipient: recipient(to) }).await.unwrap(), want, "{to}");
+    }
+    let base = || analyze(from("a@sub.far.example", "1@x"), None);
+    let mail_from = ReversePath::Address(address("bounce@far.example"));
+    let verdict = |spf: &str, dkim: &[&str], dmarc: &str| Verdict {
+        spf: spf.into(),
+        dkim: dkim.iter().map(|domain| (*domain).to_owned()).collect(),
+        dmarc: dmarc.into(),
+        iprev: "pass".into(),
+    };
+    for (verdict, decision, reason) in [
+        (verdict("pass", &[], "none"), Decision::Accept, "no-bad-signals"),
+        (verdict("none", &["far.example"], "none"), Decision::Accept, "no-bad-signals"),
+        (verdict("fail", &["other.example"], "none"), Decision::Reject, "message-auth"),
+        (verdict("none", &[], "none"), Decision::Reject, "message-auth"),
+        // The domain's own policy may be strict.
+        (verdict("pass", &["far.example"], "fail"), Decision::Reject, "message-auth"),
+        (verdict("none", &[], "pass"), Decision::Accept, "no-bad-signals"),
+        (verdict("temperror", &[], "none"), Decision::Reject, "message-auth-temporary"),
+        (verdict("none", &[], "temperror"), Decision::Reject, "message-auth-temporary"),
+        // Nothing was checked.
+        (Verdict::default(), Decision::Accept, "no-bad-signals"),
+    ] {
+        let got =
+            asked(&world, &Analyze { verdict: verdict.clone(), mail_from: mail_from.clone(), ..base() })
+                .await;
+        assert_eq!((got.decision, got.reason.as_str()), (decision, reason), "{verdict:?}: {got:?}");
+        assert_eq!(got.text == "prove it", decision == Decision::Reject);
+        assert_eq!(got.destined.unwrap().mailbox, name("Post"));
+    }
+    world.end().await;
+}
+
+/// Row SR-29: what does not wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn forwards_lists_and_reports_need_not_wait() {
+    let rules = "[accounts.jane.destinations.\"jane@example.org\"]\n\
+        [[accounts.jane.destinations.\"jane@example.org\".rules]]\nfrom = \"^fw@\"\nmailbox = \"Inbox\"\nis-forward = true\n\
+        [[accounts.jane.destinations.\"jane@example.org\".rules]]\nfrom = \"^list@\"\nmailbox = \"Inbox\"\nlist-allow-domain = \"lists.example\"\n";
+    let world = World::with(with(rules)).await;
+    let verdict = Verdict { dkim: vec!["lists.example".into()], ..Verdict::default() };
+    let report = Facts { report: true, ..from("a@far.example", "1@x") };
+    for (what, request, first) in [
+        ("usual", analyze(from("a@far.example", "1@x"), None), true),
+        ("forward", analyze(from("fw@far.example", "1@x"), None), false),
+        ("list", Analyze { verdict, ..analyze(from("list@far.example", "1@x"), None) }, false),
+        ("not that list", analyze(from("list@far.example", "1@x"), None), false),
+        ("report", analyze(report, None), false),
+    ] {
+        let got = asked(&world, &request).await;
+        assert_eq!((got.decision, got.first), (Decision::Accept, first), "{what}: {got:?}");
+    }
+    world.end().await;
+    let world = World::with(with("no-first-time-sender-delay = true\n")).await;
+    assert!(!asked(&world, &analyze(from("a@far.example", "1@x"), None)).await.first);
     world.end().await;
 }
 
