@@ -4,6 +4,8 @@
 //!
 //! Both are asked of the linker that comes with Rust and is its default on this one target; others are left alone.
 
+#![allow(clippy::print_stdout, reason = "cargo is told so")]
+
 use std::path::Path;
 use std::process::Command;
 
