@@ -95,6 +95,17 @@ impl View {
         self.last = uid.0;
     }
 
+    /// The same for neighbours.
+    pub fn push_range(&mut self, low: Uid, high: Uid) {
+        let low = low.0.max(self.last.saturating_add(1));
+        if low > high.0 {
+            return;
+        }
+        self.push(Uid(low));
+        self.count += high.0 - low;
+        self.last = high.0;
+    }
+
     /// How many messages the client knows of.
     #[must_use]
     pub fn exists(&self) -> u32 {
@@ -381,6 +392,18 @@ mod tests {
         let mut out = Vec::new();
         let told = view.tell(expunges, Style::default(), &mut out);
         (String::from_utf8(out).unwrap(), told)
+    }
+
+    #[test]
+    fn ranges_are_their_messages() {
+        let mut view = View::default();
+        for (low, high) in [(3, 5), (6, 9), (9, 9), (12, 12), (11, 14), (20, 21)] {
+            view.push_range(Uid(low), Uid(high));
+        }
+        let single = View::of((3..=9).chain([12, 13, 14, 20, 21]).map(Uid));
+        assert_eq!((view.exists(), view.last_uid(), view.runs()), (single.exists(), Uid(21), 3));
+        assert_eq!(view.present(), single.present());
+        assert!((0..25).all(|uid| view.number(Uid(uid)) == single.number(Uid(uid))));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Item {
     Mailboxes(Mailboxes),
     /// Of [`ReferenceList`].
     References(Vec<MessageReferences>),
+    /// Of [`WatchSet`]: part of the mailbox, ascending, and in the last part the first message without `\\Seen`.
+    SnapshotSet(UidSet, Option<libmox_types::Uid>),
 }
 
 libmox_ipc::verbs! {
@@ -137,6 +139,7 @@ libmox_ipc::verbs! {
     Feedback => (),
     ReportList => Vec<ReportKept>,
     EvaluationList => Vec<Evaluation>,
+    WatchSet => (),
 }
 
 #[cfg(test)]

@@ -17,6 +17,15 @@ pub struct Watch {
     pub mailbox: Option<MailboxName>,
 }
 
+/// The same, but the snapshot says which messages there are, as sets: [`crate::Item::SnapshotSet`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WatchSet {
+    /// Whose.
+    pub session: SessionId,
+    /// Snapshot of this mailbox first.
+    pub mailbox: MailboxName,
+}
+
 /// One message in a snapshot: as small as it can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotMessage {

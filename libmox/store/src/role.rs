@@ -141,6 +141,7 @@ impl Role {
             | R::UrlSign(_)
             | R::UrlReset(_)
             | R::UrlOpen(_)
+            | R::WatchSet(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

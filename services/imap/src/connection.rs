@@ -10,17 +10,17 @@ use crate::error::Failure;
 use crate::events;
 use crate::messages::GONE;
 use crate::notify::Notifying;
-use crate::watch::{OwnFlags, Taken, Watching, uids};
+use crate::watch::{Taken, Watching};
 use crate::{Shared, Start};
 use libmox_imap::command::{AppendTo, By};
 use libmox_imap::response::{self, Code, Status, continuation};
-use libmox_imap::{Ask, Event, Offers, Reader, Session, Step, Told};
+use libmox_imap::{Ask, Event, Offers, Reader, Session, Step};
 use libmox_sasl::{Bindings, Mechanism};
 use libmox_service::clock::new_cid;
 use libmox_service::net::Full;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_store::{MailboxStatus, MessageList, MessageRecord, NoteAgent, Request, SessionId, SignOut, Want};
-use libmox_types::{Cid, UidSet};
+use libmox_store::{NoteAgent, SessionId, SignOut};
+use libmox_types::Cid;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -433,92 +433,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes the news of the selected mailbox that may be told now.
-    pub(crate) async fn tell(&mut self) -> Result<(), Failure> {
-        loop {
-            match self.session.tell(self.wire.output()) {
-                Told::All => break,
-                Told::More => self.flush().await?,
-                Told::AskFlags(uids) => {
-                    self.write_flags(&uids).await?;
-                    break;
-                }
-            }
-        }
-        let touched = self.session.touched();
-        if !touched.is_empty() {
-            Box::pin(self.update_contexts(&touched)).await?;
-        }
-        if let Some((uids, items)) = self.session.new_items() {
-            match Box::pin(self.fetch(uids, &items, None, false, false)).await {
-                // Gone again, or not to be said so.
-                Err(Failure::No(..)) => {}
-                other => drop(other?),
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks for the flags of these messages and tells them.
-    pub(crate) async fn write_flags(&mut self, uids: &UidSet) -> Result<(), Failure> {
-        let Some(mailbox) = self.session.mailbox().map(|selected| selected.id) else { return Ok(()) };
-        let list = MessageList {
-            session: self.session_id()?,
-            mailbox,
-            uids: uids.clone(),
-            changed_since: None,
-            want: Want::default(),
-        };
-        let mut items = self.shared.store.stream(Request::MessageList(list)).await?;
-        while let Some(item) = items.next().await {
-            let libmox_store::Item::Messages(records) = item? else { continue };
-            for record in records {
-                self.write_flags_of(&record);
-            }
-            self.pump().await?;
-        }
-        Ok(())
-    }
-
-    /// One line with the flags of a message, if the client counts it.
-    pub(crate) fn write_flags_of(&mut self, record: &MessageRecord) {
-        let Self { wire, session, .. } = self;
-        let style = session.style();
-        let Some(selected) = session.mailbox_mut() else { return };
-        let Some(number) = selected.view.number(record.uid) else { return };
-        let out = wire.output();
-        selected.announce(&record.keywords, out);
-        response::fetch_flags(out, style, number, record.uid, record.flags, &record.keywords, record.mod_seq);
-    }
-
     /// The account's session at the store.
     pub(crate) fn session_id(&self) -> Result<SessionId, Failure> {
         // The session asks for effects on mail only once somebody signed in.
         self.account.ok_or(Failure::Bad("log in first"))
-    }
-
-    /// Takes in changes up to one we made ourselves.
-    pub(crate) async fn see_change(&mut self, change: u64, own: OwnFlags) -> Result<(), Failure> {
-        let Some(watching) = &mut self.watching else { return Ok(()) };
-        if watching.until(change, own, &mut self.session).await? == Taken::Overflow {
-            Box::pin(self.watch_anew()).await?;
-        }
-        Ok(())
-    }
-
-    /// Events were lost: a new snapshot takes their place.
-    pub(crate) async fn watch_anew(&mut self) -> Result<(), Failure> {
-        self.watching = None;
-        let session = self.session_id()?;
-        let Some(selected) = self.session.mailbox_mut() else { return Ok(()) };
-        let (watching, snapshot) =
-            Watching::start(&self.shared.store, session, selected.name.clone()).await.map_err(gone)?;
-        if snapshot.mailbox.id != selected.id {
-            return Err(Failure::Bye(None, "selected mailbox was deleted".into()));
-        }
-        selected.view.on_snapshot(&uids(&snapshot.view));
-        self.watching = Some(watching);
-        Ok(())
     }
 
     /// UNAUTHENTICATE: back to before the login, on the same connection. RFC 8437.
@@ -536,84 +454,6 @@ impl Connection {
             self.wire.stop_coding();
         }
         Ok(())
-    }
-
-    /// NOOP and CHECK: what was committed before they came is told.
-    pub(crate) async fn poll(&mut self) -> Result<Done, Failure> {
-        let session = self.session_id()?;
-        let Some(name) = self.session.mailbox().map(|selected| selected.name.clone()) else {
-            return Ok(Done::OK);
-        };
-        let mailbox = match self.shared.store.ask(MailboxStatus { session, name }).await {
-            Ok(mailbox) => mailbox,
-            // Renamed or deleted this moment: the stream tells.
-            Err(libmox_store::StoreError::Fault(libmox_store::Fault::NoMailbox)) => return Ok(Done::OK),
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(watching) = &mut self.watching
-            && watching.mailbox() == mailbox.id
-            && watching.catch_up(mailbox.mod_seq, &mut self.session).await? == Taken::Overflow
-        {
-            Box::pin(self.watch_anew()).await?;
-        }
-        Ok(Done::OK)
-    }
-
-    /// RFC 2177.
-    async fn idle(&mut self) -> Result<bool, Failure> {
-        self.reader.expect_line();
-        let deadline = Instant::now() + self.shared.waits.signed_in;
-        loop {
-            self.tell().await?;
-            self.flush().await?;
-            self.wire.rest();
-            let Self { wire, watching, notifying, session, shared, .. } = self;
-            let left = deadline.saturating_duration_since(Instant::now());
-            let watch = async {
-                match watching {
-                    Some(watching) => match watching.next(session).await {
-                        // What came in the same moment is told in one go.
-                        Ok(Taken::All) => watching.drain(session),
-                        other => other,
-                    },
-                    None => std::future::pending().await,
-                }
-            };
-            let buffered = !wire.buffered().is_empty();
-            tokio::select! {
-                biased;
-                filled = async { if buffered { Ok(0) } else { wire.fill(left).await } } => {
-                    filled?;
-                    let mut input = self.wire.buffered();
-                    let before = input.len();
-                    let event = own(self.reader.read(&mut input));
-                    let line = match event {
-                        Owned::LineOf(line) => line,
-                        Owned::More => {
-                            self.wire.consume(before);
-                            continue;
-                        }
-                        _ => Vec::new(),
-                    };
-                    let used = before - input.len();
-                    self.wire.consume(used);
-                    if let Some(watching) = &mut self.watching
-                        && watching.drain(&mut self.session)? == Taken::Overflow
-                    {
-                        Box::pin(self.watch_anew()).await?;
-                    }
-                    self.tell().await?;
-                    return Ok(self.session.on_done(&line, self.wire.output()) == Step::Close);
-                }
-                taken = watch => {
-                    if taken? == Taken::Overflow {
-                        Box::pin(self.watch_anew()).await?;
-                    }
-                }
-                item = notification(notifying) => Box::pin(self.on_notification(item)).await?,
-                () = shared.context.life.stopping() => return Err(stopping()),
-            }
-        }
     }
 
     async fn on_id(&mut self, pairs: &[(String, Option<String>)]) {
@@ -655,7 +495,7 @@ impl Connection {
 }
 
 /// What the watch of the account brings next, if there is one. May be dropped while it waits.
-async fn notification(
+pub(crate) async fn notification(
     notifying: &mut Option<Box<Notifying>>,
 ) -> Option<Result<libmox_store::Item, libmox_store::StoreError>> {
     match notifying {
@@ -665,7 +505,7 @@ async fn notification(
 }
 
 /// An event that borrows nothing.
-enum Owned {
+pub(crate) enum Owned {
     More,
     Continue,
     Command(libmox_imap::Tag, libmox_imap::Command),
@@ -679,7 +519,7 @@ enum Owned {
     Bye(&'static str),
 }
 
-fn own(event: Event<'_>) -> Owned {
+pub(crate) fn own(event: Event<'_>) -> Owned {
     match event {
         Event::More | Event::Octets(_) => Owned::More,
         Event::Continue => Owned::Continue,
@@ -695,14 +535,7 @@ fn own(event: Event<'_>) -> Owned {
     }
 }
 
-fn gone(failure: Failure) -> Failure {
-    match failure {
-        Failure::No(..) => Failure::Bye(None, "selected mailbox was deleted".into()),
-        other => other,
-    }
-}
-
-fn stopping() -> Failure {
+pub(crate) fn stopping() -> Failure {
     Failure::Bye(Some(Code::Unavailable), "server is restarting, please reconnect".into())
 }
 

@@ -5,14 +5,20 @@ use crate::events;
 use libmox_imap::response::Code;
 use libmox_message::{Parser, Structure};
 use libmox_store::{MessageOpen, MessageRecord, SessionId, Store};
+use libmox_types::MsgId;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 /// Octets read from a file at once.
 pub const CHUNK: u64 = 128 * 1024;
+
+/// Messages opened before their turn; each may hold as much as the store sends inline.
+const AHEAD: usize = 8;
 
 /// An open message.
 #[derive(Debug)]
@@ -30,9 +36,8 @@ enum Source {
 
 impl Content {
     /// Opens a message.
-    pub async fn open(store: &Store, session: SessionId, record: &MessageRecord) -> Result<Self, Failure> {
-        let (content, descriptors) =
-            store.ask_with(MessageOpen { session, id: record.id }, Vec::new()).await?;
+    pub async fn open(store: &Store, session: SessionId, id: MsgId) -> Result<Self, Failure> {
+        let (content, descriptors) = store.ask_with(MessageOpen { session, id }, Vec::new()).await?;
         Self::of(content, descriptors)
     }
 
@@ -114,6 +119,36 @@ impl Content {
                 read => at += read,
             }
             parser.feed(&piece);
+        }
+    }
+}
+
+/// Messages opened one after the other, some of them before their turn: to ask the store and wait for each costs more
+/// than to read it.
+pub struct Ahead {
+    store: Store,
+    session: SessionId,
+    ids: std::vec::IntoIter<MsgId>,
+    opening: VecDeque<JoinHandle<Result<Content, Failure>>>,
+}
+
+impl Ahead {
+    /// These, in this order.
+    pub fn new(store: &Store, session: SessionId, ids: Vec<MsgId>) -> Self {
+        Self { store: store.clone(), session, ids: ids.into_iter(), opening: VecDeque::new() }
+    }
+
+    /// The next one; to be asked as often as there are messages.
+    pub async fn next(&mut self) -> Result<Content, Failure> {
+        while self.opening.len() < AHEAD
+            && let Some(id) = self.ids.next()
+        {
+            let (store, session) = (self.store.clone(), self.session);
+            self.opening.push_back(tokio::spawn(async move { Content::open(&store, session, id).await }));
+        }
+        match self.opening.pop_front() {
+            Some(opening) => opening.await.unwrap_or_else(|error| Err(broken(&error.to_string()))),
+            None => Err(broken("no message is left")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! FETCH: records become lines, contents stream by.
 
 use crate::connection::{Connection, Done};
-use crate::content::{CHUNK, Content, known_structure};
+use crate::content::{Ahead, CHUNK, Content, known_structure};
 use crate::error::Failure;
 use crate::messages::GONE;
 use crate::watch::OwnFlags;
@@ -39,8 +39,19 @@ impl Connection {
             let mut stream = self.shared.store.stream(Request::MessageList(list)).await?;
             while let Some(item) = stream.next().await {
                 let Item::Messages(records) = item? else { continue };
+                let contents = if items.iter().any(needs_content) {
+                    records.iter().map(|record| record.id).collect()
+                } else {
+                    Vec::new()
+                };
+                let mut ahead =
+                    (!contents.is_empty()).then(|| Ahead::new(&self.shared.store, session, contents));
                 for record in &records {
-                    lost |= !self.fetch_one(record, items).await?;
+                    let opened = match &mut ahead {
+                        Some(ahead) => Some(ahead.next().await),
+                        None => None,
+                    };
+                    lost |= !self.fetch_one(record, items, opened).await?;
                     told += 1;
                     if sets_seen && !record.flags.has(Flag::Seen) {
                         unseen.insert(record.uid);
@@ -71,20 +82,26 @@ impl Connection {
     }
 
     /// One line. False where the message went away before it could be read.
-    async fn fetch_one(&mut self, record: &MessageRecord, items: &[FetchItem]) -> Result<bool, Failure> {
+    async fn fetch_one(
+        &mut self,
+        record: &MessageRecord,
+        items: &[FetchItem],
+        opened: Option<Result<Content, Failure>>,
+    ) -> Result<bool, Failure> {
         let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
         let Some(number) = number else { return Ok(true) };
         let dialect = self.session.dialect();
         let mut structure = if items.iter().any(needs_structure) { known_structure(record) } else { None };
         let parse = structure.is_none() && items.iter().any(needs_structure);
-        let content = if parse || items.iter().any(needs_content) {
-            match Content::open(&self.shared.store, self.session_id()?, record).await {
-                Ok(content) => Some(content),
-                Err(Failure::No(Some(Code::ExpungeIssued), _)) => return Ok(false),
-                Err(failure) => return Err(failure),
-            }
-        } else {
-            None
+        let opened = match opened {
+            None if parse => Some(Content::open(&self.shared.store, self.session_id()?, record.id).await),
+            opened => opened,
+        };
+        let content = match opened {
+            None => None,
+            Some(Ok(content)) => Some(content),
+            Some(Err(Failure::No(Some(Code::ExpungeIssued), _))) => return Ok(false),
+            Some(Err(failure)) => return Err(failure),
         };
         if parse && let Some(content) = &content {
             structure = Some(content.structure(record).await?);

@@ -194,7 +194,7 @@ impl Connection {
             }
         }
         let record = record.ok_or_else(|| bad("no such message"))?;
-        let content = match Content::open(&self.shared.store, session, &record).await {
+        let content = match Content::open(&self.shared.store, session, record.id).await {
             Err(Failure::No(Some(Code::ExpungeIssued), _)) => return Err(bad("no such message")),
             content => content?,
         };

@@ -7,8 +7,8 @@
 use crate::error::Failure;
 use libmox_imap::response::Code;
 use libmox_imap::{Session, View};
-use libmox_store::{ChangeEvents, Event, Item, Mailbox, SessionId, Store, StoreContract, Watch};
-use libmox_types::{Flag, MailboxId, MailboxName, ModSeq, Uid, UidSet};
+use libmox_store::{ChangeEvents, Event, Item, Mailbox, SessionId, Store, StoreContract, WatchSet};
+use libmox_types::{MailboxId, MailboxName, ModSeq, Uid, UidSet};
 use std::time::Duration;
 
 /// A change that was committed comes by within this time, or the stream is broken.
@@ -56,18 +56,14 @@ impl Watching {
         session: SessionId,
         name: MailboxName,
     ) -> Result<(Self, Snapshot), Failure> {
-        let watch = Watch { session, mailbox: Some(name) };
-        let mut items = store.stream(libmox_store::Request::Watch(watch)).await?;
+        let watch = WatchSet { session, mailbox: name };
+        let mut items = store.stream(libmox_store::Request::WatchSet(watch)).await?;
         let (mut view, mut first_unseen) = (View::default(), None);
         loop {
             match items.next().await {
-                Some(Ok(Item::Snapshot(messages))) => {
-                    for message in messages {
-                        view.push(message.uid);
-                        if first_unseen.is_none() && !message.flags.has(Flag::Seen) {
-                            first_unseen = Some(message.uid);
-                        }
-                    }
+                Some(Ok(Item::SnapshotSet(uids, unseen))) => {
+                    uids.ranges().for_each(|(low, high)| view.push_range(low, high));
+                    first_unseen = first_unseen.or(unseen);
                 }
                 Some(Ok(Item::SnapshotEnd(Some(mailbox), seen))) => {
                     let watching = Self {

@@ -6,7 +6,7 @@ use crate::engine::{Engine, FileName};
 use crate::keys;
 use crate::records::{
     self, Account, AnnotationRecord, Cold, Expunged, MailboxRecord, Message, Place, QueueMessage,
-    QueueRecord, QueueState, Read,
+    QueueRecord, QueueState, Read, Removals,
 };
 use crate::store::Store;
 use libmox_store::{Counts, Fault};
@@ -174,6 +174,17 @@ impl Looker<'_> {
         findings.expect(colds == wanted, || format!("{name}: cold parts and messages differ"));
         self.check_strays(name, u64::from(id.0), &wanted, findings);
         self.check_annotations(name, id, &account, &mailboxes, findings)?;
+        for mailbox in mailboxes.keys() {
+            let tombstones = self.engine.keys_below(&keys::tombstones(id, *mailbox))?;
+            let known: Option<Removals> = self.engine.record(&keys::removals(id, *mailbox))?;
+            let right = known.is_none_or(|known| {
+                known.kept as usize == tombstones.len()
+                    && tombstones.iter().all(|key| keys::tombstone_mod_seq(key) >= Some(known.forgotten))
+            });
+            findings.expect(right, || {
+                format!("{name}: mailbox {mailbox} has {} tombstones, {known:?}", tombstones.len())
+            });
+        }
         self.check_attempts(name, id, findings)?;
         crate::check_words::check(read, name, id, &account, &places, findings)?;
         crate::check_ties::check(read, name, id, &account, &places, findings)

@@ -23,6 +23,10 @@ pub async fn dispatch(
             Ok(session) => store.watch(&session, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
+        Request::WatchSet(request) => match peer.session(request.session) {
+            Ok(session) => store.watch_set(&session, &request.mailbox, answer).await,
+            Err(fault) => answer.reply(Err(fault)).await,
+        },
         Request::MessageList(request) => match peer.session(request.session) {
             Ok(session) => store.message_list(session.account, request, answer).await,
             Err(fault) => answer.reply(Err(fault)).await,
@@ -264,6 +268,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         // These are answered by the caller of this function.
         R::Backup(_)
         | R::Watch(_)
+        | R::WatchSet(_)
         | R::MessageList(_)
         | R::ReferenceList(_)
         | R::QueueWatch(_)

@@ -85,6 +85,10 @@ impl Page {
 
     fn splice(&mut self, at: usize, old: usize, new: &[u8]) {
         let start = self.start(at);
+        if old == new.len() {
+            self.bytes[start..start + old].copy_from_slice(new);
+            return;
+        }
         self.bytes.splice(start..start + old, new.iter().copied());
         for end in &mut self.ends[at..] {
             // A page is far below what fits.

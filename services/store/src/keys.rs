@@ -21,6 +21,7 @@
 //! | `A` a `i` m | mailbox and uid of the message |
 //! | `A` a `x` m chunk(2) | blob: [`crate::records::Cold`] |
 //! | `A` a `t` b modseq(8) uid(4) | tombstone: message id |
+//! | `A` a `B` b | [`crate::records::Removals`]: how many tombstones there are, and what is forgotten |
 //! | `A` a `e` m | [`crate::records::Expunged`]: removed, file and blob not yet erased |
 //! | `A` a `h` m | [`crate::records::Ties`]: what ties the message to others |
 //! | `A` a `M` hash(16) m | empty: messages by Message-ID |
@@ -293,6 +294,17 @@ pub fn colds(id: AccountId) -> Vec<u8> {
 /// A tombstone.
 pub fn tombstone(id: AccountId, mailbox: MailboxId, mod_seq: ModSeq, uid: Uid) -> Vec<u8> {
     with(account(id, b't'), &[&mailbox.0.to_be_bytes(), &mod_seq.0.to_be_bytes(), &uid.0.to_be_bytes()])
+}
+
+/// What is known of the tombstones of a mailbox.
+pub fn removals(id: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(account(id, b'B'), &[&mailbox.0.to_be_bytes()])
+}
+
+/// The modseq in the key of a tombstone.
+pub fn tombstone_mod_seq(key: &[u8]) -> Option<ModSeq> {
+    let at = key.len().checked_sub(12)?;
+    Some(ModSeq(u64::from_be_bytes(key[at..at + 8].try_into().ok()?)))
 }
 
 /// All tombstones of a mailbox.

@@ -38,6 +38,8 @@ pub const KEYWORD_OCTETS: usize = 4 << 10;
 pub const BULK: usize = 50_000;
 /// Ranges in a set of messages that one reply carries.
 pub const FLAGGED_RANGES: usize = 50_000;
+/// Removals that a mailbox remembers; with more the oldest half is forgotten. Tests forget sooner.
+pub const TOMBSTONES: usize = if cfg!(test) { 200 } else { 20_000 };
 /// Removals told from memory; a reader that missed more takes the messages that are there for the truth.
 pub const VANISHED: usize = 50_000;
 /// Sessions of one connection.

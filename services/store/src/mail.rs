@@ -3,7 +3,9 @@
 use crate::accounts::Live;
 use crate::engine::{FileName, Source};
 use crate::events;
+use crate::flagged::Ranges;
 use crate::hot::{Hot, Part, Row, as_record};
+use crate::hub::Watcher;
 use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
@@ -12,19 +14,20 @@ use crate::limits::{
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
-use libmox_ipc::Answer;
+use libmox_ipc::{Answer, StreamOut};
 use libmox_store::{
     Append, AppendMessage, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow,
     INLINE_OCTETS, Item, Mailbox, Mailboxes, Marks, MessageList, MessageRecord, Placed, QuotaState,
     SnapshotMessage, StoreContract, Want, Watch,
 };
 use libmox_types::{
-    AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp, Uid,
-    UidSet,
+    AccountId, ByteCount, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp,
+    Uid, UidSet,
 };
 use std::io::Read as _;
 use std::ops::{Bound, ControlFlow};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 fn as_mailbox(record: MailboxRecord, subscribed: bool) -> Mailbox {
     Mailbox {
@@ -377,9 +380,9 @@ impl Store {
         };
         let key = keys::cold(account, id);
         let blob = self.engine.blob(&key)?.ok_or(Fault::NoMessage)?;
-        let cold: Cold = records::decode(&key, &blob)?;
+        let front = records::decode_front(&key, &blob)?;
         let name = FileName { owner: u64::from(account.0), id: id.0 };
-        let (content, descriptors) = self.content(name, cold.prefix)?;
+        let (content, descriptors) = self.content(name, front.prefix)?;
         if let Some(size) = size.filter(|size| *size != content.size.0) {
             events::unreadable(name, &format!("{} octets instead of {size}", content.size));
             return Err(Fault::Unavailable("message file is damaged".into()));
@@ -603,89 +606,142 @@ impl Store {
         if want.structure || want.preview {
             let key = keys::cold(account, message.id);
             // Gone with a message that was erased while this list is read.
-            if let Some(blob) = self.engine.blob(&key)? {
-                let cold: Cold = records::decode(&key, &blob)?;
-                if want.structure {
-                    structure = cold.facts.structure;
-                }
-                if want.preview {
+            match self.engine.blob(&key)? {
+                Some(blob) if want.preview => {
+                    let cold: Cold = records::decode(&key, &blob)?;
                     preview = cold.facts.preview;
+                    if want.structure {
+                        structure = cold.facts.structure;
+                    }
                 }
+                Some(blob) => structure = records::decode_front(&key, &blob)?.structure,
+                None => {}
             }
         }
         Ok(MessageRecord { structure, preview, ..as_record(uid, message) })
     }
 
-    /// Snapshot and everything after it. The account's writers wait while the snapshot is read, so that it and the
-    /// number of the last change in it fit exactly.
+    /// Snapshot and everything after it.
     pub async fn watch(&self, session: &Session, request: Watch, answer: Answer<StoreContract>) {
         let mut stream = answer.stream();
-        let live = self.accounts.live(session.account);
-        let taken = {
-            let _lock = live.lock.lock().await;
-            self.engine.settled().await;
-            let (watcher, change) = live.hub.watch(session.id);
-            let mailbox = request.mailbox.as_ref().map(|name| self.mailbox(session.account, name));
-            let snapshot = mailbox.transpose().and_then(|mailbox| {
-                let mut messages = Vec::new();
-                if let Some(mailbox) = &mailbox {
-                    let counts = mailbox.counts;
-                    let there = counts.total as usize + counts.deleted as usize;
-                    if there as u64 >= HOT_WORTH
-                        && there <= HOT_ROWS
-                        && live.hot.with(mailbox.id, Hot::rows).is_none()
-                    {
-                        self.load(&live, mailbox.id)?;
-                    }
-                    if let Some(snapshot) = live.hot.with(mailbox.id, Hot::snapshot) {
-                        return Ok((Some(mailbox.clone()), snapshot));
-                    }
-                    messages.reserve(there);
-                    visit_messages(
-                        &self.engine,
-                        session.account,
-                        mailbox.id,
-                        &UidSet::all(),
-                        |uid, message| {
-                            messages.push(SnapshotMessage { uid, flags: message.flags });
-                            Ok(())
-                        },
-                    )?;
-                }
-                Ok((mailbox, messages))
-            });
-            snapshot.map(|(mailbox, messages)| (watcher, change, mailbox, messages))
-        };
-        let (watcher, change, mailbox, messages) = match taken {
+        let taken = self.watched(session, request.mailbox.as_ref(), |live, mailbox| {
+            if let Some(snapshot) = live.hot.with(mailbox.id, Hot::snapshot) {
+                return Ok(snapshot);
+            }
+            let mut messages = Vec::with_capacity(messages_of(mailbox));
+            visit_messages(&self.engine, live.id, mailbox.id, &UidSet::all(), |uid, message| {
+                messages.push(SnapshotMessage { uid, flags: message.flags });
+                Ok(())
+            })?;
+            Ok(messages)
+        });
+        let (watched, messages) = match taken.await {
             Ok(taken) => taken,
             Err(fault) => return stream.end(Err(fault)).await,
         };
-        for part in messages.chunks(SNAPSHOT_MESSAGES) {
+        for part in messages.unwrap_or_default().chunks(SNAPSHOT_MESSAGES) {
             if stream.send(&Item::Snapshot(part.to_vec())).await.is_err() {
                 return;
             }
         }
-        drop(messages);
-        if stream.send(&Item::SnapshotEnd(mailbox.map(Box::new), change)).await.is_err() {
-            return;
-        }
-        let mut ended = session.ended.subscribe();
-        loop {
-            let next = tokio::select! {
-                biased;
-                next = watcher.next() => next,
-                // A last word may still be in the queue of the watcher, which is asked first.
-                _ = ended.wait_for(|ended| *ended) => None,
-                () = stream.unwanted() => return,
-            };
-            match next {
-                Some(changes) => {
-                    if stream.send(&Item::Events(changes)).await.is_err() {
-                        return;
-                    }
+        follow(session, watched, stream).await;
+    }
+
+    /// The same, where it is enough to know which messages there are.
+    pub async fn watch_set(&self, session: &Session, name: &MailboxName, answer: Answer<StoreContract>) {
+        let mut stream = answer.stream();
+        let taken = self.watched(session, Some(name), |live, mailbox| {
+            let (mut ranges, mut unseen) = (Ranges::default(), None);
+            let mut note = |uid: Uid, flags: Flags| {
+                ranges.push(uid);
+                if unseen.is_none() && !flags.has(Flag::Seen) {
+                    unseen = Some(uid);
                 }
-                None => return stream.end(Ok(())).await,
+            };
+            if live.hot.with(mailbox.id, |hot| hot.each_flags(&mut note)).is_none() {
+                visit_messages(&self.engine, live.id, mailbox.id, &UidSet::all(), |uid, message| {
+                    note(uid, message.flags);
+                    Ok(())
+                })?;
             }
+            Ok((ranges.finish(), unseen))
+        });
+        let (watched, set) = match taken.await {
+            Ok(taken) => taken,
+            Err(fault) => return stream.end(Err(fault)).await,
+        };
+        let (set, unseen) = set.unwrap_or_default();
+        let ranges: Vec<(Uid, Uid)> = set.ranges().collect();
+        drop(set);
+        let mut parts = ranges.chunks(SNAPSHOT_MESSAGES).peekable();
+        while let Some(part) = parts.next() {
+            let mut set = UidSet::new();
+            part.iter().for_each(|(low, high)| set.insert_range(*low, *high));
+            let unseen = unseen.filter(|_| parts.peek().is_none());
+            if stream.send(&Item::SnapshotSet(set, unseen)).await.is_err() {
+                return;
+            }
+        }
+        follow(session, watched, stream).await;
+    }
+
+    /// Subscribes, and looks at a mailbox at that instant. The account's writers wait while it is looked at, so that it
+    /// and the number of the last change in it fit exactly.
+    async fn watched<T>(
+        &self,
+        session: &Session,
+        name: Option<&MailboxName>,
+        look: impl FnOnce(&Live, &Mailbox) -> Result<T, Fault>,
+    ) -> Result<(Watched, Option<T>), Fault> {
+        let live = self.accounts.live(session.account);
+        let _lock = live.lock.lock().await;
+        self.engine.settled().await;
+        let (watcher, change) = live.hub.watch(session.id);
+        let Some(name) = name else { return Ok((Watched { watcher, change, mailbox: None }, None)) };
+        let mailbox = self.mailbox(session.account, name)?;
+        let there = messages_of(&mailbox);
+        if there as u64 >= HOT_WORTH && there <= HOT_ROWS && live.hot.with(mailbox.id, Hot::rows).is_none() {
+            self.load(&live, mailbox.id)?;
+        }
+        let seen = look(&live, &mailbox)?;
+        Ok((Watched { watcher, change, mailbox: Some(Box::new(mailbox)) }, Some(seen)))
+    }
+}
+
+/// A subscription that begins.
+struct Watched {
+    watcher: Arc<Watcher>,
+    /// The last change that its snapshot contains.
+    change: u64,
+    mailbox: Option<Box<Mailbox>>,
+}
+
+fn messages_of(mailbox: &Mailbox) -> usize {
+    mailbox.counts.total as usize + mailbox.counts.deleted as usize
+}
+
+/// The end of a snapshot, and everything after it.
+async fn follow(session: &Session, watched: Watched, mut stream: StreamOut<StoreContract>) {
+    let Watched { watcher, change, mailbox } = watched;
+    if stream.send(&Item::SnapshotEnd(mailbox, change)).await.is_err() {
+        return;
+    }
+    let mut ended = session.ended.subscribe();
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = watcher.next() => next,
+            // A last word may still be in the queue of the watcher, which is asked first.
+            _ = ended.wait_for(|ended| *ended) => None,
+            () = stream.unwanted() => return,
+        };
+        match next {
+            Some(changes) => {
+                if stream.send(&Item::Events(changes)).await.is_err() {
+                    return;
+                }
+            }
+            None => return stream.end(Ok(())).await,
         }
     }
 }

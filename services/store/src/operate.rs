@@ -314,6 +314,7 @@ fn new_uids(
     for key in writer.tx.keys_below(&keys::tombstones(writer.id, mailbox.id))? {
         writer.tx.change().delete(key);
     }
+    writer.tx.change().delete(keys::removals(writer.id, mailbox.id));
     let mut next = Uid(1);
     for (_, mut message) in messages {
         message.mod_seq = writer.mod_seq();

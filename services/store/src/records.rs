@@ -34,7 +34,7 @@ macro_rules! stored {
 }
 
 stored! {
-    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, LoginAttempt,
+    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, Removals, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
     crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
     libmox_store::Evaluation, libmox_store::ReportKept,
@@ -159,6 +159,12 @@ pub trait Read {
 
     /// A blob, put together.
     fn blob(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        // Most are one chunk: to look for more costs several times what it takes to read it.
+        match self.get(&[key, &0u16.to_be_bytes()].concat())? {
+            Some(chunk) if chunk.len() < CHUNK => return Ok(Some(chunk.to_vec())),
+            None => return Ok(None),
+            Some(_) => {}
+        }
         let mut whole: Option<Vec<u8>> = None;
         keys::below(key, |range| {
             self.visit(range, |_, chunk| {
@@ -319,6 +325,15 @@ pub struct MailboxRecord {
     pub counts: Counts,
 }
 
+/// The tombstones of a mailbox. Without a record they were not counted yet, and none is forgotten.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removals {
+    /// How many there are.
+    pub kept: u32,
+    /// Of removals up to here some have none any more.
+    pub forgotten: ModSeq,
+}
+
 /// The hot part of a message: what lists need. Its mailbox and uid are in the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -396,6 +411,33 @@ pub struct Cold {
     pub prefix: Vec<u8>,
     pub facts: Facts,
     pub origin: Option<Origin>,
+}
+
+/// The front of a [`Cold`]: all that lists and whoever reads a message need of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ColdFront {
+    pub prefix: Vec<u8>,
+    pub structure: Vec<u8>,
+}
+
+/// The front of a value with a [`Cold`], at a fraction of what all of it costs.
+pub fn decode_front(key: &[u8], value: &[u8]) -> Result<ColdFront, Corrupt> {
+    #[derive(Deserialize)]
+    struct Front<'a> {
+        #[serde(borrow, with = "serde_bytes")]
+        prefix: &'a [u8],
+        #[serde(borrow, with = "serde_bytes")]
+        structure: &'a [u8],
+    }
+    match value.split_first() {
+        Some((version, body)) if *version == Cold::VERSION => {
+            let front = postcard::take_from_bytes::<Front<'_>>(body);
+            let (front, _) = front.map_err(|_| Corrupt(key.escape_ascii().to_string()))?;
+            Ok(ColdFront { prefix: front.prefix.to_vec(), structure: front.structure.to_vec() })
+        }
+        _ => decode::<Cold>(key, value)
+            .map(|cold| ColdFront { prefix: cold.prefix, structure: cold.facts.structure }),
+    }
 }
 
 /// Where a delivered message came from.
@@ -496,6 +538,19 @@ mod tests {
         assert!(decode::<Place>(b"k", b"").is_err());
         assert!(decode::<Place>(b"k", &[2, 1, 2]).is_err());
         assert!(decode::<Account>(b"k", &bytes).is_err());
+    }
+
+    #[test]
+    fn the_front_is_that_of_the_whole() {
+        let facts = Facts { structure: vec![7; 300], message_id: "a@b".into(), ..Facts::default() };
+        let cold = Cold { prefix: b"Received: x\r\n".to_vec(), facts, origin: None };
+        let bytes = encode(&cold);
+        let front = ColdFront { prefix: cold.prefix, structure: cold.facts.structure };
+        assert_eq!(decode_front(b"k", &bytes).unwrap(), front);
+        for cut in 0..300 {
+            assert!(decode_front(b"k", &bytes[..cut]).is_err(), "{cut}");
+        }
+        assert!(decode_front(b"k", &[9, 0, 0]).is_err());
     }
 
     #[test]

@@ -343,6 +343,7 @@ impl<'a> Writer<'a> {
             self.tx.change().delete(key);
         }
         self.forget_annotations(id)?;
+        self.tx.change().delete(keys::removals(self.id, id));
         self.tx.change().delete(keys::url_key(self.id, id));
         let name = self.mailbox(id)?.name.clone();
         self.touched.push(Touch::MailboxGone(id));
@@ -560,7 +561,7 @@ impl<'a> Writer<'a> {
             message.saved = Some(now);
             new.push(self.insert(to, message)?);
         }
-        self.removed(from, left);
+        self.removed(from, left)?;
         Ok(new)
     }
 
@@ -578,15 +579,17 @@ impl<'a> Writer<'a> {
             self.tx.change().put(keys::expunged(self.id, message.id), encode(&expunged));
             self.expunged.push(message.id);
         }
-        self.removed(mailbox, left.clone());
+        self.removed(mailbox, left.clone())?;
         Ok(left)
     }
 
-    fn removed(&mut self, mailbox: MailboxId, uids: UidSet) {
+    fn removed(&mut self, mailbox: MailboxId, uids: UidSet) -> Result<(), Fault> {
         if !uids.is_empty() {
+            self.note_removals(mailbox, usize::try_from(uids.count()).unwrap_or(usize::MAX))?;
             let mod_seq = self.mod_seq;
             self.event(Event::MessagesRemoved { mailbox, uids, mod_seq });
         }
+        Ok(())
     }
 
     fn leave(&mut self, mailbox: MailboxId, uid: Uid, message: &Message) -> Result<(), Fault> {

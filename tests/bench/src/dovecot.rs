@@ -74,6 +74,7 @@ pub fn start(dir: &Path, port: u16) -> anyhow::Result<Dovecot> {
         login: "reader".into(),
         password: PASSWORD.into(),
         pid: child.id(),
+        smtp: None,
     };
     let mut this = Dovecot { child, server };
     let begun = Instant::now();

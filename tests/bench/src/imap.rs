@@ -19,6 +19,13 @@ const TOGETHER: usize = 50;
 /// Times that a quick command is repeated for its median.
 const REPEATS: usize = 15;
 
+/// Times that both servers open the mailbox cold.
+const COLD: usize = 5;
+/// Our processes that keep something of a mailbox.
+const KEEPS: [&str; 2] = ["mox-imap", "mox-store"];
+/// For a process to go, and for a message to be told of.
+const GONE_WAIT: Duration = Duration::from_secs(20);
+
 /// A server and who reads there.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -28,6 +35,8 @@ pub struct Server {
     pub password: String,
     /// The process whose family is measured.
     pub pid: u32,
+    /// Where mail for the reader is taken, and for which address.
+    pub smtp: Option<(SocketAddr, String)>,
 }
 
 impl Server {
@@ -39,6 +48,7 @@ impl Server {
             login: instance.text("/accounts/0/login")?,
             password: instance.text("/accounts/0/password")?,
             pid: instance.pid(),
+            smtp: Some((instance.address("smtp")?, instance.text("/accounts/0/login")?)),
         })
     }
 }
@@ -197,6 +207,8 @@ pub fn run(server: &Server, messages: usize, size: usize, idle: usize) -> anyhow
     figures.push(Figure { what: "bodies", value: time.as_secs_f64() * 1_000.0 / mib, unit: "ms/MiB" });
     figures.push(ms("UID SEARCH UNSEEN", client.median(REPEATS, |_| "UID SEARCH UNSEEN".into())?));
     figures.push(ms("UID SEARCH SUBJECT", client.timed("UID SEARCH SUBJECT \"number 77\"")?.0));
+    figures
+        .push(ms("UID SEARCH HEADER Message-ID", client.timed("UID SEARCH HEADER Message-ID \"<77.0@\"")?.0));
     figures.push(ms("UID SEARCH BODY", client.timed("UID SEARCH BODY needle")?.0));
     figures.push(ms("UID SORT (DATE)", client.timed("UID SORT (DATE) UTF-8 ALL")?.0));
     figures.push(ms("UID SORT (SUBJECT)", client.timed("UID SORT (SUBJECT) UTF-8 ALL")?.0));
@@ -228,8 +240,119 @@ pub fn run(server: &Server, messages: usize, size: usize, idle: usize) -> anyhow
         value: begun.elapsed().as_secs_f64() * 1_000.0 / 500.0,
         unit: "ms each",
     });
+    figures.push(exists_delay(server, &text)?);
+    figures.push(cold_select(server)?);
     figures.push(idle_memory(server, idle)?);
     Ok(figures)
+}
+
+/// SELECT by processes that know nothing of the mailbox yet. Dovecot has such a process for each connection; ours that
+/// keep something are told to go, and are started by the login before.
+fn cold_select(server: &Server) -> anyhow::Result<Figure> {
+    let mut all = Vec::with_capacity(COLD);
+    for _ in 0..COLD {
+        for process in processes::descendants(server.pid)? {
+            if KEEPS.contains(&process.name.as_str()) {
+                let pid = i32::try_from(process.pid)
+                    .ok()
+                    .and_then(rustix::process::Pid::from_raw)
+                    .context("pid")?;
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+            }
+        }
+        let begun = Instant::now();
+        while processes::descendants(server.pid)?.iter().any(|process| KEEPS.contains(&process.name.as_str()))
+        {
+            ensure!(begun.elapsed() < GONE_WAIT, "{} does not leave", server.name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // The supervisor waits for its child and listens again.
+        std::thread::sleep(Duration::from_millis(100));
+        all.push(Client::signed_in(server)?.timed("SELECT INBOX")?.0);
+    }
+    all.sort_unstable();
+    Ok(ms("SELECT, cold", all[COLD / 2]))
+}
+
+/// From the acknowledgement of a message to EXISTS in another client's IDLE: of a delivery to port 25 with us, of an
+/// APPEND with Dovecot, which takes none.
+fn exists_delay(server: &Server, text: &str) -> anyhow::Result<Figure> {
+    const TIMES: usize = REPEATS * 3;
+    let mut idle = Client::signed_in(server)?;
+    idle.run("SELECT INBOX")?;
+    idle.stream.get_mut().write_all(b"i IDLE\r\n")?;
+    let mut line = String::new();
+    idle.stream.read_line(&mut line)?;
+    let (heard, hears) = std::sync::mpsc::channel();
+    let listener = std::thread::spawn(move || -> anyhow::Result<()> {
+        let mut exists = 0;
+        while exists < TIMES {
+            line.clear();
+            ensure!(idle.stream.read_line(&mut line)? > 0, "the server closed in IDLE");
+            if line.ends_with(" EXISTS\r\n") {
+                exists += 1;
+                heard.send(Instant::now())?;
+            }
+        }
+        Ok(())
+    });
+    let mut appends = Client::signed_in(server)?;
+    let mut sends = server.smtp.as_ref().map(|(address, to)| Sender::connect(*address, to)).transpose()?;
+    let mut all = Vec::with_capacity(TIMES);
+    for _ in 0..TIMES {
+        match &mut sends {
+            Some(sender) => sender.send(text)?,
+            None => drop(appends.run(&format!("APPEND INBOX {{{}+}}\r\n{text}", text.len()))?),
+        }
+        let taken = Instant::now();
+        // It may be told before the acknowledgement is read.
+        let told = hears.recv_timeout(GONE_WAIT).context("no EXISTS")?;
+        all.push(told.saturating_duration_since(taken));
+    }
+    listener.join().map_err(|_| anyhow::anyhow!("the listener panicked"))??;
+    all.sort_unstable();
+    Ok(ms("EXISTS in IDLE after it was taken", all[TIMES / 2]))
+}
+
+/// Somebody who hands in mail.
+struct Sender {
+    stream: BufReader<TcpStream>,
+    to: String,
+}
+
+impl Sender {
+    fn connect(address: SocketAddr, to: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        let mut this = Self { stream: BufReader::new(stream), to: to.to_owned() };
+        this.reply("220")?;
+        this.stream.get_mut().write_all(b"EHLO bench.example.org\r\n")?;
+        this.reply("250")?;
+        Ok(this)
+    }
+
+    fn send(&mut self, text: &str) -> anyhow::Result<()> {
+        let head = format!("MAIL FROM:<sender@example.org>\r\nRCPT TO:<{}>\r\nDATA\r\n", self.to);
+        self.stream.get_mut().write_all(head.as_bytes())?;
+        for code in ["250", "250", "354"] {
+            self.reply(code)?;
+        }
+        self.stream.get_mut().write_all(format!("{text}.\r\n").as_bytes())?;
+        self.reply("250")
+    }
+
+    fn reply(&mut self, code: &str) -> anyhow::Result<()> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line)?;
+            ensure!(line.starts_with(code), "{code} was expected: {line:?}");
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(());
+            }
+        }
+    }
 }
 
 fn ensure_all(server: &Server, lines: usize, messages: usize) -> anyhow::Result<()> {

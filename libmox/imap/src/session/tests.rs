@@ -1,7 +1,7 @@
 //! Commands and answers in, steps out.
 
 use super::*;
-use crate::command::Secret;
+use crate::command::{SearchKey, Secret};
 use crate::parse::parse;
 use crate::view::View;
 use libmox_types::{Cid, Keyword, MailboxId, MailboxName, ModSeq, Uid, UidSet, UidValidity};

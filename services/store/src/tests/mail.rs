@@ -3,9 +3,10 @@
 use super::*;
 use libmox_store::{
     Append, AppendMessage, ChangeEvents, Copy, Event, Expunge, Fault, FlagsChange, FlagsHow, MailboxCreate,
-    MailboxDelete, MailboxRename, MailboxSubscribe, Quota, Request, SnapshotMessage, Watch,
+    MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, Quota, Request, SnapshotMessage, Vanished,
+    VanishedSince, Watch, WatchSet,
 };
-use libmox_types::{Flag, Flags, Keyword, MailboxId, SpecialUse, Uid};
+use libmox_types::{Flag, Flags, Keyword, MailboxId, ModSeq, SpecialUse, Uid, UidSet};
 
 struct Watched {
     items: libmox_ipc::Items<libmox_store::StoreContract>,
@@ -299,6 +300,85 @@ async fn long_lists_come_in_parts() {
     imap.ask(flags(session, archive, UidSet::all(), FlagsHow::Add, &[Flag::Deleted])).await.unwrap();
     let gone = imap.ask(Expunge { session, mailbox: archive, uids: None }).await.unwrap();
     assert_eq!(gone.uids.count(), 3250);
+    world.end().await;
+}
+
+/// Row IM-25: removals are remembered up to a number; who asks from before what is known is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_removals_are_forgotten() {
+    use crate::limits::TOMBSTONES;
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let batch = u32::try_from(TOMBSTONES / 4).unwrap();
+    let state = async || imap.ask(MailboxStatus { session, name: name("Inbox") }).await.unwrap();
+    let inbox = state().await.id;
+    let since = async |mod_seq| {
+        imap.ask(VanishedSince { session, mailbox: inbox, since: ModSeq(mod_seq) }).await.unwrap()
+    };
+    let mut steps = vec![(state().await.mod_seq.0, 0)];
+    let mut gone = 0;
+    for round in 0..11 {
+        let messages = (0..batch).map(|_| message(Body::Inline(b"x".to_vec()))).collect();
+        imap.ask(Append { session, mailbox: name("Inbox"), messages }).await.unwrap();
+        // Some leave by EXPUNGE, some by MOVE.
+        let all: UidSet = (gone + 1..=gone + batch).map(Uid).collect();
+        if round % 2 == 0 {
+            let set = FlagsChange {
+                session,
+                mailbox: inbox,
+                uids: all.clone(),
+                how: FlagsHow::Add,
+                flags: Flags::NONE.with(Flag::Deleted),
+                keywords: vec![],
+                unchanged_since: None,
+            };
+            imap.ask(set).await.unwrap();
+            imap.ask(Expunge { session, mailbox: inbox, uids: None }).await.unwrap();
+        } else {
+            imap.ask(Copy { session, mailbox: inbox, uids: all, to: name("Archive"), take: true })
+                .await
+                .unwrap();
+        }
+        gone += batch;
+        let now = state().await;
+        steps.push((now.mod_seq.0, gone));
+        assert_eq!(since(now.mod_seq.0).await, Vanished { uids: UidSet::new(), complete: true });
+        for (mod_seq, before) in &steps {
+            let told = since(*mod_seq).await;
+            let want: UidSet = (before + 1..=gone).map(Uid).collect();
+            if told.complete {
+                assert_eq!(told.uids, want, "after {mod_seq}");
+            } else {
+                assert!(want.count() > TOMBSTONES as u64 / 2 && told.uids.is_empty(), "after {mod_seq}");
+            }
+        }
+        world.is_sound().await;
+    }
+    assert!(!since(steps[0].0).await.complete);
+    // The snapshot as sets is the one of single messages.
+    let flags = FlagsChange {
+        session,
+        mailbox: inbox,
+        uids: [1, 2, 4].map(|n| Uid(gone + n)).into_iter().collect(),
+        how: FlagsHow::Add,
+        flags: Flags::NONE.with(Flag::Seen).with(Flag::Deleted),
+        keywords: vec![],
+        unchanged_since: None,
+    };
+    let messages = (0..9).map(|_| message(Body::Inline(b"x".to_vec()))).collect();
+    imap.ask(Append { session, mailbox: name("Inbox"), messages }).await.unwrap();
+    imap.ask(flags).await.unwrap();
+    imap.ask(Expunge { session, mailbox: inbox, uids: Some([Uid(gone + 4)].into_iter().collect()) })
+        .await
+        .unwrap();
+    let single = Watched::start(&imap, session, Some("Inbox")).await.snapshot;
+    let watch = WatchSet { session, mailbox: name("Inbox") };
+    let mut items = imap.stream(Request::WatchSet(watch)).await.unwrap();
+    let Item::SnapshotSet(set, unseen) = items.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(set.iter().collect::<Vec<_>>(), single.iter().map(|one| one.uid).collect::<Vec<_>>());
+    assert_eq!(unseen, Some(Uid(gone + 3)));
+    assert!(matches!(items.next().await, Some(Ok(Item::SnapshotEnd(Some(_), _)))));
     world.end().await;
 }
 

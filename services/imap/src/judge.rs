@@ -1,0 +1,351 @@
+//! Whether a message satisfies a key: what its record tells, and what only its content can.
+//!
+//! Law: RFC 9051 §6.4.4; row TR-53. A key is true, false, or not known yet.
+//! Does not know: which messages there are, and who asks.
+
+use crate::content::Content;
+use crate::error::Failure;
+use crate::fetch::Decoding;
+use crate::text::{Scan, Term};
+use libmox_imap::Date;
+use libmox_imap::command::{EnvelopeField, SearchKey};
+use libmox_message::transfer::Decoder;
+use libmox_message::words::{charset_named, decode_words};
+use libmox_message::{Envelope, Part, Structure, params};
+use libmox_store::MessageRecord;
+use libmox_types::Timestamp;
+
+/// Octets of a header that are searched.
+const HEADER: u64 = 1024 * 1024;
+
+/// A term that only the content can answer.
+pub struct Wanted {
+    place: Place,
+    term: Term,
+}
+
+enum Place {
+    /// A field of the header; an empty term asks for the field alone.
+    Field(String),
+    Body,
+    Text,
+}
+
+/// Whether the structure of messages is to come with their records.
+pub fn needs_structure(key: &SearchKey) -> bool {
+    key.any(&mut |key| {
+        matches!(
+            key,
+            SearchKey::Envelope(..)
+                | SearchKey::Header(..)
+                | SearchKey::SentBefore(_)
+                | SearchKey::SentOn(_)
+                | SearchKey::SentSince(_)
+                | SearchKey::Body(_)
+                | SearchKey::Text(_)
+        )
+    })
+}
+
+/// Terms for the content, in the order [`Facts::judge`] meets them.
+pub fn wanted(key: &SearchKey) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    key.any(&mut |key| {
+        let (place, term) = match key {
+            SearchKey::Header(name, value) if envelope_field(name).is_none() => {
+                (Place::Field(name.clone()), value)
+            }
+            SearchKey::Body(term) => (Place::Body, term),
+            SearchKey::Text(term) => (Place::Text, term),
+            _ => return false,
+        };
+        all.push(Wanted { place, term: Term::new(term) });
+        false
+    });
+    all
+}
+
+/// Takes a field out of an envelope.
+type Field = fn(&Envelope) -> Option<&[u8]>;
+
+/// Fields that the record holds whole; of those that a message has once (RFC 5322 §3.6) the first, RFC 9051 §6.4.4
+/// departed from for a second one, because to look for it every message would have to be read.
+fn envelope_field(name: &str) -> Option<Field> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "bcc" => |e| e.bcc.as_deref(),
+        "cc" => |e| e.cc.as_deref(),
+        "from" => |e| e.from.as_deref(),
+        "sender" => |e| e.sender.as_deref(),
+        "reply-to" => |e| e.reply_to.as_deref(),
+        "to" => |e| e.to.as_deref(),
+        "subject" => |e| e.subject.as_deref(),
+        "date" => |e| e.date.as_deref(),
+        "message-id" => |e| e.message_id.as_deref(),
+        "in-reply-to" => |e| e.in_reply_to.as_deref(),
+        _ => return None,
+    })
+}
+
+/// What is known of one message.
+pub struct Facts<'a> {
+    pub record: &'a MessageRecord,
+    pub structure: Option<Structure>,
+    pub now: Timestamp,
+    /// For each wanted term whether it is there, once the content was read.
+    pub hits: Option<Vec<bool>>,
+}
+
+impl Facts<'_> {
+    /// Whether the key holds; none where only the content can tell. `at` counts the terms for the content.
+    pub fn judge(&self, key: &SearchKey, at: &mut usize) -> Option<bool> {
+        let record = self.record;
+        let received = Date::of_time(record.received);
+        Some(match key {
+            SearchKey::All | SearchKey::Old | SearchKey::SaveDateSupported => true,
+            // Filters were put in before.
+            SearchKey::Filter(_)
+            | SearchKey::New
+            | SearchKey::Recent
+            | SearchKey::Seq(_)
+            | SearchKey::Uid(_) => false,
+            SearchKey::Flag(flag, set) => record.flags.has(*flag) == *set,
+            SearchKey::Keyword(keyword, set) => record.keywords.contains(keyword) == *set,
+            SearchKey::Before(day) => received < *day,
+            SearchKey::On(day) => received == *day,
+            SearchKey::Since(day) => received >= *day,
+            SearchKey::SavedBefore(day) => self.saved() < *day,
+            SearchKey::SavedOn(day) => self.saved() == *day,
+            SearchKey::SavedSince(day) => self.saved() >= *day,
+            SearchKey::Older(seconds) => record.received <= self.now.plus(-i64::from(*seconds)),
+            SearchKey::Younger(seconds) => record.received > self.now.plus(-i64::from(*seconds)),
+            SearchKey::Larger(size) => record.size.0 > *size,
+            SearchKey::Smaller(size) => record.size.0 < *size,
+            SearchKey::Among(uids) => uids.contains(record.uid),
+            SearchKey::EmailId(id) => *id == format!("M{}", record.id),
+            SearchKey::ThreadId(id) => record.thread.0 > 0 && *id == format!("T{}", record.thread),
+            SearchKey::ModSeq(mod_seq) => record.mod_seq >= *mod_seq,
+            SearchKey::SentBefore(day) => self.sent()?.is_some_and(|sent| sent < *day),
+            SearchKey::SentOn(day) => self.sent()?.is_some_and(|sent| sent == *day),
+            SearchKey::SentSince(day) => self.sent()?.is_some_and(|sent| sent >= *day),
+            SearchKey::Envelope(EnvelopeField::Subject, term) => {
+                contains(self.structure.as_ref()?.envelope().subject.as_deref(), term)
+            }
+            SearchKey::Envelope(field, term) => {
+                let value = envelope_field(field.name())?;
+                contains(value(self.structure.as_ref()?.envelope()), term)
+            }
+            SearchKey::Header(name, term) if envelope_field(name).is_some() => {
+                let value = envelope_field(name)?;
+                contains(value(self.structure.as_ref()?.envelope()), term)
+            }
+            SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_) => {
+                let index = *at;
+                *at += 1;
+                return self.hits.as_ref().map(|hits| hits.get(index).copied().unwrap_or(false));
+            }
+            SearchKey::Not(key) => return self.judge(key, at).map(|verdict| !verdict),
+            SearchKey::Or(a, b) => {
+                let (a, b) = (self.judge(a, at), self.judge(b, at));
+                return match (a, b) {
+                    (Some(true), _) | (_, Some(true)) => Some(true),
+                    (Some(false), Some(false)) => Some(false),
+                    _ => None,
+                };
+            }
+            SearchKey::And(keys) => {
+                let mut all = Some(true);
+                // Every key is met, so that the terms keep their order.
+                for key in keys {
+                    match self.judge(key, at) {
+                        Some(true) => {}
+                        Some(false) => all = Some(false),
+                        None => all = all.and_then(|all| if all { None } else { Some(false) }),
+                    }
+                }
+                return all;
+            }
+        })
+    }
+
+    fn saved(&self) -> Date {
+        // RFC 8514 §4.3: without a save date the internal date stands in.
+        Date::of_time(self.record.saved.unwrap_or(self.record.received))
+    }
+
+    /// The day the Date field names, whatever its time zone; none if there is no day to read.
+    fn sent(&self) -> Option<Option<Date>> {
+        let envelope = self.structure.as_ref()?.envelope();
+        Some(envelope.date.as_deref().and_then(written_day))
+    }
+}
+
+/// The day in a Date field. RFC 9051 §6.4.4: disregarding time and time zone.
+fn written_day(field: &[u8]) -> Option<Date> {
+    let words: Vec<&[u8]> = field
+        .split(|b| b.is_ascii_whitespace() || matches!(b, b',' | b'-'))
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.windows(3).find_map(|words| {
+        let &[day, month, year] = words else { return None };
+        let year = match year.len() {
+            4 => String::from_utf8_lossy(year).into_owned(),
+            // RFC 5322 §4.3.
+            2 if year[0] < b'5' => format!("20{}", String::from_utf8_lossy(year)),
+            2 => format!("19{}", String::from_utf8_lossy(year)),
+            _ => return None,
+        };
+        let text = format!("{}-{}-{year}", String::from_utf8_lossy(day), String::from_utf8_lossy(month));
+        Date::parse(text.as_bytes())
+    })
+}
+
+/// A field's value contains a term; the field alone where the term is empty.
+fn contains(value: Option<&[u8]>, term: &str) -> bool {
+    value.is_some_and(|value| term.is_empty() || Term::new(term).is_in(&decode_words(value)))
+}
+
+/// Streams the content past the terms.
+pub async fn look(
+    content: &Content,
+    structure: Option<&Structure>,
+    terms: &[Wanted],
+) -> Result<Vec<bool>, Failure> {
+    let mut hits = vec![false; terms.len()];
+    let Some(structure) = structure else { return Ok(hits) };
+    for (hit, wanted) in hits.iter_mut().zip(terms) {
+        *hit = wanted.term == Term::new("") && !matches!(wanted.place, Place::Field(_));
+    }
+    look_in_header(content, &structure.root, terms, &mut hits).await?;
+    // Parts in order, without recursion: messages nest deeply.
+    let mut parts: Vec<&Part> = vec![&structure.root];
+    while let Some(part) = parts.pop() {
+        // A delivery report is text for people, too, whatever its type.
+        if matches!(part.media_type.as_str(), "text" | "message") && part.children.is_empty() {
+            look_in_text(content, part, terms, &mut hits).await?;
+        }
+        if part.message().is_some() {
+            for message in &part.children {
+                look_in_nested_header(content, message, terms, &mut hits).await?;
+            }
+        }
+        parts.extend(part.children.iter().rev());
+        if hits.iter().all(|hit| *hit) {
+            break;
+        }
+    }
+    Ok(hits)
+}
+
+async fn look_in_header(
+    content: &Content,
+    part: &Part,
+    terms: &[Wanted],
+    hits: &mut [bool],
+) -> Result<(), Failure> {
+    if !terms.iter().any(|wanted| matches!(wanted.place, Place::Field(_) | Place::Text)) {
+        return Ok(());
+    }
+    let header = content.read_all(part.header_start..part.body_start, HEADER).await?;
+    for field in fields(&header) {
+        let mut halves = field.splitn(2, |&b| b == b':');
+        let (name, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
+        let text = decode_words(value);
+        for (hit, wanted) in hits.iter_mut().zip(terms) {
+            *hit |= match &wanted.place {
+                Place::Field(field) => {
+                    field.as_bytes().eq_ignore_ascii_case(name.trim_ascii()) && wanted.term.is_in(&text)
+                }
+                Place::Text => {
+                    wanted.term.is_in(&text) || wanted.term.is_in(&String::from_utf8_lossy(&field))
+                }
+                Place::Body => false,
+            };
+        }
+    }
+    Ok(())
+}
+
+/// The header of a message within is part of the body of the message around it.
+async fn look_in_nested_header(
+    content: &Content,
+    part: &Part,
+    terms: &[Wanted],
+    hits: &mut [bool],
+) -> Result<(), Failure> {
+    let header = content.read_all(part.header_start..part.body_start, HEADER).await?;
+    for field in fields(&header) {
+        let text = decode_words(&field);
+        for (hit, wanted) in hits.iter_mut().zip(terms) {
+            *hit |= !matches!(wanted.place, Place::Field(_)) && wanted.term.is_in(&text);
+        }
+    }
+    Ok(())
+}
+
+/// Unfolded header fields.
+fn fields(header: &[u8]) -> Vec<Vec<u8>> {
+    let mut fields: Vec<Vec<u8>> = Vec::new();
+    for line in header.split(|&b| b == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match (line.first(), fields.last_mut()) {
+            (None, _) => {}
+            (Some(b' ' | b'\t'), Some(field)) => field.extend_from_slice(line),
+            _ => fields.push(line.to_vec()),
+        }
+    }
+    fields
+}
+
+async fn look_in_text(
+    content: &Content,
+    part: &Part,
+    terms: &[Wanted],
+    hits: &mut [bool],
+) -> Result<(), Failure> {
+    let body: Vec<(usize, &Term)> = terms
+        .iter()
+        .enumerate()
+        .filter(|(at, wanted)| !hits[*at] && !matches!(wanted.place, Place::Field(_)))
+        .map(|(at, wanted)| (at, &wanted.term))
+        .collect();
+    if body.is_empty() {
+        return Ok(());
+    }
+    let charset = params::plain(&part.params, "charset").and_then(charset_named);
+    let mut scan = Scan::new(charset.unwrap_or(encoding_rs::UTF_8), body.iter().map(|(_, term)| *term));
+    let decoder = Decoder::for_encoding(part.encoding.as_deref());
+    let mut decoding = Decoding::new(content, part.body_start..part.body_end, decoder);
+    while let Some(piece) = decoding.next().await? {
+        scan.feed(piece, false, body.iter().copied(), |at| hits[at] = true);
+        if body.iter().all(|(at, _)| hits[*at]) {
+            return Ok(());
+        }
+    }
+    scan.feed(&[], true, body.iter().copied(), |at| hits[at] = true);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_day_counts() {
+        for (field, want) in [
+            ("Mon, 7 Feb 1994 23:52:25 -0800", Some("7-Feb-1994")),
+            ("7 Feb 94 23:52 PST", Some("7-Feb-1994")),
+            ("Thu, 01-Jan-2004 00:00:00 GMT", Some("1-Jan-2004")),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            let want = want.map(|day| Date::parse(day.as_bytes()).unwrap());
+            assert_eq!(written_day(field.as_bytes()), want, "{field}");
+        }
+    }
+
+    #[test]
+    fn folded_fields_are_one() {
+        let got = fields(b"A: b\r\n c\r\nD: e\r\n\r\n");
+        assert_eq!(got, [b"A: b c".to_vec(), b"D: e".to_vec()]);
+    }
+}
