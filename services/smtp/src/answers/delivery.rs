@@ -94,7 +94,12 @@ impl Answers {
                 events::judged(self.cid, analysis);
             }
         }
+        let decided = self.decided(&asked, &known, &analyses);
         if let Some(reply) = policy::judge_rate(&analyses) {
+            // Nobody's message depends on it.
+            if let Err(error) = self.store.ask(Decided { reply: reply.to_string(), ..decided }).await {
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
+            }
             let why = analyses.iter().find(|analysis| analysis.decision == Decision::TooOften);
             let why = why.map(|analysis| analysis.text.clone()).unwrap_or_default();
             return (self.refuse(transaction, reply, &why), Pace::Usual);
@@ -114,7 +119,6 @@ impl Answers {
             })
             .collect();
         let size = taken.size.0;
-        let decided = self.decided(&asked, &known, &analyses);
         let body = taken.lend();
         let request = Deliver {
             cid: self.cid,
