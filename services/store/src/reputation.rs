@@ -126,13 +126,14 @@ type Outcome = Option<(Step, Option<bool>, bool)>;
 impl<R: Read> Looking<'_, R> {
     fn decide(&mut self) -> Result<(Step, Option<bool>, bool), Fault> {
         if let Some(from) = self.sender.from {
-            if let Some(outcome) = self.address(from)? {
+            let [address, domain, organisation] = of_from(from, self.sender.proven);
+            if let Some(outcome) = self.address(from, address)? {
                 return Ok(outcome);
             }
-            if let Some(outcome) = self.domain(from, 1, Step::Domain, Step::WroteDomain)? {
+            if let Some(outcome) = self.domain(from, domain, Step::Domain, Step::WroteDomain)? {
                 return Ok(outcome);
             }
-            if let Some(outcome) = self.domain(from, 2, Step::Organisation, Step::WroteOrganisation)? {
+            if let Some(outcome) = self.domain(from, organisation, Step::Organisation, Step::WroteOrganisation)? {
                 return Ok(outcome);
             }
         }
@@ -166,8 +167,7 @@ impl<R: Read> Looking<'_, R> {
         Ok(true)
     }
 
-    fn address(&mut self, from: &Address) -> Result<Outcome, Fault> {
-        let [own, ..] = of_from(from, self.sender.proven);
+    fn address(&mut self, from: &Address, own: Signal) -> Result<Outcome, Fault> {
         if !self.sender.proven {
             // Row JK-09: whoever proves who they are as a rule did not this time.
             let [proven, ..] = of_from(from, true);
@@ -186,9 +186,9 @@ impl<R: Read> Looking<'_, R> {
         Ok(wrote.then_some((Step::WroteAddress, Some(false), true)))
     }
 
-    fn domain(&mut self, from: &Address, at: usize, step: Step, wrote: Step) -> Result<Outcome, Fault> {
-        let what = if at == 1 { "domain" } else { "organisation" };
-        let signal = of_from(from, self.sender.proven)[at];
+    fn domain(&mut self, from: &Address, signal: Signal, step: Step, wrote: Step) -> Result<Outcome, Fault> {
+        let itself = step == Step::Domain;
+        let what = if itself { "domain" } else { "organisation" };
         let heard = self.heard(what, signal, DOMAIN)?;
         if !heard.is_empty() {
             let junk = junk_among(&heard);
@@ -202,12 +202,14 @@ impl<R: Read> Looking<'_, R> {
             // A new person of a domain of good and bad people.
             return Ok(Some((step, None, false)));
         }
-        let domain = if at == 1 { from.domain.clone() } else { organisation(&from.domain) };
-        let key = match at {
-            1 => keys::wrote_domain(self.sender.account, &domain),
-            _ => keys::wrote_organisation(self.sender.account, &domain),
+        if !self.sender.proven {
+            return Ok(None);
+        }
+        let key = match itself {
+            true => keys::wrote_domain(self.sender.account, &from.domain),
+            false => keys::wrote_organisation(self.sender.account, &organisation(&from.domain)),
         };
-        let written = self.sender.proven && self.wrote(what, &key)?;
+        let written = self.wrote(what, &key)?;
         Ok(written.then_some((wrote, Some(false), false)))
     }
 
