@@ -4,6 +4,8 @@
 //!
 //! Both are asked of the linker that comes with Rust and is its default on this one target; others are left alone.
 
+#![expect(clippy::print_stdout, reason = "so a build script speaks to Cargo")]
+
 use std::path::Path;
 use std::process::Command;
 
