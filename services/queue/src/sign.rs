@@ -28,18 +28,18 @@ pub async fn signature(shared: &Shared, entry: &QueueEntry) -> Result<String, Fa
     while let Some(piece) = pieces.next().await.map_err(|error| unreadable(error.to_string()))? {
         message.extend_from_slice(&piece);
     }
-    let host = &shared.context.config().hostname;
+    let config = shared.context.config();
     let facts = libmox_message::parse(&message);
     let author = match &facts.from[..] {
         [author] => author.address(),
         _ => None,
     };
-    if author.is_none_or(|author| author.domain != *host) || is_signed(&message) {
-        return Ok(String::new());
-    }
+    // It may be by the name of a listener.
+    let host = author.and_then(|author| config.hostnames().find(|name| **name == author.domain).cloned());
+    let Some(host) = host.filter(|_| !is_signed(&message)) else { return Ok(String::new()) };
     let mut digest = DkimDigest::default();
     digest.feed(&message);
-    let signed = libmox_keys::sign(&shared.keys, host, "", digest, clock::now()).await;
+    let signed = libmox_keys::sign(&shared.keys, &host, "", digest, clock::now()).await;
     // Unsigned is better than lost, as for people's mail (row SU-06).
     Ok(signed.unwrap_or_else(|error| {
         tracing::warn!(mox_queue_id = %entry.id, mox_reason = %error, "report goes without DKIM signature: {error}");

@@ -3,7 +3,7 @@
 //! | asked in this order | then | reason |
 //! |---|---|---|
 //! | is there such a recipient, and room? | else refused with its own code | |
-//! | did too much come from this network lately (`rates.rs`)? | put off | |
+//! | did too much come from this network lately (`rates.rs`)? | put off | `rate` |
 //! | must the domain in From be proven for this address (row SR-27), and is not? | rejected | `message-auth`, `message-auth-temporary` |
 //! | does a rule match whose list domain is verified? | taken, whatever else is known | `mailing-list` |
 //! | is it a report, where reports are wanted, and proven to be of whom it says? | taken, seen already | `report` |
@@ -182,6 +182,7 @@ impl Store {
                 self.rates.take(id, request.remote_ip, request.size.0, directory.settings.deliveries)
         {
             let mut late = none(Decision::TooOften, &format!("too many {what} from this network"));
+            late.reason = "rate".into();
             // Whoever delivers it all the same, to others of a list, does not deliver it here.
             late.destined = Some(Destined {
                 mailbox: MailboxName::inbox(),

@@ -101,7 +101,12 @@ impl Answers {
                 events::judged(self.cid, analysis);
             }
         }
+        let decided = self.decided(&asked, &known, &analyses);
         if let Some(reply) = policy::judge_rate(&analyses) {
+            // Nobody's message depends on it.
+            if let Err(error) = self.store.ask(Decided { reply: reply.to_string(), ..decided }).await {
+                events::COMMON.unavailable(self.cid, "mox-store", &error);
+            }
             let why = analyses.iter().find(|analysis| analysis.decision == Decision::TooOften);
             let why = why.map(|analysis| analysis.text.clone()).unwrap_or_default();
             return (self.refuse(transaction, reply, &why), Pace::Usual);
@@ -121,7 +126,6 @@ impl Answers {
             })
             .collect();
         let size = taken.size.0;
-        let decided = self.decided(&asked, &known, &analyses);
         let judged = self.judged(&asked, &known, &analyses);
         let (accepted, refused) = (judged.feedback(true), judged.feedback(false));
         let body = taken.lend();

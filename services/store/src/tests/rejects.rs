@@ -141,6 +141,7 @@ async fn too_much_from_one_network_is_put_off() {
         assert_eq!(comes(&world, &mail(id)).await.0, Decision::Accept);
     }
     assert_eq!(comes(&world, &mail("4@x")).await, (Decision::TooOften, LOST));
+    assert_eq!(asked(&world, &mail("4@x")).await.reason, "rate");
     // The same message, of which more was found out.
     let again = Analyze { lists: Lists::Clear, ..mail("3@x") };
     assert_eq!(asked(&world, &again).await.decision, Decision::Accept);
