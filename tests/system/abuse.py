@@ -224,9 +224,10 @@ def passwords(instance, _):
     login = instance.ready["accounts"][0]["login"]
     secret = base64.b64encode(f"\0{login}\0wrong".encode()).decode()
     looked_at, limited, lock = [0], [0], threading.Lock()
+    begun = time.time()
 
     def smtp():
-        sock = instance.tls.wrap_socket(dial(instance.port("submissions"), "127.5.0.1", 30.0))
+        sock = instance.tls.wrap_socket(dial(instance.port("submissions"), "127.5.0.1", 10.0))
         said = line(sock)
         if said.startswith(b"421"):
             return False, True
@@ -238,7 +239,7 @@ def passwords(instance, _):
         return said.startswith(b"535"), said.startswith(b"421")
 
     def imap():
-        sock = instance.tls.wrap_socket(dial(instance.port("imaps"), "127.5.0.1", 30.0))
+        sock = instance.tls.wrap_socket(dial(instance.port("imaps"), "127.5.0.1", 10.0))
         if line(sock).startswith(b"* BYE"):
             return False, True
         sock.sendall(f"a AUTHENTICATE PLAIN {secret}\r\n".encode())
@@ -246,10 +247,11 @@ def passwords(instance, _):
         return said.startswith(b"a NO"), said.startswith(b"* BYE")
 
     def work(one):
-        for _ in range(10):
+        for _ in range(4):
             try:
                 denied, refused = one()
             except (OSError, ssl.SSLError):
+                # Also one that is answered too slowly to wait for.
                 denied, refused = False, True
             with lock:
                 looked_at[0] += denied
@@ -260,8 +262,9 @@ def passwords(instance, _):
         thread.start()
     for thread in threads:
         thread.join()
-    # Ten a minute; a window may end in between.
-    return looked_at[0] <= 20, f"200 tried, {looked_at[0]} looked at, {limited[0]} refused unseen"
+    # Ten a minute, of which some may be at either end of the time this took.
+    most = 10 * (int((time.time() - begun) // 60) + 2)
+    return looked_at[0] <= most, f"80 tried, {looked_at[0]} looked at, {limited[0]} refused unseen or slowly"
 
 
 def smuggling(instance, _):
