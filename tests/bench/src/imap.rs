@@ -251,8 +251,10 @@ pub fn run(server: &Server, messages: usize, size: usize, idle: usize) -> anyhow
 fn cold_select(server: &Server) -> anyhow::Result<Figure> {
     let mut all = Vec::with_capacity(COLD);
     for _ in 0..COLD {
+        let mut told = Vec::new();
         for process in processes::descendants(server.pid)? {
             if KEEPS.contains(&process.name.as_str()) {
+                told.push(process.pid);
                 let pid = i32::try_from(process.pid)
                     .ok()
                     .and_then(rustix::process::Pid::from_raw)
@@ -261,8 +263,8 @@ fn cold_select(server: &Server) -> anyhow::Result<Figure> {
             }
         }
         let begun = Instant::now();
-        while processes::descendants(server.pid)?.iter().any(|process| KEEPS.contains(&process.name.as_str()))
-        {
+        // Others may have started them again by now.
+        while processes::descendants(server.pid)?.iter().any(|process| told.contains(&process.pid)) {
             ensure!(begun.elapsed() < GONE_WAIT, "{} does not leave", server.name);
             std::thread::sleep(Duration::from_millis(20));
         }
