@@ -340,6 +340,20 @@ async fn remember(shared: &Shared, support: Option<TlsSupportSet>) {
     }
 }
 
+fn unreadable(what: &str) -> Failure {
+    Failure::local(false, "4.3.0", &format!("message cannot be read: {what}"))
+}
+
+/// Prefix and file of a message, for whoever sends it.
+async fn open_body(shared: &Shared, entry: &QueueEntry) -> Result<Pieces, Failure> {
+    let (content, descriptors) = shared
+        .store
+        .ask_with(QueueOpen(entry.id), Vec::new())
+        .await
+        .map_err(|error| unreadable(&error.to_string()))?;
+    Pieces::new(content, descriptors).map_err(|error| unreadable(&error.to_string()))
+}
+
 /// A signature, prefix and file, with dots stuffed, in pieces.
 async fn send_body(
     shared: &Shared,
@@ -347,13 +361,7 @@ async fn send_body(
     signature: &[u8],
     link: &mut Link,
 ) -> Result<(), Failure> {
-    let unreadable = |what: &str| Failure::local(false, "4.3.0", &format!("message cannot be read: {what}"));
-    let (content, descriptors) = shared
-        .store
-        .ask_with(QueueOpen(entry.id), Vec::new())
-        .await
-        .map_err(|error| unreadable(&error.to_string()))?;
-    let mut pieces = Pieces::new(content, descriptors).map_err(|error| unreadable(&error.to_string()))?;
+    let mut pieces = open_body(shared, entry).await?;
     let (mut encoder, mut out) = (Encoder::default(), Vec::new());
     encoder.feed(signature, &mut out);
     let mut left = entry.size.0;
@@ -378,13 +386,7 @@ async fn send_chunk(
     signature: &[u8],
     link: &mut Link,
 ) -> Result<(), Failure> {
-    let unreadable = |what: &str| Failure::local(false, "4.3.0", &format!("message cannot be read: {what}"));
-    let (content, descriptors) = shared
-        .store
-        .ask_with(QueueOpen(entry.id), Vec::new())
-        .await
-        .map_err(|error| unreadable(&error.to_string()))?;
-    let mut pieces = Pieces::new(content, descriptors).map_err(|error| unreadable(&error.to_string()))?;
+    let mut pieces = open_body(shared, entry).await?;
     let mut left = entry.size.0;
     link.send(format!("BDAT {} LAST\r\n", left + signature.len() as u64).as_bytes()).await?;
     link.send(signature).await?;

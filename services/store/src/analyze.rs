@@ -262,7 +262,6 @@ impl Store {
         }
         found.first &=
             !(configured.no_first_time_delay || destined.forward || request.facts.report || list.is_some());
-
         Ok(found.into_analysis(Decision::Accept, destined))
     }
 

@@ -65,7 +65,7 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Free space that must remain on the file system after a change that adds mail.
     pub reserve_bytes: u64,
-    /// Changes in one group: sled holds its one lock while it applies them.
+    /// Changes in one group: whoever waits for the first of them waits for all.
     pub group_changes: usize,
     /// Bytes in one group.
     pub group_bytes: usize,
