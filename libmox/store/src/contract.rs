@@ -140,6 +140,7 @@ libmox_ipc::verbs! {
     ReportList => Vec<ReportKept>,
     EvaluationList => Vec<Evaluation>,
     WatchSet => (),
+    MessagesOpen => Vec<Option<Content>>,
 }
 
 #[cfg(test)]
