@@ -135,6 +135,7 @@ impl Envelope {
 /// The envelope in the stored form of a structure, at a fraction of what all of it costs. None where there is none to read.
 #[must_use]
 pub fn envelope_in(bytes: &[u8]) -> Option<EnvelopeView<'_>> {
+    type Params<'a> = Vec<(&'a str, &'a [u8])>;
     /// [`Part`], in its order.
     #[derive(Deserialize)]
     struct Root<'a> {
@@ -142,11 +143,11 @@ pub fn envelope_in(bytes: &[u8]) -> Option<EnvelopeView<'_>> {
         #[serde(borrow)]
         _kind: (&'a str, &'a str),
         #[serde(borrow)]
-        _params: Vec<(&'a str, &'a [u8])>,
+        _params: Params<'a>,
         #[serde(borrow)]
         _fields: [Option<&'a [u8]>; 4],
         #[serde(borrow)]
-        _disposition: Option<(&'a str, Vec<(&'a str, &'a [u8])>)>,
+        _disposition: Option<(&'a str, Params<'a>)>,
         #[serde(borrow)]
         _language: Vec<&'a [u8]>,
         #[serde(borrow)]
