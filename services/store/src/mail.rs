@@ -684,6 +684,18 @@ impl Store {
 
     /// Snapshot and everything after it.
     pub async fn watch(&self, session: &Session, request: Watch, answer: Answer<StoreContract>) {
+        // What the beginning needs is not kept for as long as the watch lasts.
+        if let Some(begun) = Box::pin(self.begin_watch(session, request, answer)).await {
+            follow(session, begun).await;
+        }
+    }
+
+    async fn begin_watch(
+        &self,
+        session: &Session,
+        request: Watch,
+        answer: Answer<StoreContract>,
+    ) -> Option<Begun> {
         let mut stream = answer.stream();
         let taken = self.watched(session, request.mailbox.as_ref(), |live, mailbox| {
             if let Some(snapshot) = live.hot.with(mailbox.id, Hot::snapshot) {
@@ -698,18 +710,32 @@ impl Store {
         });
         let (watched, messages) = match taken.await {
             Ok(taken) => taken,
-            Err(fault) => return stream.end(Err(fault)).await,
+            Err(fault) => {
+                stream.end(Err(fault)).await;
+                return None;
+            }
         };
         for part in messages.unwrap_or_default().chunks(SNAPSHOT_MESSAGES) {
             if stream.send(&Item::Snapshot(part.to_vec())).await.is_err() {
-                return;
+                return None;
             }
         }
-        follow(session, watched, stream).await;
+        begun(watched, stream).await
     }
 
     /// The same, where it is enough to know which messages there are.
     pub async fn watch_set(&self, session: &Session, name: &MailboxName, answer: Answer<StoreContract>) {
+        if let Some(begun) = Box::pin(self.begin_watch_set(session, name, answer)).await {
+            follow(session, begun).await;
+        }
+    }
+
+    async fn begin_watch_set(
+        &self,
+        session: &Session,
+        name: &MailboxName,
+        answer: Answer<StoreContract>,
+    ) -> Option<Begun> {
         let mut stream = answer.stream();
         let taken = self.watched(session, Some(name), |live, mailbox| {
             let (mut ranges, mut unseen) = (Ranges::default(), None);
@@ -729,7 +755,10 @@ impl Store {
         });
         let (watched, set) = match taken.await {
             Ok(taken) => taken,
-            Err(fault) => return stream.end(Err(fault)).await,
+            Err(fault) => {
+                stream.end(Err(fault)).await;
+                return None;
+            }
         };
         let (set, unseen) = set.unwrap_or_default();
         let ranges: Vec<(Uid, Uid)> = set.ranges().collect();
@@ -740,10 +769,10 @@ impl Store {
             part.iter().for_each(|(low, high)| set.insert_range(*low, *high));
             let unseen = unseen.filter(|_| parts.peek().is_none());
             if stream.send(&Item::SnapshotSet(set, unseen)).await.is_err() {
-                return;
+                return None;
             }
         }
-        follow(session, watched, stream).await;
+        begun(watched, stream).await
     }
 
     /// Subscribes, and looks at a mailbox at that instant. The account's writers wait while it is looked at, so that it
@@ -781,12 +810,21 @@ fn messages_of(mailbox: &Mailbox) -> usize {
     mailbox.counts.total as usize + mailbox.counts.deleted as usize
 }
 
-/// The end of a snapshot, and everything after it.
-async fn follow(session: &Session, watched: Watched, mut stream: StreamOut<StoreContract>) {
+/// A watch that told what there is.
+struct Begun {
+    watcher: Arc<Watcher>,
+    stream: StreamOut<StoreContract>,
+}
+
+/// The end of a snapshot.
+async fn begun(watched: Watched, mut stream: StreamOut<StoreContract>) -> Option<Begun> {
     let Watched { watcher, change, mailbox } = watched;
-    if stream.send(&Item::SnapshotEnd(mailbox, change)).await.is_err() {
-        return;
-    }
+    stream.send(&Item::SnapshotEnd(mailbox, change)).await.ok()?;
+    Some(Begun { watcher, stream })
+}
+
+/// Everything after it.
+async fn follow(session: &Session, Begun { watcher, mut stream }: Begun) {
     let mut ended = session.ended.subscribe();
     loop {
         let next = tokio::select! {
