@@ -256,6 +256,23 @@ impl View {
         }
     }
 
+    /// The flags of these messages changed, to what is to be asked for.
+    pub fn on_many_flags(&mut self, uids: &UidSet) {
+        let mut known = self.known(uids);
+        known.subtract(&self.gone);
+        self.touched.extend(&known);
+        self.flags.retain(|uid, _| !known.contains(*uid));
+        self.dirty.extend(&known);
+    }
+
+    /// The same for changes the client made itself and knows the outcome of: what is still to be told is asked for anew.
+    pub fn on_own_many_flags(&mut self, uids: &UidSet) {
+        self.touched.extend(&self.known(uids));
+        let pending: UidSet = self.flags.keys().copied().filter(|uid| uids.contains(*uid)).collect();
+        self.flags.retain(|uid, _| !pending.contains(*uid));
+        self.dirty.extend(&pending);
+    }
+
     /// Events were lost: the mailbox holds exactly these messages, with flags to be asked for.
     pub fn on_snapshot(&mut self, uids: &UidSet) {
         let known = self.known(&UidSet::all());
