@@ -467,6 +467,27 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_of_many_are_asked_for() {
+        let set = |uids: &[u32]| uids.iter().copied().map(Uid).collect::<UidSet>();
+        let mut view = View::of([1, 2, 3, 4].map(Uid));
+        view.on_removed(&set(&[2]));
+        view.on_flags(Uid(1), Flags::NONE, vec![], ModSeq(5));
+        view.on_flags(Uid(4), Flags::NONE, vec![], ModSeq(5));
+        // Its own change: only what was still to be told is out of date.
+        view.on_own_many_flags(&set(&[1, 3]));
+        let mut out = Vec::new();
+        assert_eq!(view.tell(Expunges::Held, Style::default(), &mut out), Told::AskFlags(set(&[1])));
+        assert!(String::from_utf8_lossy(&out).starts_with("* 4 FETCH (UID 4 FLAGS ()"), "{out:?}");
+        // That of somebody else: all the client knows that are there.
+        view.on_flags(Uid(3), Flags::NONE, vec![], ModSeq(6));
+        view.on_many_flags(&set(&[1, 2, 3, 9]));
+        out.clear();
+        assert_eq!(view.tell(Expunges::Held, Style::default(), &mut out), Told::AskFlags(set(&[1, 3])));
+        assert!(out.is_empty());
+        assert_eq!(view.take_touched(), set(&[1, 3, 4]));
+    }
+
+    #[test]
     fn many_removals_come_in_pieces() {
         let mut view = View::of((1..=10_000).map(Uid));
         let mut gone = UidSet::new();
