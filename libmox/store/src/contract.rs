@@ -143,6 +143,7 @@ libmox_ipc::verbs! {
     HoldRuleAdd => HoldRuleAdded,
     HoldRuleRemove => bool,
     HoldRuleList => Vec<(u32, HoldRule)>,
+    MessagesOpen => Vec<Option<Content>>,
 }
 
 #[cfg(test)]

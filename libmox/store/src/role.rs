@@ -148,6 +148,7 @@ impl Role {
             | R::UrlReset(_)
             | R::UrlOpen(_)
             | R::WatchSet(_)
+            | R::MessagesOpen(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

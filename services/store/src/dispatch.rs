@@ -87,6 +87,14 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let (content, descriptors) = store.message_open(session.account, request.id)?;
             Ok((Reply::MessageOpen(content), descriptors))
         }
+        R::MessagesOpen(request) => {
+            let session = peer.session(request.session)?;
+            let store = Arc::clone(store);
+            // Many files: the threads that serve everybody must not wait for the disk.
+            let read =
+                tokio::task::spawn_blocking(move || store.messages_open(session.account, &request.ids));
+            plain(Reply::MessagesOpen(read.await.map_err(|_| Fault::Internal)?))
+        }
         R::UrlOpen(request) => {
             let session = peer.session(request.session)?;
             let (content, descriptors) = store.url_open(&session, &request)?;

@@ -10,6 +10,10 @@ pub const PIECE_EVENTS: usize = 2_000;
 pub const LIST_RECORDS: usize = 2_000;
 /// See [`LIST_RECORDS`].
 pub const LIST_OCTETS: usize = 256 << 10;
+/// Rows in memory that are looked up further at one time: while they are copied, changes of the account wait.
+pub const ROWS_TOGETHER: usize = 500;
+/// Octets of the messages that are opened together.
+pub const OPENED_OCTETS: usize = 512 << 10;
 /// Messages of a snapshot in one item.
 pub const SNAPSHOT_MESSAGES: usize = 20_000;
 /// Octets of the entries in one reply of the queue.
