@@ -118,7 +118,7 @@ pub trait Read {
     fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError>;
 
     /// One record.
@@ -183,7 +183,7 @@ impl Read for Engine {
     fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         Engine::visit(self, range, visit)
     }
@@ -196,7 +196,7 @@ impl Read for Tx {
     fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         Tx::visit(self, range, visit)
     }

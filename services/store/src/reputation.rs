@@ -292,7 +292,7 @@ mod tests {
         fn visit(
             &self,
             range: (Bound<&[u8]>, Bound<&[u8]>),
-            mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+            mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
         ) -> Result<(), ReadError> {
             for (key, value) in self.0.range::<[u8], _>(range) {
                 if visit(key, value).is_break() {
@@ -520,7 +520,7 @@ mod tests {
             fn visit(
                 &self,
                 range: (Bound<&[u8]>, Bound<&[u8]>),
-                mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+                mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
             ) -> Result<(), ReadError> {
                 self.0.visit(range, |key, value| {
                     self.1.set(self.1.get() + 1);

@@ -1,9 +1,11 @@
-//! The index over journal and message files: ordered keys in sled. The only module that names sled.
+//! The index over journal and message files: ordered keys in sled. Only this module and `blocks.rs` name sled.
 //!
 //! sled 0.34.7 is used the way it holds up: one tree, one batch per group from one thread, no transactions,
 //! no `flush_async` (deadlocks), no `len` (scans), values bounded. Its `flush` does not survive a power cut by
 //! itself, and segments it reuses may tear older state, so the index is only ever a cache of snapshot + journal:
 //! see `open.rs` for when it is trusted.
+//!
+//! Entries are kept in blocks, see `block.rs`; for sled a block is one value.
 //!
 //! What is added waits in [`Recent`] first and is handed to sled by a thread of its own, in batches: it keeps sled's
 //! rule of one writer, and the committer does not wait for it unless it falls far behind. Readers see both as one.
@@ -16,8 +18,10 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
+use super::blocks;
 use super::limits::{HELD_BACK_BYTES, HELD_BACK_KEYS, HELD_BACK_MOST};
-use super::recent::{Recent, merged};
+use super::recent::{Entries, Recent, merged};
+use super::snapshot::FLUSH_BYTES;
 
 /// A value as the index holds it; cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +52,10 @@ impl From<&[u8]> for Value {
 pub struct IndexError(String);
 
 impl IndexError {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Somebody else has it open: nothing is wrong with it.
     pub(super) fn is_locked(&self) -> bool {
         self.0.contains("could not acquire lock")
@@ -60,8 +68,38 @@ impl From<sled::Error> for IndexError {
     }
 }
 
-/// Our own records begin with a zero byte; no caller's key does.
-const POSITION: &[u8] = b"\0position";
+/// Our own record beside the blocks: a [`Reached`].
+const REACHED: &[u8] = b"\0reached";
+
+/// What sled has.
+#[derive(Clone, Copy, Default)]
+struct Reached {
+    /// The journal position up to which it has the changes.
+    position: Option<u64>,
+    /// Bytes of all blocks.
+    content: u64,
+}
+
+impl Reached {
+    fn read(db: &sled::Db) -> Result<Self, IndexError> {
+        let Some(bytes) = db.get(REACHED)? else { return Ok(Self::default()) };
+        let numbers = bytes
+            .split_at_checked(8)
+            .and_then(|(position, content)| Some((position.try_into().ok()?, content.try_into().ok()?)));
+        let (position, content) =
+            numbers.ok_or_else(|| IndexError::new("the position has a wrong length"))?;
+        Ok(Self { position: Some(u64::from_be_bytes(position)), content: u64::from_be_bytes(content) })
+    }
+
+    fn write(self, writes: &mut sled::Batch) {
+        if let Some(position) = self.position {
+            writes.insert(REACHED, [position.to_be_bytes(), self.content.to_be_bytes()].concat());
+        }
+    }
+}
+
+/// What is done with each entry of a visit: key and value.
+pub type Visitor<'v> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'v;
 
 /// An open index.
 pub struct Index {
@@ -75,6 +113,7 @@ struct Shared {
     recent: RwLock<Recent>,
     /// Held by whoever hands on what waits; the error that ended it.
     handing_on: Mutex<Option<String>>,
+    reached: Mutex<Reached>,
     wish: Mutex<Wish>,
     wished: Condvar,
 }
@@ -85,21 +124,14 @@ struct Wish {
     closing: bool,
 }
 
-/// Puts and deletes applied at once.
+/// Puts (`Some`) and deletes (`None`) applied at once.
 #[derive(Default)]
-pub struct Batch {
-    writes: sled::Batch,
-    count: usize,
-}
+pub struct Batch(Entries);
 
 impl Batch {
-    /// Adds a put (`Some`) or a delete (`None`).
+    /// Adds one; what was said of that key before does not count.
     pub fn set(&mut self, key: &[u8], value: Option<&Value>) {
-        self.count += 1;
-        match value {
-            Some(value) => self.writes.insert(key, value.0.clone()),
-            None => self.writes.remove(key),
-        }
+        self.0.insert(key.to_vec(), value.cloned());
     }
 }
 
@@ -113,6 +145,7 @@ impl Index {
         let other = |error: std::io::Error| IndexError(error.to_string());
         let log = File::open(dir.join("db")).map_err(other)?;
         let shared = Arc::new(Shared {
+            reached: Mutex::new(Reached::read(&db)?),
             db,
             recent: RwLock::default(),
             handing_on: Mutex::default(),
@@ -128,13 +161,41 @@ impl Index {
     }
 
     /// The journal position up to which sled has the changes; `None` in an index without any.
-    pub fn position(&self) -> Result<Option<u64>, IndexError> {
-        match self.shared.db.get(POSITION)? {
-            None => Ok(None),
-            Some(bytes) => match bytes.as_ref().try_into() {
-                Ok(bytes) => Ok(Some(u64::from_be_bytes(bytes))),
-                Err(_) => Err(IndexError("position record has a wrong length".into())),
-            },
+    pub fn position(&self) -> Option<u64> {
+        self.shared.reached().position
+    }
+
+    /// Bytes of all entries in sled, as they are kept.
+    pub fn content(&self) -> u64 {
+        self.shared.reached().content
+    }
+
+    /// Makes a new index with the same entries. Nobody may change this one meanwhile.
+    pub fn copy_to(&self, dir: &Path) -> Result<(), IndexError> {
+        self.shared.hand_on()?;
+        let copy = Self::open(dir, COPY_CACHE_BYTES)?;
+        let position = self.position().unwrap_or(0);
+        let mut from: Option<Vec<u8>> = None;
+        let mut unflushed = 0;
+        loop {
+            let lower = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let (mut batch, mut bytes) = (Batch::default(), 0);
+            self.visit((lower, Bound::Unbounded), |key, value| {
+                bytes += key.len() + value.len();
+                batch.set(key, Some(&Value::from(value)));
+                if bytes < COPY_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            from = batch.0.last_key_value().map(|(key, _)| key.clone());
+            let is_last = from.is_none();
+            copy.apply(&batch, position)?;
+            unflushed += bytes;
+            if is_last || unflushed >= FLUSH_BYTES {
+                unflushed = 0;
+                copy.flush()?;
+            }
+            if is_last {
+                return copy.sync();
+            }
         }
     }
 
@@ -144,35 +205,33 @@ impl Index {
         if let Some(recent) = self.shared.recent().get(key) {
             return Ok(recent);
         }
-        Ok(self.shared.db.get(key)?.map(Value))
+        blocks::get(&self.shared.db, key)
     }
 
     /// Visits keys in order until `visit` breaks. Not a snapshot: changes applied meanwhile may be seen.
     pub fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
         if !is_proper(range) {
             return Ok(());
         }
         let over = self.shared.recent().range(range).into_iter();
-        let entries = || self.shared.db.range::<&[u8], _>(range);
-        merged(over, |a, b| a < b, |visit| each(entries(), visit), visit)
+        merged(over, |a, b| a < b, |visit| blocks::visit(&self.shared.db, range, visit), visit)
     }
 
     /// Visits keys in descending order until `visit` breaks.
     pub fn visit_back(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
         if !is_proper(range) {
             return Ok(());
         }
         let over = self.shared.recent().range(range).into_iter().rev();
-        let entries = || self.shared.db.range::<&[u8], _>(range).rev();
-        merged(over, |a, b| a > b, |visit| each(entries(), visit), visit)
+        merged(over, |a, b| a > b, |visit| blocks::visit_back(&self.shared.db, range, visit), visit)
     }
 
     /// Makes changes visible, and the position they bring the index to. sled gets them later; when it failed before,
@@ -203,8 +262,8 @@ impl Index {
 
     /// Hands a batch and the position it brings the index to straight to sled, all at once. For building an index,
     /// before anything was added.
-    pub fn apply(&self, batch: Batch, position: u64) -> Result<(), IndexError> {
-        self.shared.apply(batch, Some(position))
+    pub fn apply(&self, batch: &Batch, position: u64) -> Result<(), IndexError> {
+        self.shared.apply(&batch.0, position)
     }
 
     /// Hands everything applied to the kernel: survives a kill, not a power cut.
@@ -247,6 +306,10 @@ impl Shared {
         self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn reached(&self) -> MutexGuard<'_, Reached> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wish(&self) -> MutexGuard<'_, Wish> {
         self.wish.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -267,8 +330,7 @@ impl Shared {
         }
     }
 
-    /// Brings what waits into sled. In steps, as readers wait for each; a kill between two of them is made good by
-    /// the replay, which begins at the position that the last step writes.
+    /// Brings what waits into sled.
     fn hand_on(&self) -> Result<(), IndexError> {
         let mut failed = self.handing_on.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = &*failed {
@@ -278,49 +340,40 @@ impl Shared {
         if entries.is_empty() && position == 0 {
             return Ok(());
         }
-        let mut left = entries.len();
-        let mut batch = Batch::default();
-        for (key, value) in entries.iter() {
-            batch.set(key, value.as_ref());
-            left -= 1;
-            if batch.count == STEP && left > 0 {
-                self.apply(std::mem::take(&mut batch), None)
-                    .inspect_err(|error| *failed = Some(error.0.clone()))?;
-            }
-        }
-        self.apply(batch, Some(position)).inspect_err(|error| *failed = Some(error.0.clone()))?;
+        self.apply(&entries, position).inspect_err(|error| *failed = Some(error.0.clone()))?;
         self.recent_mut().thaw();
         Ok(())
     }
 
-    fn apply(&self, mut batch: Batch, position: Option<u64>) -> Result<(), IndexError> {
-        if let Some(position) = position {
-            batch.writes.insert(POSITION, &position.to_be_bytes());
+    /// In steps, as readers wait for each; a kill between two of them is made good by the replay, which begins at the
+    /// position that the last step writes.
+    fn apply(&self, entries: &Entries, position: u64) -> Result<(), IndexError> {
+        let mut changes = blocks::Changes::new(&self.db, entries);
+        loop {
+            let mut step = changes.step(STEP)?;
+            let mut reached = *self.reached();
+            reached.content = reached.content.saturating_add(step.added).saturating_sub(step.removed);
+            if step.is_last {
+                reached.position = Some(position);
+            }
+            reached.write(&mut step.writes);
+            self.db.apply_batch(step.writes)?;
+            *self.reached() = reached;
+            tidy_up_after(step.count);
+            if step.is_last {
+                return Ok(());
+            }
         }
-        self.db.apply_batch(batch.writes)?;
-        tidy_up_after(batch.count);
-        Ok(())
     }
 }
 
-/// Writes in one step of handing on: sled holds its one lock while it applies them.
-const STEP: usize = 512;
+/// Blocks in one step of handing on: sled holds its one lock while it writes them.
+const STEP: usize = 128;
 
-fn each(
-    entries: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
-    visit: &mut dyn FnMut(&[u8], &Value) -> ControlFlow<()>,
-) -> Result<(), IndexError> {
-    for entry in entries {
-        let (key, value) = entry?;
-        if key.first() == Some(&0) {
-            continue;
-        }
-        if visit(&key, &Value(value)).is_break() {
-            break;
-        }
-    }
-    Ok(())
-}
+/// What a copy reads at once, and what it may keep in memory.
+const COPY_BYTES: usize = 1 << 18;
+/// See [`COPY_BYTES`].
+const COPY_CACHE_BYTES: u64 = 8 << 20;
 
 /// Every write leaves an old copy of its page behind. They are freed in small steps, one now and then as sled's data is
 /// looked at; but a batch looks once and leaves thousands. Unless the steps are taken here, building an index of 100 MB
@@ -353,16 +406,16 @@ mod tests {
         let path = dir.path().join("i");
         {
             let index = Index::open(&path, 1 << 20).expect("open");
-            assert_eq!(index.position().expect("read"), None);
+            assert_eq!(index.position(), None);
             let mut batch = Batch::default();
             batch.set(b"k", Some(&Value::from(b"v".to_vec())));
             batch.set(b"l", Some(&Value::from(b"v".to_vec())));
             batch.set(b"l", None);
-            index.apply(batch, 77).expect("apply");
+            index.apply(&batch, 77).expect("apply");
             index.sync().expect("sync");
         }
         let index = Index::open(&path, 1 << 20).expect("reopen");
-        assert_eq!(index.position().expect("read"), Some(77));
+        assert_eq!(index.position(), Some(77));
         assert_eq!(index.get(b"k").expect("read").as_deref(), Some(&b"v"[..]));
         let mut seen = Vec::new();
         index
@@ -384,12 +437,12 @@ mod tests {
         for key in ["a", "c", "e", "g"] {
             batch.set(key.as_bytes(), value("old").as_ref());
         }
-        index.apply(batch, 1).expect("apply");
+        index.apply(&batch, 1).expect("apply");
         let changes =
             [("b", value("new")), ("c", value("new")), ("e", None), ("x", None), ("z", value("new"))];
         index.add(changes.map(|(key, value)| (key.as_bytes().to_vec(), value)), 2).expect("add");
         let expected = "a=old b=new c=new g=old z=new";
-        let text = |key: &[u8], value: &Value| {
+        let text = |key: &[u8], value: &[u8]| {
             format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value))
         };
         for round in 0..2 {
@@ -422,11 +475,7 @@ mod tests {
             assert_eq!(two, ["b=new", "c=new"], "{round}");
             assert_eq!(index.get(b"e").expect("get"), None, "{round}");
             assert_eq!(index.get(b"b").expect("get").as_deref(), Some(&b"new"[..]), "{round}");
-            assert_eq!(
-                index.position().expect("position"),
-                Some(1 + round),
-                "the position goes with the writes"
-            );
+            assert_eq!(index.position(), Some(1 + round), "the position goes with the writes");
             index.flush().expect("flush");
         }
     }
@@ -446,9 +495,41 @@ mod tests {
             assert!(index.get(&looked).expect("get").is_some(), "{number}");
         }
         let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while index.position().expect("position").unwrap_or(0) < keys {
+        while index.position().unwrap_or(0) < keys {
             assert!(std::time::Instant::now() < until, "nothing was handed on");
             std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_equal_and_smaller_and_knows_how_much_it_holds() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("i");
+        let key = |number: u32| [&b"k"[..], &number.to_be_bytes()].concat();
+        {
+            let index = Index::open(&path, 1 << 20).expect("open");
+            for round in 0..20 {
+                let mut batch = Batch::default();
+                for number in 0..3000 {
+                    batch.set(&key(number), Some(&Value::from(vec![round; 100])));
+                }
+                for number in (0..3000).filter(|number| number % 3 == 0) {
+                    batch.set(&key(number), None);
+                }
+                index.apply(&batch, 7 + u64::from(round)).expect("apply");
+            }
+            index.flush().expect("flush");
+        }
+        let index = Index::open(&path, 1 << 20).expect("reopen");
+        assert!((2000 * 103..2000 * 108).contains(&index.content()), "{}", index.content());
+        index.copy_to(&dir.path().join("j")).expect("copy");
+        let copy = Index::open(&dir.path().join("j"), 1 << 20).expect("open the copy");
+        assert_eq!(copy.position(), Some(26));
+        assert!(copy.content().abs_diff(index.content()) < 2000, "{}", copy.content());
+        assert!(copy.size().expect("size") < index.size().expect("size") / 2);
+        for number in 0..3000 {
+            let expected = (number % 3 != 0).then(|| vec![19; 100]);
+            assert_eq!(copy.get(&key(number)).expect("get").map(|value| value.to_vec()), expected);
         }
     }
 
@@ -463,7 +544,7 @@ mod tests {
     fn an_empty_range_is_not_a_panic() {
         let dir = tempfile::tempdir().expect("tempdir");
         let index = Index::open(dir.path(), 1 << 20).expect("open");
-        let none = |_: &[u8], _: &Value| ControlFlow::Continue(());
+        let none = |_: &[u8], _: &[u8]| ControlFlow::Continue(());
         index.visit((Bound::Included(b"b"), Bound::Excluded(b"a")), none).expect("visit");
         index.visit((Bound::Excluded(b"a"), Bound::Excluded(b"a")), none).expect("visit");
         index.visit_back((Bound::Included(b"b"), Bound::Included(b"a")), none).expect("visit");

@@ -6,6 +6,7 @@
 //!
 //! Fails softly: a checkpoint that fails is tried again at the next tick and the journal is kept meanwhile.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -158,7 +159,35 @@ impl Keeper {
         self.inner.index.sync().map_err(|error| self.index_failed(&error))?;
         self.state.files = at;
         self.state.clean = true;
-        self.write_state()
+        self.write_state()?;
+        if let Err(error) = self.compact() {
+            // It is only larger than it need be.
+            tracing::warn!(%error, "the index could not be made smaller");
+        }
+        Ok(())
+    }
+
+    /// sled uses the space of old pages again but gives none back. While nobody waits, an index that has grown to
+    /// much more than it holds is copied, and the copy takes its place.
+    fn compact(&mut self) -> Result<(), String> {
+        let (index, folder) = (&self.inner.index, self.inner.index_dir());
+        let size = index.size().map_err(|error| error.to_string())?;
+        if size <= index.content().saturating_mul(2).saturating_add(self.inner.options.bloat_bytes) {
+            return Ok(());
+        }
+        let old = self.state.generation;
+        let (from, to) = (folder.join(old.to_string()), folder.join((old + 1).to_string()));
+        if to.exists() {
+            fs::remove_dir_all(&to).map_err(named("the remains of an earlier copy"))?;
+        }
+        if let Err(error) = index.copy_to(&to) {
+            let _ = fs::remove_dir_all(&to);
+            return Err(error.to_string());
+        }
+        self.state.generation += 1;
+        self.write_state()?;
+        tracing::debug!(size, content = index.content(), "the index was copied to make it smaller");
+        fs::remove_dir_all(&from).map_err(named("the index that was copied"))
     }
 
     /// sled refuses everything after its first I/O error, whoever met it.

@@ -23,12 +23,13 @@ pub const INLINE_BYTES: u64 = 64 << 10;
 /// Changes that may be computed but unanswered at one time, over all accounts.
 pub const CHANGES_IN_FLIGHT: usize = 4096;
 
-/// Keys and bytes that are committed and wait for the index before they are handed on: some fifty deliveries.
-pub const HELD_BACK_KEYS: usize = 1024;
+/// Keys and bytes that are committed and wait for the index before they are handed on, some five hundred deliveries:
+/// the more at once, the more of them lie in the same block.
+pub const HELD_BACK_KEYS: usize = 8 << 10;
 /// See [`HELD_BACK_KEYS`].
-pub const HELD_BACK_BYTES: usize = 1 << 20;
+pub const HELD_BACK_BYTES: usize = 4 << 20;
 /// So many times that may wait while the index is slow; then commits wait for it.
-pub const HELD_BACK_MOST: usize = 8;
+pub const HELD_BACK_MOST: usize = 4;
 
 /// Free space is looked at again after so long,
 pub const ROOM_FOR: Duration = Duration::from_millis(200);
@@ -63,6 +64,8 @@ pub struct Options {
     pub snapshot_bytes: u64,
     /// Memory sled may use for pages.
     pub cache_bytes: u64,
+    /// An index may take so much more than twice what it holds before it is made smaller when the store closes.
+    pub bloat_bytes: u64,
     /// Free space that must remain on the file system after a change that adds mail.
     pub reserve_bytes: u64,
     /// Changes in one group: whoever waits for the first of them waits for all.
@@ -86,6 +89,7 @@ impl Options {
             checkpoint_every: Duration::from_secs(30),
             snapshot_bytes: 64 << 20,
             cache_bytes: 48 << 20,
+            bloat_bytes: 32 << 20,
             reserve_bytes: 64 << 20,
             group_changes: 256,
             group_bytes: 8 << 20,

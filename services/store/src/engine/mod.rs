@@ -14,6 +14,8 @@
 //! If it dies halfway: every change that was answered is there at the next start; one that was not may be.
 
 mod backup;
+mod block;
+mod blocks;
 mod change;
 mod committer;
 mod files;
@@ -200,7 +202,7 @@ impl Engine {
     pub fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         Ok(self.inner.index.visit(range, visit)?)
     }
@@ -209,7 +211,7 @@ impl Engine {
     pub fn visit_back(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         Ok(self.inner.index.visit_back(range, visit)?)
     }
@@ -461,7 +463,7 @@ impl Tx {
     pub fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         if is_empty(range) {
             return Ok(());
@@ -474,8 +476,7 @@ impl Tx {
         for (key, value) in self.change.index.range::<[u8], _>(range) {
             over.insert(key.clone(), value.clone());
         }
-        let below =
-            |each: &mut dyn FnMut(&[u8], &Value) -> ControlFlow<()>| self.inner.index.visit(range, each);
+        let below = |each: &mut index::Visitor<'_>| self.inner.index.visit(range, each);
         Ok(recent::merged(over.into_iter(), |a, b| a < b, below, visit)?)
     }
 

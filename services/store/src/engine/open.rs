@@ -6,7 +6,6 @@
 //! | was killed, same boot | is used: what it wrote is in the kernel | its position or the last checkpoint but one, whichever is earlier |
 //! | was open at a power cut or an unknown boot | is thrown away: sled's log may be torn anywhere | the newest snapshot |
 //! | was open, and now will not open | is moved aside | the newest snapshot |
-//! | closed, but holds far more than its content | is rebuilt to give the space back | the newest snapshot |
 //!
 //! A rebuild loses nothing: journal from before a snapshot is dropped only once the snapshot is on disk.
 
@@ -72,8 +71,6 @@ pub enum Rebuilt {
     PowerCut,
     /// sled would not open it, or it had lost its position.
     Unreadable,
-    /// To give back disk space.
-    Bloated,
 }
 
 /// What opening found and did.
@@ -106,9 +103,6 @@ pub(super) struct Opened {
     pub report: Report,
 }
 
-/// Index folders larger than this many times their content are rebuilt.
-const BLOAT: u64 = 4;
-const BLOAT_FLOOR: u64 = 64 << 20;
 /// Replayed changes are applied to the index in batches of about this weight.
 const REPLAY_BYTES: usize = 1 << 20;
 
@@ -133,28 +127,27 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
     let snapshot = snapshot::newest(&index_dir).map_err(fault(&index_dir))?;
     let mut report = Report::default();
 
-    let (index, mut state, from) =
-        match kept(options, &index_dir, before.as_ref(), snapshot.as_ref(), &mut report)? {
-            Some((index, state, position)) => {
-                let from = position.min(state.files);
-                (index, state, from)
-            }
-            None => {
-                let generation = before.as_ref().map_or(1, |state| state.generation + 1);
-                let dir = index_dir.join(generation.to_string());
-                remove_folder(&dir)?;
-                let index = Index::open(&dir, options.cache_bytes)?;
-                let start = match &snapshot {
-                    Some(snapshot) => {
-                        snapshot::load(snapshot, &index)?;
-                        snapshot.start
-                    }
-                    None => 0,
-                };
-                (index, State { generation, boot: options.boot.clone(), clean: false, files: start }, start)
-            }
-        };
-    let reached = index.position()?.unwrap_or(0);
+    let (index, mut state, from) = match kept(options, &index_dir, before.as_ref(), &mut report)? {
+        Some((index, state, position)) => {
+            let from = position.min(state.files);
+            (index, state, from)
+        }
+        None => {
+            let generation = before.as_ref().map_or(1, |state| state.generation + 1);
+            let dir = index_dir.join(generation.to_string());
+            remove_folder(&dir)?;
+            let index = Index::open(&dir, options.cache_bytes)?;
+            let start = match &snapshot {
+                Some(snapshot) => {
+                    snapshot::load(snapshot, &index)?;
+                    snapshot.start
+                }
+                None => 0,
+            };
+            (index, State { generation, boot: options.boot.clone(), clean: false, files: start }, start)
+        }
+    };
+    let reached = index.position().unwrap_or(0);
     report.took[0] = begun.elapsed();
 
     let mut missing = HashSet::new();
@@ -171,7 +164,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
         }
         if weight >= REPLAY_BYTES {
             weight = 0;
-            index.apply(std::mem::take(&mut batch), end).map_err(into_journal(&index_dir))?;
+            index.apply(&std::mem::take(&mut batch), end).map_err(into_journal(&index_dir))?;
             unflushed += REPLAY_BYTES;
             if unflushed >= snapshot::FLUSH_BYTES {
                 unflushed = 0;
@@ -183,7 +176,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
     if tail.end < reached {
         return Err(JournalError::Short { end: tail.end, needed: reached }.into());
     }
-    index.apply(batch, tail.end)?;
+    index.apply(&batch, tail.end)?;
     // A kill must not lose what the state is about to vouch for.
     index.flush()?;
     report.torn = tail.torn;
@@ -208,7 +201,6 @@ fn kept(
     options: &Options,
     index_dir: &Path,
     before: Option<&State>,
-    snapshot: Option<&Snapshot>,
     report: &mut Report,
 ) -> Result<Option<(Index, State, u64)>, OpenError> {
     let Some(before) = before else {
@@ -229,16 +221,10 @@ fn kept(
         || Index::open(&dir, options.cache_bytes),
         |opened| opened.as_ref().is_err_and(IndexError::is_locked),
     );
-    let opened = opened.and_then(|index| Ok((index.position()?, index)));
+    let opened = opened.map(|index| (index.position(), index));
     match opened {
         // A closed index is exactly at the end; sled may also come up with less than it was given.
         Ok((Some(position), index)) if !before.clean || position == before.files => {
-            let size = index.size()?;
-            let content = snapshot.map_or(u64::MAX, |snapshot| snapshot.size);
-            if size > content.saturating_mul(BLOAT).saturating_add(BLOAT_FLOOR) {
-                report.rebuilt = Some(Rebuilt::Bloated);
-                return Ok(None);
-            }
             Ok(Some((index, state, position)))
         }
         Err(error) if error.is_locked() => Err(OpenError::InUse(dir)),

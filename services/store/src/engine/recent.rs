@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use super::index::Value;
+use super::index::{Value, Visitor};
 
 /// The newest value of each key; `None`: it is gone.
 pub(super) type Entries = BTreeMap<Vec<u8>, Option<Value>>;
@@ -73,8 +73,8 @@ impl Recent {
 pub(super) fn merged<E>(
     over: impl Iterator<Item = (Vec<u8>, Option<Value>)>,
     precedes: impl Fn(&[u8], &[u8]) -> bool,
-    below: impl FnOnce(&mut dyn FnMut(&[u8], &Value) -> ControlFlow<()>) -> Result<(), E>,
-    mut visit: impl FnMut(&[u8], &Value) -> ControlFlow<()>,
+    below: impl FnOnce(&mut Visitor<'_>) -> Result<(), E>,
+    mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
 ) -> Result<(), E> {
     let mut over = over.peekable();
     let mut stopped = false;

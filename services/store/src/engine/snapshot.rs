@@ -141,7 +141,7 @@ pub fn load(snapshot: &Snapshot, index: &Index) -> Result<u64, SnapshotError> {
             unflushed += key.len() + value.len();
             batch.set(key, Some(&Value::from(*value)));
         }
-        index.apply(batch, snapshot.start)?;
+        index.apply(&batch, snapshot.start)?;
         if unflushed >= FLUSH_BYTES {
             unflushed = 0;
             index.flush()?;
@@ -214,7 +214,7 @@ mod tests {
             for number in chunk {
                 batch.set(&[b"k", &number.to_be_bytes()[..]].concat(), Some(&Value::from(vec![1u8; 100])));
             }
-            index.apply(batch, u64::from(chunk[0]) + 1).expect("apply");
+            index.apply(&batch, u64::from(chunk[0]) + 1).expect("apply");
         }
         index
     }
@@ -228,12 +228,12 @@ mod tests {
         assert_eq!(newest(dir.path()).expect("find"), Some(snapshot.clone()));
         let copy = Index::open(&dir.path().join("b"), 8 << 20).expect("open");
         assert_eq!(load(&snapshot, &copy).expect("load"), 10_000);
-        assert_eq!(copy.position().expect("position"), Some(42));
+        assert_eq!(copy.position(), Some(42));
         let all = |index: &Index| {
             let mut all = Vec::new();
             index
                 .visit((Bound::Unbounded, Bound::Unbounded), |key, value| {
-                    all.push((key.to_vec(), value.clone()));
+                    all.push((key.to_vec(), value.to_vec()));
                     ControlFlow::Continue(())
                 })
                 .expect("visit");

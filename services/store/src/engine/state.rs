@@ -17,7 +17,8 @@ pub struct State {
     pub files: u64,
 }
 
-const FORMAT: &str = "1";
+/// Raised when the index is laid out differently: it is built anew then.
+const FORMAT: &str = "2";
 
 impl State {
     /// Reads it; `None` when there is none or it makes no sense.

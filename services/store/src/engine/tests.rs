@@ -239,6 +239,39 @@ fn snapshots_let_old_journal_go() {
     holds(&engine, 3001);
 }
 
+/// Closing gives back what old pages took, and whatever a copy that was cut short has left.
+#[test]
+fn a_bloated_index_is_copied_when_the_store_closes() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let options = || Options { bloat_bytes: 0, ..options(dir.path(), "a") };
+    let size = |generation: u64| {
+        fs::metadata(dir.path().join(format!("index/{generation}/db"))).map_or(0, |data| data.len())
+    };
+    let engine = Engine::open(options()).expect("open");
+    let mut tickets: Vec<Ticket> = (0..2000).map(|id| deliver(&engine, id)).collect();
+    tickets.pop().expect("one").committed_blocking().expect("commit");
+    fs::create_dir_all(dir.path().join("index/2")).expect("mkdir");
+    fs::write(dir.path().join("index/2/db"), b"half a copy").expect("write");
+    for round in 0..20u8 {
+        let mut tx = engine.begin_now();
+        (0..2000u32).for_each(|number| {
+            tx.change().put([b"x", &number.to_be_bytes()[..]].concat(), vec![round; 100]);
+        });
+        tx.submit().expect("submit").committed_blocking().expect("commit");
+        engine.inner.index.flush().expect("flush");
+    }
+    let before = size(1);
+    engine.close().expect("close");
+    drop(engine);
+    assert_eq!(size(1), 0, "the old one is gone");
+    assert!(size(2) < before * 2 / 3, "{} of {before}", size(2));
+    let engine = Engine::open(options()).expect("open");
+    assert_eq!((engine.report().rebuilt, engine.report().replayed), (None, 0));
+    holds(&engine, 2000);
+    let last = [b"x", &1999u32.to_be_bytes()[..]].concat();
+    assert_eq!(engine.get(&last).expect("read").as_deref(), Some(&[19; 100][..]));
+}
+
 #[test]
 fn two_stores_on_one_folder_are_an_error() {
     let dir = tempfile::tempdir().expect("tempdir");

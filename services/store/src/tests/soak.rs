@@ -136,7 +136,7 @@ async fn a_large_store_stays_small_and_quick() {
     // As after a power cut: the index is built anew from snapshot and journal.
     std::fs::remove_file(data.join("index/state")).unwrap();
     let rebuilt = opened(dir);
-    println!("index built anew: {rebuilt:?}");
+    println!("index built anew: {}, {rebuilt:?}", size(&data.join("index")).0);
     assert!(rebuilt["peak"] < 1 << 20, "{rebuilt:?}");
     assert_eq!(crate::offline::verify(&data).unwrap(), Vec::<String>::new());
 }
