@@ -82,8 +82,10 @@ fn lookups_are_counted_and_shown() {
         }
     }
     let _ = instance.mox(&["config", "dnscheck", "localhost"]).unwrap();
-    assert!(count("check", "failed") > 0);
-    assert_eq!(count("spf", "failed"), 0);
+    // What is below localhost the resolver knows by itself; whatever it says is counted.
+    let results = ["found", "no-records", "no-name", "failed", "bogus"];
+    assert!(results.iter().map(|result| count("check", result)).sum::<u64>() > 0);
+    assert_eq!(results.map(|result| count("spf", result)), [0; 5]);
     instance.check();
 }
 
