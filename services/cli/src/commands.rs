@@ -580,6 +580,7 @@ async fn service(bus: &Bus, command: Service, to: To) -> anyhow::Result<()> {
                 "started": proxy.started().await?,
                 "connections": proxy.connections().await?,
                 "log_level": proxy.log_level().await?,
+                "metrics": proxy.metrics().await?,
             });
             if to.json {
                 to.text(&state.to_string());
@@ -593,6 +594,12 @@ async fn service(bus: &Bus, command: Service, to: To) -> anyhow::Result<()> {
                     state["connections"],
                     state["log_level"].as_str().unwrap_or_default()
                 ));
+                // serde_json keeps its keys sorted. What never happened is left to --json.
+                for (name, count) in state["metrics"].as_object().into_iter().flatten() {
+                    if count.as_u64() != Some(0) {
+                        to.text(&format!("{name} {count}"));
+                    }
+                }
             }
         }
     }
