@@ -1,5 +1,7 @@
 //! `org.libmox.Service1`, which every service has.
 
+use std::collections::HashMap;
+
 /// Client side; the destination is the service's own name.
 #[zbus::proxy(interface = "org.libmox.Service1", default_path = "/org/libmox")]
 pub trait Service {
@@ -27,4 +29,7 @@ pub trait Service {
     /// See the interface file.
     #[zbus(property(emits_changed_signal = "false"))]
     fn log_level(&self) -> zbus::Result<String>;
+    /// See the interface file.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn metrics(&self) -> zbus::Result<HashMap<String, u64>>;
 }

@@ -107,6 +107,13 @@ def a_message_goes_out_and_comes_in_verified(w):
     for want in ("spf=pass (with dnssec)", "dkim=pass (with dnssec)", "dmarc=pass (with dnssec, p=reject)",
                  "iprev=pass (with dnssec)", "Return-Path: <you@h1.test>", "with ESMTPS"):
         assert want in text.replace("\r\n\t", " "), f"{want} is missing in:\n{text}"
+    # Every lookup with its DNSSEC status, also those before the message.
+    message_id = next(line for line in text.splitlines() if line.lower().startswith("message-id:"))
+    why = w.b.run(f"mox why '{message_id.split(':', 1)[1].strip().strip('<>')}'")
+    for want in ("EHLO name: ", "sender's domain: h1.test has MX ", "iprev: pass ", "SPF: pass h1.test, with dnssec",
+                 "DKIM: pass h1.test ", "DMARC: pass h1.test policy reject, with dnssec", "reputation: ", "result: Accept"):
+        assert want in why, f"{want} is missing in:\n{why}"
+    assert all("with dnssec" in line for line in why.splitlines() if line.strip().startswith(("EHLO", "sender's", "iprev")))
     send(w.b, "you@h1.test", "answer")
     w.a.wait_for("SUBJECT answer")
 

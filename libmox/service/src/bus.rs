@@ -190,6 +190,11 @@ impl Service {
     fn log_level(&self) -> String {
         self.context.journal.level()
     }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn metrics(&self) -> HashMap<String, u64> {
+        crate::dns::counters().into_iter().collect()
+    }
 }
 
 /// polkit actions.

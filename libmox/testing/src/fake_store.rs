@@ -4,9 +4,9 @@ use libmox_ipc::{Answer, Refusal, Service};
 use libmox_sasl::scram::{self, Hash, Verifier};
 use libmox_sasl::{Secret, prepare_password};
 use libmox_store::{
-    Analysis, Body, BodyId, Decision, Deliver, Delivered, Fault, LoginOutcome, QueueAdd, RecipientPath,
-    RecipientStatus, Reply, Report, Request, Role, ScramChallenge, ScramHash, SessionId, SignedIn, Store,
-    StoreContract, Stored, Together,
+    Analysis, Body, BodyId, Decided, Decision, Deliver, Delivered, Fault, LoginOutcome, QueueAdd,
+    RecipientPath, RecipientStatus, Reply, Report, Request, Role, ScramChallenge, ScramHash, SessionId,
+    SignedIn, Store, StoreContract, Stored, Together,
 };
 use libmox_types::{AccountId, Address, MsgId, QueueId, ReversePath};
 use std::collections::HashMap;
@@ -43,6 +43,7 @@ struct State {
     outcome: Option<Delivered>,
     late: HashMap<String, Delivered>,
     analysis: Option<Analysis>,
+    decisions: Vec<Decided>,
 }
 
 /// The store.
@@ -120,6 +121,11 @@ impl FakeStore {
     /// What came in, taken out.
     pub fn take(&self) -> Vec<Received> {
         std::mem::take(&mut self.state().received)
+    }
+
+    /// Why so, taken out.
+    pub fn decisions(&self) -> Vec<Decided> {
+        std::mem::take(&mut self.state().decisions)
     }
 
     /// Staging files that were neither used nor given back.
@@ -207,12 +213,21 @@ impl State {
                 let analyses = ask.recipients.iter().map(|_| one.clone()).collect();
                 Reply::Analyze(analyses)
             }
-            Request::Decided(_) => Reply::Decided(()),
+            Request::Decided(decided) => {
+                self.decisions.push(decided);
+                Reply::Decided(())
+            }
             Request::Feedback(_) => Reply::Feedback(()),
+            // It remembers nothing.
+            Request::CacheGet(_) => Reply::CacheGet(None),
+            Request::CacheSet(_) => Reply::CacheSet(()),
             Request::DeliverNoting(noting) => {
                 let Reply::Deliver(outcomes) = self.answer_delivery(noting.deliver)? else {
                     return Err(Fault::Internal);
                 };
+                if outcomes.iter().all(|outcome| matches!(outcome, Delivered::Stored(_))) {
+                    self.decisions.push(noting.decided);
+                }
                 Reply::DeliverNoting(outcomes)
             }
             Request::Deliver(deliver) => self.answer_delivery(deliver)?,

@@ -28,7 +28,7 @@ pub struct VerifyContract;
 
 impl Contract for VerifyContract {
     const NAME: &'static str = "mox-verify";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     type Request = Request;
     type Reply = Reply;
     type Item = ();
@@ -97,15 +97,26 @@ pub struct ReadReport {
     pub size: ByteCount,
 }
 
-/// Whether the domain of a sender takes mail (row SR-09). Reply: [`Takes`].
+/// Whether the domain of a sender takes mail (row SR-09). Reply: [`Looked`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TakesMail(pub Domain);
 
-/// Whether an EHLO name has an address (row SR-03). Reply: [`Takes`]; `Mail` if it has one.
+/// Whether an EHLO name has an address (row SR-03). Reply: [`Looked`]; `Mail` if it has one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HasAddress(pub Domain);
 
 /// Reply to [`TakesMail`] and [`HasAddress`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// What it comes to.
+    pub takes: Takes,
+    /// DNSSEC proves it (row MA-01).
+    pub authentic: bool,
+    /// What was found, or what went wrong, in words for `mox why`.
+    pub found: String,
+}
+
+/// What the DNS says of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Takes {
     /// MX records, or an address.
@@ -122,7 +133,7 @@ pub enum Takes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ListHealth(pub Domain);
 
-/// Asks DNS block lists about an address, in this order. Reply: the first that lists it.
+/// Asks DNS block lists about an address, in this order, until one lists it. Reply: [`ListsSaid`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AskLists {
     /// Who sends.
@@ -138,6 +149,17 @@ pub struct Listed {
     pub zone: Domain,
     /// What it says; may be empty.
     pub text: String,
+    /// DNSSEC proves that it is listed (row MA-01).
+    pub authentic: bool,
+}
+
+/// Reply to [`AskLists`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListsSaid {
+    /// The first that lists the address.
+    pub listed: Option<Listed>,
+    /// What each said, in words for `mox why`.
+    pub chain: Vec<String>,
 }
 
 /// Reply to [`Verify`].
@@ -195,10 +217,10 @@ libmox_ipc::verbs! {
     VerifyContract;
     Verify => Verified,
     Spf => String,
-    TakesMail => Takes,
-    HasAddress => Takes,
+    TakesMail => Looked,
+    HasAddress => Looked,
     ListHealth => bool,
-    AskLists => Option<Listed>,
+    AskLists => ListsSaid,
     Parse => Facts,
     ReadReport => Result<ReportRead, String>,
 }

@@ -109,11 +109,11 @@ impl Admin {
 
     async fn dns_check(&self, domain: &Domain) -> Result<Vec<DnsCheckItem>, AdminError> {
         let (config, statics, keys, host) = self.published(domain).await?;
-        let resolver =
-            libmox_service::dns::resolver(&statics.dns).map_err(|e| AdminError::Invalid(e.to_string()))?;
+        let dns =
+            libmox_service::dns::Dns::new(&statics.dns).map_err(|e| AdminError::Invalid(e.to_string()))?;
         let mut wanted = dns::of_host(&statics.hostname, &host);
         wanted.extend(dns::of_domain(domain, &config, &statics.hostname, &keys));
-        Ok(dnscheck::look(&resolver, &statics.hostname, wanted).await)
+        Ok(dnscheck::look(&dns, &statics.hostname, wanted).await)
     }
 }
 
@@ -628,9 +628,9 @@ impl AdminInterface {
         authorize(c, &h, actions::READ_STATUS).await?;
         let statics =
             config::load_static(&paths::config()).map_err(|m| AdminError::Mistakes(m.to_string()))?;
-        let resolver =
-            libmox_service::dns::resolver(&statics.dns).map_err(|e| AdminError::Invalid(e.to_string()))?;
-        Ok(feedback::check_addresses(&resolver, &domain(name)?).await?)
+        let dns =
+            libmox_service::dns::Dns::new(&statics.dns).map_err(|e| AdminError::Invalid(e.to_string()))?;
+        Ok(feedback::check_addresses(&dns, &domain(name)?).await?)
     }
 
     async fn config_test(

@@ -4,10 +4,8 @@
 //! Fails with: nothing; a lookup that fails is a state of its record.
 
 use crate::dns::{Data, Record};
-use hickory_resolver::TokioResolver;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use libmox_service::dns::{Asker, Dns};
 use libmox_types::Domain;
 use mox_dbus::admin1::DnsCheckItem;
 use std::time::Duration;
@@ -25,14 +23,14 @@ pub enum Published {
 }
 
 /// Asks for every record, side by side, and for the host's addresses.
-pub async fn look(resolver: &TokioResolver, hostname: &Domain, wanted: Vec<Record>) -> Vec<DnsCheckItem> {
+pub async fn look(dns: &Dns, hostname: &Domain, wanted: Vec<Record>) -> Vec<DnsCheckItem> {
     let mut asking = tokio::task::JoinSet::new();
     let host = format!("{}.", hostname.ascii());
-    let (own, name) = (resolver.clone(), host.clone());
+    let (own, name) = (dns.clone(), host.clone());
     asking.spawn(async move { (0, addresses(&own, &name).await) });
     for (at, record) in wanted.iter().cloned().enumerate() {
-        let resolver = resolver.clone();
-        asking.spawn(async move { (at + 1, judge(&record, &published(&resolver, &record).await)) });
+        let dns = dns.clone();
+        asking.spawn(async move { (at + 1, judge(&record, &published(&dns, &record).await)) });
     }
     let mut items: Vec<(usize, DnsCheckItem)> = Vec::with_capacity(wanted.len() + 1);
     let _ = tokio::time::timeout(WAIT, async {
@@ -51,7 +49,7 @@ pub async fn look(resolver: &TokioResolver, hostname: &Domain, wanted: Vec<Recor
 }
 
 /// The host must have an address; which one is the admin's business.
-async fn addresses(resolver: &TokioResolver, host: &str) -> DnsCheckItem {
+async fn addresses(dns: &Dns, host: &str) -> DnsCheckItem {
     let item = |state: &str, found| DnsCheckItem {
         name: host.to_owned(),
         kind: "A/AAAA".into(),
@@ -60,36 +58,25 @@ async fn addresses(resolver: &TokioResolver, host: &str) -> DnsCheckItem {
         found,
         secure: false,
     };
-    match resolver.lookup_ip(host).await {
-        Ok(lookup) => {
-            let secure = lookup.as_lookup().answers().iter().all(|record| record.proof == Proof::Secure);
-            let found: Vec<String> = lookup.iter().map(|ip| ip.to_string()).collect();
+    match dns.addresses(Asker::Check, host).await {
+        Ok(answer) => {
+            let found: Vec<String> = answer.addresses().map(|ip| ip.to_string()).collect();
             let state = if found.is_empty() { "missing" } else { "ok" };
-            DnsCheckItem { secure, ..item(state, found) }
+            DnsCheckItem { secure: answer.authentic, ..item(state, found) }
         }
-        Err(NetError::Dns(DnsError::NoRecordsFound(_))) => item("missing", Vec::new()),
         Err(error) => item("failed", vec![error.to_string()]),
     }
 }
 
-async fn published(resolver: &TokioResolver, record: &Record) -> Published {
+async fn published(dns: &Dns, record: &Record) -> Published {
     let kind = match record.data {
         Data::Mx { .. } => RecordType::MX,
         Data::Txt(_) => RecordType::TXT,
         Data::Srv { .. } => RecordType::SRV,
         Data::Tlsa(_) => RecordType::TLSA,
     };
-    match resolver.lookup(record.name.as_str(), kind).await {
-        Ok(lookup) => {
-            let secure = lookup.answers().iter().all(|record| record.proof == Proof::Secure);
-            Published::Records(
-                lookup.answers().iter().filter_map(|record| read(&record.data)).collect(),
-                secure,
-            )
-        }
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-            Published::Records(Vec::new(), none.soa.is_some_and(|soa| soa.proof == Proof::Secure))
-        }
+    match dns.lookup(Asker::Check, &record.name, kind).await {
+        Ok(answer) => Published::Records(answer.records.iter().filter_map(read).collect(), answer.authentic),
         Err(error) => Published::Failed(error.to_string()),
     }
 }

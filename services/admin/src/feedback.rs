@@ -4,10 +4,8 @@
 //! Fails with: nothing but the words of a lookup.
 
 use crate::error::AdminError;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::dnssec::Proof;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::RecordType;
+use libmox_service::dns::{Asker, Dns};
 use libmox_store::{Evaluation, ReportKept, ReportKind};
 use libmox_types::Domain;
 use libmox_verdict::dmarc::{Found, Record, choose};
@@ -70,45 +68,32 @@ enum Texts {
     Failed(String),
 }
 
-async fn texts(resolver: &TokioResolver, name: &str) -> Texts {
-    match resolver.lookup(name, RecordType::TXT).await {
-        Ok(lookup) => {
-            let text = |data: &RData| match data {
-                RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
-                _ => None,
-            };
-            let secure = lookup.answers().iter().all(|record| record.proof == Proof::Secure);
-            Texts::Known(lookup.answers().iter().filter_map(|record| text(&record.data)).collect(), secure)
-        }
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-            Texts::Known(Vec::new(), none.soa.is_some_and(|soa| soa.proof == Proof::Secure))
+async fn texts(dns: &Dns, name: &str) -> Texts {
+    match dns.lookup(Asker::Check, name, RecordType::TXT).await {
+        Ok(answer) => {
+            let texts = answer.texts().map(|text| String::from_utf8_lossy(&text).into_owned());
+            Texts::Known(texts.collect(), answer.authentic)
         }
         Err(error) => Texts::Failed(error.to_string()),
     }
 }
 
 /// Row MA-20: every address in the DMARC record of a domain, and whether its own domain wants the reports.
-pub async fn check_addresses(
-    resolver: &TokioResolver,
-    domain: &Domain,
-) -> Result<Vec<ReportAddressItem>, AdminError> {
-    let Some((at, record)) = record_of(resolver, domain).await? else {
+pub async fn check_addresses(dns: &Dns, domain: &Domain) -> Result<Vec<ReportAddressItem>, AdminError> {
+    let Some((at, record)) = record_of(dns, domain).await? else {
         return Err(AdminError::NotFound(format!("DMARC record of {domain}")));
     };
     let mut items = Vec::new();
     for uri in record.aggregate.iter().chain(&record.failures) {
-        items.push(check_address(resolver, &at, uri).await);
+        items.push(check_address(dns, &at, uri).await);
     }
     Ok(items)
 }
 
 /// RFC 7489 §6.6.3.
-async fn record_of(
-    resolver: &TokioResolver,
-    domain: &Domain,
-) -> Result<Option<(Domain, Record)>, AdminError> {
+async fn record_of(dns: &Dns, domain: &Domain) -> Result<Option<(Domain, Record)>, AdminError> {
     for at in [domain.clone(), organisation(domain)] {
-        let known = match texts(resolver, &format!("_dmarc.{}.", at.ascii())).await {
+        let known = match texts(dns, &format!("_dmarc.{}.", at.ascii())).await {
             Texts::Known(known, _) => known,
             Texts::Failed(why) => return Err(AdminError::Invalid(format!("cannot look up {at}: {why}"))),
         };
@@ -126,7 +111,7 @@ async fn record_of(
     Ok(None)
 }
 
-async fn check_address(resolver: &TokioResolver, domain: &Domain, uri: &ReportUri) -> ReportAddressItem {
+async fn check_address(dns: &Dns, domain: &Domain, uri: &ReportUri) -> ReportAddressItem {
     let item = |destination: String, state: &str, found, secure| ReportAddressItem {
         address: uri.to_string(),
         destination,
@@ -141,7 +126,7 @@ async fn check_address(resolver: &TokioResolver, domain: &Domain, uri: &ReportUr
     if organisation(&to) == organisation(domain) {
         return item(to.to_string(), "own", Vec::new(), false);
     }
-    match texts(resolver, &opt_in_name(domain, &to)).await {
+    match texts(dns, &opt_in_name(domain, &to)).await {
         Texts::Failed(why) => item(to.to_string(), "failed", vec![why], false),
         Texts::Known(found, secure) => {
             let state = if found.iter().any(|text| is_opt_in(text)) { "ok" } else { "missing" };
@@ -165,7 +150,7 @@ mod tests {
     use super::*;
     use libmox_testing::FakeDns;
 
-    fn resolver(server: std::net::SocketAddr) -> TokioResolver {
+    fn resolver(server: std::net::SocketAddr) -> Dns {
         use hickory_resolver::config::{NameServerConfig, ResolverConfig};
         let mut one = NameServerConfig::udp_and_tcp(server.ip());
         one.connections.iter_mut().for_each(|connection| connection.port = server.port());
@@ -174,7 +159,7 @@ mod tests {
         let mut builder = hickory_resolver::Resolver::builder_with_config(config, provider);
         builder.options_mut().timeout = std::time::Duration::from_secs(2);
         builder.options_mut().attempts = 1;
-        builder.build().unwrap()
+        Dns::with_resolver(builder.build().unwrap())
     }
 
     /// Row MA-20.

@@ -4,10 +4,9 @@
 //! addresses. Nothing found here stops the setup.
 //! [`look`] asks the world, [`judge`] says it in sentences. Fails with: nothing; what cannot be asked is a sentence.
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use libmox_service::config::DnsConfig;
-use libmox_service::dns;
+use libmox_service::dns::{Asker, Dns};
 use libmox_types::Domain;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -57,33 +56,33 @@ pub struct Address {
 pub async fn look(hostname: &Domain, asked: &[IpAddr], skipdial: bool) -> Findings {
     let mut found = Findings { taken: taken(&listening()), own: own(), ..Findings::default() };
     let config = DnsConfig { servers: Vec::new(), trust_anchor: None, timeout: Duration::from_secs(5) };
-    let Ok(resolver) = dns::resolver(&config) else { return found };
-    let answers = timeout(WAIT, resolver.lookup(SIGNED, RecordType::NS)).await.is_ok_and(|r| r.is_ok());
-    if answers {
-        found.dnssec = timeout(WAIT, dns::is_secure(&resolver, SIGNED, RecordType::NS)).await.ok();
+    let Ok(dns) = Dns::new(&config) else { return found };
+    if let Ok(Ok(answer)) = timeout(WAIT, dns.lookup(Asker::Check, SIGNED, RecordType::NS)).await {
+        found.dnssec = Some(answer.authentic);
     }
     let mut ips: Vec<IpAddr> = asked.to_vec();
-    if let Ok(Ok(list)) = timeout(WAIT, resolver.lookup_ip(format!("{}.", hostname.ascii()))).await {
-        ips.extend(list.iter());
+    let name = format!("{}.", hostname.ascii());
+    if let Ok(Ok(answer)) = timeout(WAIT, dns.addresses(Asker::Check, &name)).await {
+        ips.extend(answer.addresses());
     }
     ips.sort();
     ips.dedup();
     for ip in ips {
-        found.addresses.push(address(&resolver, ip).await);
+        found.addresses.push(address(&dns, ip).await);
     }
     if !skipdial {
-        found.outgoing = dial(&resolver).await;
+        found.outgoing = dial(&dns).await;
     }
     found
 }
 
-async fn address(resolver: &TokioResolver, ip: IpAddr) -> Address {
-    let names = match timeout(WAIT, resolver.lookup(dns_name(ip, "").as_str(), RecordType::PTR)).await {
-        Ok(Ok(lookup)) => Some(
-            lookup
-                .answers()
+async fn address(dns: &Dns, ip: IpAddr) -> Address {
+    let names = match timeout(WAIT, dns.lookup(Asker::Check, &dns_name(ip, ""), RecordType::PTR)).await {
+        Ok(Ok(answer)) => Some(
+            answer
+                .records
                 .iter()
-                .filter_map(|record| match &record.data {
+                .filter_map(|data| match data {
                     RData::PTR(name) => Some(name.0.to_ascii().trim_end_matches('.').to_lowercase()),
                     _ => None,
                 })
@@ -94,8 +93,8 @@ async fn address(resolver: &TokioResolver, ip: IpAddr) -> Address {
     let mut listed = Vec::new();
     for list in LISTS {
         // RFC 5782 §2.1: an address there means yes; some lists answer strangers with 127.255.255.x.
-        if let Ok(Ok(found)) = timeout(WAIT, resolver.lookup_ip(dns_name(ip, list))).await
-            && found.iter().any(|ip| matches!(ip, IpAddr::V4(ip) if ip.octets()[..3] == [127, 0, 0]))
+        if let Ok(Ok(found)) = timeout(WAIT, dns.addresses(Asker::Check, &dns_name(ip, list))).await
+            && found.addresses().any(|ip| matches!(ip, IpAddr::V4(ip) if ip.octets()[..3] == [127, 0, 0]))
         {
             listed.push(list);
         }
@@ -115,16 +114,15 @@ fn dns_name(ip: IpAddr, list: &str) -> String {
     format!("{}.{}.", labels.join("."), if list.is_empty() { root } else { list })
 }
 
-async fn dial(resolver: &TokioResolver) -> Option<(String, bool)> {
-    let lookup = timeout(WAIT, resolver.lookup(FAMILIAR, RecordType::MX)).await.ok()?.ok()?;
-    let host = lookup.answers().iter().find_map(|record| match &record.data {
+async fn dial(dns: &Dns) -> Option<(String, bool)> {
+    let answer = timeout(WAIT, dns.lookup(Asker::Check, FAMILIAR, RecordType::MX)).await.ok()?.ok()?;
+    let host = answer.records.iter().find_map(|data| match data {
         RData::MX(mx) => Some(mx.exchange.to_ascii()),
         _ => None,
     })?;
-    let ips: Vec<IpAddr> =
-        timeout(WAIT, resolver.lookup_ip(host.as_str())).await.ok()?.ok()?.iter().collect();
+    let answer = timeout(WAIT, dns.addresses(Asker::Check, &host)).await.ok()?.ok()?;
     // A machine without IPv6 still sends mail.
-    for ip in ips {
+    for ip in answer.addresses() {
         let target = SocketAddr::new(ip, 25);
         if let Ok(Ok(_)) = timeout(WAIT, TcpStream::connect(target)).await {
             return Some((host, true));

@@ -6,6 +6,7 @@ use crate::dial::Link;
 use crate::report::News;
 use crate::{Shared, here, limits, mx, report, sign};
 use libmox_service::clock;
+use libmox_service::dns::Asker;
 use libmox_smtp::client::{Action, Client, Extensions, Failure, Outcome, RcptReports, TlsWish, Transaction};
 use libmox_smtp::data::Encoder;
 use libmox_store::{AttemptResult, Content, QueueAttempt, QueueEntry, QueueOpen, QueueResult, TlsSupportSet};
@@ -203,9 +204,13 @@ async fn attempt_all(shared: &Shared, entries: &[QueueEntry], domain: &Domain) -
     }
     let mut last = Failure::local(false, "4.4.1", &format!("{domain}: no host could be tried"));
     let mut tried = 0;
-    for host in mx::hosts(&shared.resolver, domain).await? {
-        let addresses: Vec<SocketAddr> = match shared.resolver.lookup_ip(host.as_str()).await {
-            Ok(found) => found.iter().map(|ip| SocketAddr::new(ip, config.queue.port)).collect(),
+    for host in mx::hosts(&shared.dns, domain).await? {
+        let addresses: Vec<SocketAddr> = match shared.dns.addresses(Asker::Queue, &host).await {
+            Ok(found) if found.records.is_empty() => {
+                last = Failure::local(false, "4.4.3", &format!("{host} has no address"));
+                continue;
+            }
+            Ok(found) => found.addresses().map(|ip| SocketAddr::new(ip, config.queue.port)).collect(),
             Err(error) => {
                 last = Failure::local(false, "4.4.3", &format!("address of {host}: {error}"));
                 continue;

@@ -18,8 +18,9 @@ mod schedule;
 mod sign;
 
 use libmox_keys::{Keys, KeysRole};
+use libmox_service::dns::Dns;
 use libmox_service::sockets::Listener;
-use libmox_service::{Context, dns, net, paths};
+use libmox_service::{Context, net, paths};
 use libmox_store::{Role, Store};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -39,7 +40,7 @@ pub(crate) struct Shared {
     pub store: Store,
     /// For reports.
     pub keys: Keys,
-    pub resolver: hickory_resolver::TokioResolver,
+    pub dns: Dns,
     pub tls: dial::OutgoingTls,
     /// Something may be due.
     pub kick: Notify,
@@ -51,7 +52,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         store: store(),
         keys: Keys::new(&paths::socket(KeysRole::Queue.socket()), "mox-queue"),
-        resolver: dns::resolver(&config.dns)?,
+        dns: Dns::new(&config.dns)?,
         tls: dial::OutgoingTls::new()?,
         kick: Notify::new(),
         context: context.clone(),

@@ -36,6 +36,15 @@ pub(crate) struct Answers {
     reports: bool,
     /// Whether a recipient of the transaction has a junk filter, as far as is known.
     filtered: bool,
+    /// What the DNS said of the EHLO name and of the sender, for `mox why`.
+    looked: Looked,
+}
+
+/// Lookups made before the message came, in words.
+#[derive(Debug, Default)]
+struct Looked {
+    hello: Option<String>,
+    sender: Option<String>,
 }
 
 /// Looks at a message as it comes in.
@@ -59,7 +68,18 @@ impl Answers {
     pub(crate) fn new(doors: &Doors, config: Arc<Static>, cid: Cid, ip: IpAddr) -> Self {
         let (store, verifier) = (doors.store.clone(), doors.verifier.clone());
         let queue = doors.queue.clone();
-        Self { store, verifier, queue, config, cid, ip, sure: None, reports: false, filtered: true }
+        Self {
+            store,
+            verifier,
+            queue,
+            config,
+            cid,
+            ip,
+            sure: None,
+            reports: false,
+            filtered: true,
+            looked: Looked::default(),
+        }
     }
 
     fn refuse(&self, transaction: &Transaction, reply: Reply, reason: &str) -> Reply {
@@ -101,10 +121,14 @@ impl Policy for Answers {
     type Tap = Look;
 
     async fn ask_hello(&mut self, host: &Host) -> Answer {
+        self.looked = Looked::default();
         match host {
             Host::Name(name) if self.checks() => {
                 match self.verifier.ask(HasAddress(name.clone())).await {
-                    Ok(takes) => policy::judge_hello(takes),
+                    Ok(looked) => {
+                        self.looked.hello = Some(looked.found);
+                        policy::judge_hello(looked.takes)
+                    }
                     // What cannot be looked up now is not the client's fault; its message is looked at all the same.
                     Err(error) => {
                         events::COMMON.unavailable(self.cid, "mox-verify", &error);
@@ -123,6 +147,7 @@ impl Policy for Answers {
     async fn ask_sender(&mut self, from: &ReversePath) -> Answer {
         self.filtered = false;
         self.reports = false;
+        self.looked.sender = None;
         let local = from.address().map(|address| &address.local);
         if let Some(local) = local.filter(|local| self.config.localserve && simulated::in_mail(local))
             && let Some(reply) = simulate(local).await
@@ -132,7 +157,10 @@ impl Policy for Answers {
         match from.address() {
             Some(address) if self.checks() => {
                 match self.verifier.ask(TakesMail(address.domain.clone())).await {
-                    Ok(takes) => policy::judge_sender(takes),
+                    Ok(looked) => {
+                        self.looked.sender = Some(looked.found);
+                        policy::judge_sender(looked.takes)
+                    }
                     Err(error) => {
                         events::COMMON.unavailable(self.cid, "mox-verify", &error);
                         policy::judge_sender(Takes::Unknown)

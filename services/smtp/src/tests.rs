@@ -397,21 +397,45 @@ impl libmox_ipc::Service for Vouch {
         _: Vec<OwnedFd>,
         answer: libmox_ipc::Answer<libmox_verify::VerifyContract>,
     ) {
-        use libmox_verify::{Reply, Request, Takes};
+        use libmox_verify::{Looked, Reply, Request, Takes};
+        let looked = |takes| Looked { takes, authentic: false, found: "a name".into() };
         let reply = match request {
             Request::Spf(_) => Reply::Spf(self.0.into()),
             Request::TakesMail(domain) if domain.0.ascii() == "null.example" => {
-                Reply::TakesMail(Takes::NullMx)
+                Reply::TakesMail(looked(Takes::NullMx))
             }
-            Request::TakesMail(_) => Reply::TakesMail(Takes::Mail),
-            Request::HasAddress(name) => Reply::HasAddress(match name.0.ascii() {
+            Request::TakesMail(_) => Reply::TakesMail(looked(Takes::Mail)),
+            Request::HasAddress(name) => Reply::HasAddress(looked(match name.0.ascii() {
                 "nowhere.example" => Takes::NoAddress,
                 "down.example" => Takes::Unknown,
                 _ => Takes::Mail,
-            }),
+            })),
+            Request::Verify(ask) => Reply::Verify(verified(&ask)),
+            Request::ListHealth(zone) => Reply::ListHealth(zone.0.ascii() != "broken.example"),
+            Request::AskLists(ask) => {
+                assert_eq!(ask.zones.len(), 1, "{ask:?}");
+                let chain = vec!["zen.example: not listed, with dnssec".to_owned()];
+                Reply::AskLists(libmox_verify::ListsSaid { listed: None, chain })
+            }
             other => panic!("{other:?}"),
         };
         answer.reply(Ok(reply)).await;
+    }
+}
+
+fn verified(ask: &libmox_verify::Verify) -> libmox_verify::Verified {
+    let found = libmox_message::parse(ask.inline.as_ref().unwrap());
+    libmox_verify::Verified {
+        facts: (&found).into(),
+        shape: (&found).into(),
+        verdict: libmox_store::Verdict::default(),
+        headers: String::new(),
+        dmarc_refuses: false,
+        sealed_by: None,
+        chain: vec![("SPF".into(), "pass far.example, with dnssec".into())],
+        dmarc_note: None,
+        dmarc: None,
+        report_signers: Vec::new(),
     }
 }
 
@@ -448,6 +472,48 @@ async fn the_name_in_ehlo_leads_somewhere() {
     }
     talk.command("HELO mail.example", "250").await;
     talk.command("RCPT TO:<jane@example.org>", "503").await;
+}
+
+/// What `mox why` shows, in order: connection, lookups, verdicts, lists, what the store looked at, result.
+#[tokio::test]
+async fn the_whole_chain_is_noted() {
+    let run = start("[smtp]\ndns-lists = [\"broken.example\", \"zen.example\"]\n").await;
+    Vouch("pass").start(&run);
+    let links = [("reputation", "nothing-known"), ("content", "probability 0.100, threshold 0.930")];
+    let chain = links.iter().map(|(topic, text)| ((*topic).to_owned(), (*text).to_owned())).collect();
+    let thought = Analysis { reason: "no-bad-signals".into(), ask_lists: true, chain, ..FakeStore::fine() };
+    let rejected = Analysis { decision: Decision::Reject, ..thought.clone() };
+    for (analysis, code, decision) in [(thought, "250", "Accept"), (rejected, "451", "Reject")] {
+        run.store.think(analysis);
+        run.store.answer_deliveries_with((code == "451").then_some(Delivered::Refused { kept: false }));
+        let mut talk = Talk::start(&run).await;
+        talk.command("EHLO mail.example", "250").await;
+        talk.command("MAIL FROM:<a@far.example>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("DATA", "354").await;
+        talk.command("Message-ID: <1@far.example>\r\n\r\n.", code).await;
+        let decisions = run.store.decisions();
+        let [decided] = &decisions[..] else { panic!("{decisions:?}") };
+        assert_eq!(decided.message_id, "1@far.example");
+        let chain: Vec<String> =
+            decided.chain.iter().map(|(topic, text)| format!("{topic}: {text}")).collect();
+        let result = format!("result: {decision}, no-bad-signals: ");
+        assert_eq!(
+            chain,
+            [
+                "connection: 127.0.0.1, EHLO mail.example, no TLS",
+                "EHLO name: a name",
+                "sender's domain: a name",
+                "SPF: pass far.example, with dnssec",
+                "DNS list: broken.example: does not work, not asked",
+                "DNS list: zen.example: not listed, with dnssec",
+                "recipient: jane@example.org",
+                "reputation: nothing-known",
+                "content: probability 0.100, threshold 0.930",
+                &result,
+            ]
+        );
+    }
 }
 
 #[tokio::test]

@@ -129,6 +129,9 @@ pub const SENT_SWEEP: usize = 2_000;
 pub const SENT_LOOKED_AT: u32 = 100_000;
 /// Retired entries forgotten with each change of the queue.
 pub const RETIRED_SWEEP: usize = 100;
+/// Hold rules of the queue.
+pub const HOLD_RULES: usize = 1000;
+
 /// Suppressed addresses of one account.
 pub const SUPPRESSED: usize = 10_000;
 /// Decisions waiting to be recorded; more are not.

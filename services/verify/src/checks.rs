@@ -2,39 +2,40 @@
 //!
 //! Law: RFC 7208 §4 (check_host), RFC 6376 §6, RFC 7489 §6.6, RFC 8601 §2.7.3 (iprev).
 
+use crate::dkim_keys::DkimKeys;
 use crate::dmarc::{self, Dmarc};
-use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, IPREV_WAIT, SIGNATURES, SPF_WAIT};
-use crate::report::{DkimLine, Report, arc_word, dkim_word, iprev_word, spf_word};
+use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, IPREV_NAMES, IPREV_WAIT, SIGNATURES, SPF_WAIT};
+use crate::report::{DkimLine, Iprev, Report, arc_word, dkim_word, spf_word};
 use crate::spf;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use libmox_message::Facts;
-use libmox_service::dns::is_secure;
+use libmox_service::dns::{Asker, Dns, reverse_name};
 use libmox_store::Verdict;
 use libmox_types::{Domain, Host, ReversePath};
 use libmox_verdict::dmarc::Policy;
 use libmox_verify::{Verified, Verify};
-use mail_auth::{
-    AuthenticatedMessage, DkimResult, IprevResult, MessageAuthenticator, Parameters, SpfOutput, SpfResult,
-};
+use mail_auth::common::verify::VerifySignature as _;
+use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, SpfOutput, SpfResult};
 use std::net::IpAddr;
 use tokio::time::timeout;
 
 /// What checks messages.
 pub struct Checker {
+    dns: Dns,
+    /// Computes; it has no question left to ask.
     authenticator: MessageAuthenticator,
     hostname: Domain,
 }
 
 impl Checker {
     /// With our own validating resolver.
-    pub fn new(resolver: TokioResolver, hostname: Domain) -> Self {
-        Self { authenticator: MessageAuthenticator(resolver), hostname }
+    pub fn new(dns: Dns, hostname: Domain) -> Self {
+        Self { authenticator: MessageAuthenticator(dns.resolver().clone()), dns, hostname }
     }
 
     /// The resolver behind all checks.
-    pub fn resolver(&self) -> &TokioResolver {
-        &self.authenticator.0
+    pub fn dns(&self) -> &Dns {
+        &self.dns
     }
 
     /// All checks. A failed lookup is a verdict; this never fails.
@@ -57,9 +58,10 @@ impl Checker {
         let headers = Report {
             hostname: &self.hostname,
             ask,
-            iprev: (iprev.0, iprev.1),
+            iprev: &iprev,
             spf: (spf_word(spf.output.result()), spf.secure, spf.output.domain()),
             explanation: spf.output.explanation(),
+            spf_fault: spf.fault.as_deref(),
             dkim: &dkim.lines,
             dmarc: &dmarc,
             arc: (arc.word, arc.sealed_by.as_ref()),
@@ -72,7 +74,7 @@ impl Checker {
                 spf: spf_word(spf.output.result()).into(),
                 dkim: dkim.lines.iter().filter(|l| l.word == "pass").map(|l| l.domain.clone()).collect(),
                 dmarc: dmarc.word.into(),
-                iprev: iprev.0.into(),
+                iprev: iprev.word.into(),
             },
             headers,
             dmarc_refuses: refuses,
@@ -109,33 +111,59 @@ impl Checker {
         let host = self.hostname.ascii();
         let domain = mail_from.address().map_or(helo.clone(), |address| address.domain.ascii().to_owned());
         if domain.is_empty() {
-            return Spf { output: SpfOutput::new(String::new()).with_result(SpfResult::None), secure: false };
+            let output = SpfOutput::new(String::new()).with_result(SpfResult::None);
+            return Spf { output, secure: false, fault: None };
         }
         // RFC 7208 §2.4: with a null reverse path the HELO identity is what there is.
         let local = mail_from.address().map_or("postmaster", |address| address.local.as_str());
         let now = libmox_service::clock::now().0;
         let question = spf::Question { ip, helo: &helo, local, domain: &domain, receiver: host, now };
-        let secure = is_secure(self.resolver(), &domain, RecordType::TXT);
-        let (outcome, secure) =
-            tokio::join!(timeout(SPF_WAIT, spf::check_host(self.resolver(), &question)), secure);
         let output = SpfOutput::new(domain.clone());
-        let output = match outcome {
-            Ok(spf::Outcome { result, explanation: Some(text) }) => {
-                output.with_result(result).with_explanation(text)
-            }
-            Ok(spf::Outcome { result, .. }) => output.with_result(result),
-            Err(_) => output.with_result(SpfResult::TempError),
+        let Ok(outcome) = timeout(SPF_WAIT, spf::check_host(&self.dns, &question)).await else {
+            let fault = Some("no answer in time".into());
+            return Spf { output: output.with_result(SpfResult::TempError), secure: false, fault };
         };
-        Spf { output, secure }
+        let output = match outcome.explanation {
+            Some(text) => output.with_result(outcome.result).with_explanation(text),
+            None => output.with_result(outcome.result),
+        };
+        Spf { output, secure: outcome.authentic, fault: outcome.fault }
     }
 
-    async fn iprev(&self, ip: IpAddr) -> (&'static str, bool) {
-        let name = reverse_name(ip);
-        let check = self.authenticator.verify_iprev(Parameters::new(ip));
-        let (output, secure) =
-            tokio::join!(timeout(IPREV_WAIT, check), is_secure(self.resolver(), &name, RecordType::PTR));
-        let result = output.map_or(IprevResult::TempError(mail_auth::Error::ParseError), |o| o.result);
-        (iprev_word(&result), secure)
+    async fn iprev(&self, ip: IpAddr) -> Iprev {
+        let late = || Iprev { word: "temperror", secure: false, found: "no answer in time".into() };
+        timeout(IPREV_WAIT, self.reverse(ip.to_canonical())).await.unwrap_or_else(|_| late())
+    }
+
+    /// RFC 8601 §3: names of the address, and whether one of them leads back to it.
+    async fn reverse(&self, ip: IpAddr) -> Iprev {
+        let failed = |fault: String| Iprev { word: "temperror", secure: false, found: fault };
+        let found = match self.dns.lookup(Asker::Iprev, &reverse_name(ip), RecordType::PTR).await {
+            Ok(found) => found,
+            Err(fault) => return failed(fault.to_string()),
+        };
+        let (mut secure, mut fault, mut names) = (found.authentic, None, Vec::new());
+        let kind = if ip.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        for data in found.records.iter().take(IPREV_NAMES) {
+            let RData::PTR(name) = data else { continue };
+            let name = name.0.to_ascii();
+            match self.dns.lookup(Asker::Iprev, &name, kind).await {
+                Ok(back) => {
+                    secure &= back.authentic;
+                    if back.addresses().any(|own| own == ip) {
+                        return Iprev { word: "pass", secure, found: name.trim_end_matches('.').to_owned() };
+                    }
+                }
+                Err(what) => fault = Some(format!("{name} {what}")),
+            }
+            names.push(name.trim_end_matches('.').to_owned());
+        }
+        match (names.is_empty(), fault) {
+            (_, Some(fault)) => failed(fault),
+            // RFC 8601 §2.7.3: no PTR record.
+            (true, None) => Iprev { word: "permerror", secure, found: "without name".into() },
+            (false, None) => Iprev { word: "fail", secure, found: format!("not of {}", names.join(", ")) },
+        }
     }
 
     async fn dkim(&self, parsed: Option<&AuthenticatedMessage<'_>>, readable: bool) -> Dkim {
@@ -143,51 +171,45 @@ impl Checker {
         let Some(parsed) = parsed else {
             return bare(if readable { "none" } else { "temperror" });
         };
-        let mut outputs =
-            match timeout(DKIM_WAIT, self.authenticator.verify_dkim(Parameters::new(parsed))).await {
-                Ok(outputs) => outputs,
-                Err(_) => return bare("temperror"),
-            };
+        let names = parsed.dkim_headers.iter().map(|field| field.header.domain_key()).take(SIGNATURES);
+        let Ok(keys) = timeout(DKIM_WAIT, DkimKeys::fetch(&self.dns, Asker::Dkim, names)).await else {
+            return bare("temperror");
+        };
+        let mut outputs = self.authenticator.verify_dkim(Parameters::new(parsed).with_txt_cache(&keys)).await;
         outputs.truncate(SIGNATURES);
         let (mut lines, mut report_signers) = (Vec::new(), Vec::new());
         for output in &outputs {
             let Some(signature) = output.signature() else { continue };
-            let key = format!("{}._domainkey.{}", signature.s, signature.d);
-            let secure = !matches!(output.result(), DkimResult::None)
-                && is_secure(self.resolver(), &key, RecordType::TXT).await;
+            let key = keys.key(&signature.domain_key());
             // What is not good enough for us vouches for nothing.
             let mut word = if is_unwanted(output) { "policy" } else { dkim_word(output.result()) };
+            let mut why = match output.result() {
+                DkimResult::Pass | DkimResult::None => None,
+                DkimResult::Neutral(what)
+                | DkimResult::Fail(what)
+                | DkimResult::PermError(what)
+                | DkimResult::TempError(what) => Some(what.to_string()),
+            };
             if word == "pass" {
-                let records = self.texts(&key).await;
-                if records.iter().any(|text| is_for(text, "tlsrpt")) {
+                let is_for =
+                    |service| key.is_some_and(|key| key.texts.iter().any(|text| is_for(text, service)));
+                if is_for("tlsrpt") {
                     report_signers.extend(Domain::parse(&signature.d).ok());
                 }
                 // RFC 6376 §3.6.1: a key for other services is none for mail.
-                if !records.iter().any(|text| is_for(text, "email")) {
-                    word = "permerror";
+                if !is_for("email") {
+                    (word, why) = ("permerror", Some("the key is for other services".into()));
                 }
             }
-            lines.push(DkimLine::new(word, signature, secure));
+            why = key.and_then(|key| key.fault.clone()).or(why);
+            let mut line = DkimLine::new(word, signature, key.is_some_and(|key| key.authentic));
+            line.why = why;
+            lines.push(line);
         }
         if lines.is_empty() {
             lines.push(DkimLine::bare(outputs.first().map_or("none", |o| dkim_word(o.result()))));
         }
         Dkim { lines, report_signers }
-    }
-
-    /// TXT records, their strings put together; none where they cannot be had.
-    async fn texts(&self, name: &str) -> Vec<String> {
-        let Ok(lookup) = self.resolver().lookup(format!("{name}."), RecordType::TXT).await else {
-            return Vec::new();
-        };
-        let text = |record: &hickory_resolver::proto::rr::Record| match &record.data {
-            RData::TXT(txt) => {
-                let bytes: Vec<u8> = txt.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
-                Some(String::from_utf8_lossy(&bytes).into_owned())
-            }
-            _ => None,
-        };
-        lookup.answers().iter().filter_map(text).collect()
     }
 
     /// RFC 8617 §5.2, and what the last to seal it says of it (§5.1.1).
@@ -198,10 +220,13 @@ impl Checker {
         if parsed.as_headers.len() > ARC_SETS {
             return Arc { word: "policy", sealed_by: None };
         }
-        let Ok(output) = timeout(ARC_WAIT, self.authenticator.verify_arc(Parameters::new(parsed))).await
-        else {
+        let seals = parsed.as_headers.iter().map(|field| field.header.domain_key());
+        let names = seals.chain(parsed.ams_headers.iter().map(|field| field.header.domain_key()));
+        let fetch = DkimKeys::fetch(&self.dns, Asker::Arc, names.take(2 * ARC_SETS));
+        let Ok(keys) = timeout(ARC_WAIT, fetch).await else {
             return Arc { word: "temperror", sealed_by: None };
         };
+        let output = self.authenticator.verify_arc(Parameters::new(parsed).with_txt_cache(&keys)).await;
         let word = arc_word(output.result());
         let last = output.sets().last().filter(|_| *output.result() == DkimResult::Pass);
         let sealed_by = last
@@ -230,7 +255,7 @@ impl Checker {
         let scope = if ask.mail_from == ReversePath::Null { "helo" } else { "mfrom" };
         let draw = u8::try_from(libmox_service::clock::random_u64() % 100).unwrap_or(0);
         let spf = (spf.domain(), scope, spf_word(spf.result()));
-        dmarc::judge(self.resolver(), &dmarc::Question { from: &from, spf, dkim, draw }).await
+        dmarc::judge(&self.dns, &dmarc::Question { from: &from, spf, dkim, draw }).await
     }
 }
 
@@ -268,30 +293,14 @@ struct Arc {
 struct Spf {
     output: SpfOutput,
     secure: bool,
+    /// Which lookup failed.
+    fault: Option<String>,
 }
 
 struct Dkim {
     lines: Vec<DkimLine>,
     /// RFC 8460 §3.
     report_signers: Vec<Domain>,
-}
-
-/// RFC 1035 §3.5, RFC 3596 §2.5.
-fn reverse_name(ip: IpAddr) -> String {
-    use std::fmt::Write as _;
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa.")
-        }
-        IpAddr::V6(ip) => {
-            let mut name = String::with_capacity(74);
-            for octet in ip.octets().iter().rev() {
-                let _ = write!(name, "{:x}.{:x}.", octet & 15, octet >> 4);
-            }
-            name + "ip6.arpa."
-        }
-    }
 }
 
 #[cfg(test)]
@@ -310,12 +319,5 @@ mod tests {
         ] {
             assert_eq!(says_dmarc_pass(field.as_bytes()), want, "{field}");
         }
-    }
-
-    #[test]
-    fn reverse_names() {
-        assert_eq!(reverse_name("192.0.2.1".parse().unwrap()), "1.2.0.192.in-addr.arpa.");
-        let six = reverse_name("2001:db8::1".parse().unwrap());
-        assert!(six.starts_with("1.0.0.0.") && six.ends_with(".8.b.d.0.1.0.0.2.ip6.arpa."), "{six}");
     }
 }

@@ -6,11 +6,10 @@
 //! Law: RFC 7489 §6.6.2 and §6.6.3, §3.1, §6.6.4.
 
 use crate::limits::DMARC_WAIT;
-use crate::lists::{Found, look};
+use crate::lists::look;
 use crate::report::DkimLine;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::proto::rr::{RData, RecordType};
-use libmox_service::dns::is_secure;
+use hickory_resolver::proto::rr::RecordType;
+use libmox_service::dns::{Asker, Dns, LookupFault};
 use libmox_store::DmarcSeen;
 use libmox_types::Domain;
 use libmox_verdict::dmarc::{self, Policy, Record};
@@ -41,12 +40,14 @@ pub struct Dmarc {
     pub secure: bool,
     /// With the record, where there is one.
     pub seen: Option<DmarcSeen>,
+    /// Why nothing is known.
+    pub fault: Option<String>,
 }
 
 impl Dmarc {
     /// Without a record.
     pub fn bare(word: &'static str, from: Option<Domain>) -> Self {
-        Self { word, from, policy: Policy::None, secure: false, seen: None }
+        Self { word, from, policy: Policy::None, secure: false, seen: None, fault: None }
     }
 
     /// Whether the message is to be refused. Row MA-09: quarantine is refusal.
@@ -61,57 +62,43 @@ impl Dmarc {
 }
 
 /// Looks the policy up and judges.
-pub async fn judge(resolver: &TokioResolver, question: &Question<'_>) -> Dmarc {
-    let outcome = timeout(DMARC_WAIT, discover(resolver, question.from)).await;
-    match outcome.unwrap_or(Discovered::Later) {
-        Discovered::Nothing(secure) => Dmarc { secure, ..Dmarc::bare("none", Some(question.from.clone())) },
-        Discovered::Later => Dmarc::bare("temperror", Some(question.from.clone())),
-        Discovered::Malformed(secure) => {
-            Dmarc { secure, ..Dmarc::bare("permerror", Some(question.from.clone())) }
-        }
-        Discovered::Record(at, record, secure) => evaluate(question, &at, &record, secure),
+pub async fn judge(dns: &Dns, question: &Question<'_>) -> Dmarc {
+    let bare = |word| Dmarc::bare(word, Some(question.from.clone()));
+    match timeout(DMARC_WAIT, discover(dns, question.from)).await {
+        Ok(Ok(Discovered::Nothing(secure))) => Dmarc { secure, ..bare("none") },
+        Ok(Ok(Discovered::Malformed(secure))) => Dmarc { secure, ..bare("permerror") },
+        Ok(Ok(Discovered::Record(at, record, secure))) => evaluate(question, &at, &record, secure),
+        Ok(Err(fault)) => Dmarc { fault: Some(fault.to_string()), ..bare("temperror") },
+        Err(_) => Dmarc { fault: Some("no answer in time".into()), ..bare("temperror") },
     }
 }
 
 enum Discovered {
     Nothing(bool),
-    Later,
     Malformed(bool),
     Record(Domain, Box<Record>, bool),
 }
 
-/// RFC 7489 §6.6.3.
-async fn discover(resolver: &TokioResolver, from: &Domain) -> Discovered {
-    let mut secure = false;
+/// RFC 7489 §6.6.3. Where nothing was found, its absence has to be proven at both places.
+async fn discover(dns: &Dns, from: &Domain) -> Result<Discovered, LookupFault> {
+    let mut secure = true;
     let organisation = organisation(from);
     for at in [from, &organisation] {
         let name = format!("_dmarc.{}.", at.ascii());
-        let (found, proven) =
-            tokio::join!(look(resolver, &name, RecordType::TXT), is_secure(resolver, &name, RecordType::TXT));
-        secure = proven;
-        let texts = match found {
-            Found::Records(records) => texts(&records),
-            Found::Nothing => Vec::new(),
-            Found::Later => return Discovered::Later,
-        };
+        let answer = look(dns, Asker::Dmarc, &name, RecordType::TXT, DMARC_WAIT).await?;
+        secure &= answer.authentic;
+        let texts: Vec<String> =
+            answer.texts().map(|text| String::from_utf8_lossy(&text).into_owned()).collect();
         match dmarc::choose(texts.iter().map(String::as_str)) {
-            dmarc::Found::One(record) => return Discovered::Record(at.clone(), record, proven),
+            dmarc::Found::One(record) => return Ok(Discovered::Record(at.clone(), record, secure)),
             // More than one is none, and ends the search.
-            dmarc::Found::Several => return Discovered::Nothing(proven),
-            dmarc::Found::Malformed => return Discovered::Malformed(proven),
+            dmarc::Found::Several => return Ok(Discovered::Nothing(secure)),
+            dmarc::Found::Malformed => return Ok(Discovered::Malformed(secure)),
             dmarc::Found::Nothing if *at == organisation => break,
             dmarc::Found::Nothing => {}
         }
     }
-    Discovered::Nothing(secure)
-}
-
-fn texts(records: &[RData]) -> Vec<String> {
-    let text = |data: &RData| match data {
-        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
-        _ => None,
-    };
-    records.iter().filter_map(text).collect()
+    Ok(Discovered::Nothing(secure))
 }
 
 fn evaluate(question: &Question<'_>, at: &Domain, record: &Record, secure: bool) -> Dmarc {
@@ -150,7 +137,7 @@ fn evaluate(question: &Question<'_>, at: &Domain, record: &Record, secure: bool)
         spf: (spf_domain.to_owned(), scope.to_owned(), spf_word.to_owned()),
         dkim: question.dkim.iter().filter(|line| !line.domain.is_empty()).map(signature).collect(),
     };
-    Dmarc { word, from: Some(from.clone()), policy, secure, seen: Some(seen) }
+    Dmarc { word, from: Some(from.clone()), policy, secure, seen: Some(seen), fault: None }
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! `want` what comes of it. `MOX_GOLDEN=write` writes `want` anew.
 
 use crate::checks::Checker;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{Resolver, TokioResolver};
+use libmox_service::dns::Dns;
 use libmox_testing::FakeDns;
 use libmox_types::{ByteCount, Cid, Domain, Host, ReversePath, Timestamp};
 use libmox_verify::{Listed, Spf, Takes, Verify};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Without validation: what a test says is not signed.
-fn resolver(server: SocketAddr) -> TokioResolver {
+fn resolver(server: SocketAddr) -> Dns {
     let mut one = NameServerConfig::udp_and_tcp(server.ip());
     one.connections.iter_mut().for_each(|connection| connection.port = server.port());
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![one]);
@@ -24,7 +25,7 @@ fn resolver(server: SocketAddr) -> TokioResolver {
     builder.options_mut().attempts = 1;
     builder.options_mut().edns0 = true;
     builder.options_mut().cache_size = 0;
-    builder.build().unwrap()
+    Dns::with_resolver(builder.build().unwrap())
 }
 
 fn checker(server: SocketAddr) -> Checker {
@@ -190,8 +191,8 @@ async fn domains_say_whether_they_take_mail() {
         ("down.example", Takes::Unknown, Takes::Unknown),
     ] {
         let domain = Domain::parse(domain).unwrap();
-        assert_eq!(crate::lists::takes_mail(&resolver, &domain).await, takes, "{domain}");
-        assert_eq!(crate::lists::has_name(&resolver, &domain).await, exists, "{domain}");
+        assert_eq!(crate::lists::takes_mail(&resolver, &domain).await.takes, takes, "{domain}");
+        assert_eq!(crate::lists::has_name(&resolver, &domain).await.takes, exists, "{domain}");
     }
 }
 
@@ -217,8 +218,15 @@ async fn block_lists_are_checked_and_asked_in_order() {
     }
     let zones = [zone("down.example"), zone("good.example")];
     let found = crate::lists::listed(&resolver, "192.0.2.9".parse().unwrap(), &zones).await;
-    assert_eq!(found, Some(Listed { zone: zone("good.example"), text: "spam source".into() }));
+    let text = "spam source".into();
+    assert_eq!(found.listed, Some(Listed { zone: zone("good.example"), text, authentic: false }));
+    assert!(found.chain[0].starts_with("down.example: "), "{:?}", found.chain);
+    assert_eq!(found.chain[1], "good.example: listed, without dnssec: spam source");
     for clean in ["192.0.2.8", "192.0.2.7", "2001:db8::9"] {
-        assert_eq!(crate::lists::listed(&resolver, clean.parse().unwrap(), &zones).await, None, "{clean}");
+        assert_eq!(
+            crate::lists::listed(&resolver, clean.parse().unwrap(), &zones).await.listed,
+            None,
+            "{clean}"
+        );
     }
 }

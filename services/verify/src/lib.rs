@@ -7,6 +7,7 @@
 //! Law: RFC 7208, 6376, 8463, 7489/9989, 8601.
 
 mod checks;
+mod dkim_keys;
 mod dmarc;
 mod feedback;
 pub mod hostile;
@@ -21,8 +22,9 @@ mod golden;
 use checks::Checker;
 use libmox_ipc::{Answer, Refusal, Service};
 use libmox_message::Parser;
+use libmox_service::dns::Dns;
 use libmox_service::sockets::Listener;
-use libmox_service::{Context, dns, net};
+use libmox_service::{Context, net};
 use libmox_verify::{
     Caller, Parse, ReadReport, Reply, Request, Verified, Verify, VerifyContract, VerifyFault,
 };
@@ -35,7 +37,7 @@ use tokio::sync::Semaphore;
 pub async fn serve(context: Context) -> anyhow::Result<()> {
     let config = context.config();
     let service = Arc::new(VerifyService {
-        checker: Checker::new(dns::resolver(&config.dns)?, config.hostname.clone()),
+        checker: Checker::new(Dns::new(&config.dns)?, config.hostname.clone()),
         memory: Semaphore::new(limits::MEMORY_KIB),
     });
     let mut sockets = context.take_sockets();
@@ -179,16 +181,16 @@ impl Service for VerifyService {
             Request::Parse(ask) => parse(ask, descriptors).await.map(Reply::Parse),
             Request::ReadReport(ask) => self.read_report(ask, descriptors).await.map(Reply::ReadReport),
             Request::TakesMail(ask) => {
-                Ok(Reply::TakesMail(lists::takes_mail(self.checker.resolver(), &ask.0).await))
+                Ok(Reply::TakesMail(lists::takes_mail(self.checker.dns(), &ask.0).await))
             }
             Request::HasAddress(ask) => {
-                Ok(Reply::HasAddress(lists::has_name(self.checker.resolver(), &ask.0).await))
+                Ok(Reply::HasAddress(lists::has_name(self.checker.dns(), &ask.0).await))
             }
             Request::ListHealth(ask) => {
-                Ok(Reply::ListHealth(lists::is_healthy(self.checker.resolver(), &ask.0).await))
+                Ok(Reply::ListHealth(lists::is_healthy(self.checker.dns(), &ask.0).await))
             }
             Request::AskLists(ask) => {
-                let listed = lists::listed(self.checker.resolver(), ask.remote_ip, &ask.zones).await;
+                let listed = lists::listed(self.checker.dns(), ask.remote_ip, &ask.zones).await;
                 Ok(Reply::AskLists(listed))
             }
         };

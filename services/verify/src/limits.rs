@@ -14,6 +14,8 @@ pub const DKIM_WAIT: Duration = Duration::from_secs(60);
 pub const DMARC_WAIT: Duration = Duration::from_secs(30);
 /// Reverse DNS.
 pub const IPREV_WAIT: Duration = Duration::from_secs(20);
+/// Names of one address that are looked up. RFC 8601 §3 leaves it to us; RFC 7208 §5.5 has ten.
+pub const IPREV_NAMES: usize = 10;
 /// ARC sets of one message; a longer chain is not looked at. RFC 8617 §5.2.1 allows 50, each with a key to look up.
 pub const ARC_SETS: usize = 10;
 /// All of a chain.

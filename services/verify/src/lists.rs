@@ -2,73 +2,83 @@
 //! DNS block lists know its address (row MA-22).
 //!
 //! Law: RFC 5321 §5.1, RFC 7505 (null MX), RFC 5782 §2.1 (IPv4), §2.4 (IPv6) and §5 (test addresses).
+//! Fails with: nothing; a lookup that fails is an answer.
 
 use crate::limits::{LIST_TEXT, LIST_WAIT, LISTS, SENDER_WAIT};
-use hickory_resolver::TokioResolver;
-use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use crate::report::status;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use libmox_service::dns::{Answer, Asker, Dns, LookupFault};
 use libmox_types::Domain;
-use libmox_verify::{Listed, Takes};
+use libmox_verify::{Listed, ListsSaid, Looked, Takes};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 use tokio::time::timeout;
 
-/// What a lookup gave.
-pub(crate) enum Found {
-    Records(Vec<RData>),
-    Nothing,
-    Later,
-}
-
-/// The records of one kind at a name.
-pub(crate) async fn look(resolver: &TokioResolver, name: &str, kind: RecordType) -> Found {
-    match timeout(SENDER_WAIT, resolver.lookup(name, kind)).await {
-        Ok(Ok(lookup)) => {
-            let records = lookup.answers().iter().filter(|r| r.record_type() == kind);
-            let records: Vec<RData> = records.map(|record| record.data.clone()).collect();
-            if records.is_empty() { Found::Nothing } else { Found::Records(records) }
-        }
-        Ok(Err(NetError::Dns(DnsError::NoRecordsFound(none)))) if is_answer(&none) => Found::Nothing,
-        _ => Found::Later,
-    }
-}
-
-/// No such name, or no such record there; anything else is a server that failed.
-fn is_answer(none: &NoRecords) -> bool {
-    use hickory_resolver::proto::op::ResponseCode;
-    matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError)
-}
-
-async fn has_address(resolver: &TokioResolver, name: &str) -> Found {
-    let (four, six) =
-        tokio::join!(look(resolver, name, RecordType::A), look(resolver, name, RecordType::AAAA));
-    match (four, six) {
-        (Found::Records(records), _) | (_, Found::Records(records)) => Found::Records(records),
-        (Found::Nothing, Found::Nothing) => Found::Nothing,
-        _ => Found::Later,
-    }
+/// A lookup that does not wait for ever.
+pub(crate) async fn look(
+    dns: &Dns,
+    asker: Asker,
+    name: &str,
+    kind: RecordType,
+    wait: Duration,
+) -> Result<Answer, LookupFault> {
+    let late = || LookupFault::Failed { text: "no answer in time".into(), extended: None };
+    timeout(wait, dns.lookup(asker, name, kind)).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Whether a domain takes mail.
-pub async fn takes_mail(resolver: &TokioResolver, domain: &Domain) -> Takes {
+pub async fn takes_mail(dns: &Dns, domain: &Domain) -> Looked {
     let name = format!("{}.", domain.ascii());
-    match look(resolver, &name, RecordType::MX).await {
-        Found::Records(records) => {
-            // RFC 7505 §3: a single record, preference 0, the root.
-            let null = |data: &RData| matches!(data, RData::MX(mx) if mx.exchange.is_root());
-            if records.iter().all(null) { Takes::NullMx } else { Takes::Mail }
+    let answer = match look(dns, Asker::Sender, &name, RecordType::MX, SENDER_WAIT).await {
+        Ok(answer) => answer,
+        Err(fault) => return unknown(domain, &fault),
+    };
+    let hosts: Vec<String> = answer
+        .records
+        .iter()
+        .filter_map(|data| match data {
+            RData::MX(mx) => Some(mx.exchange.to_utf8()),
+            _ => None,
+        })
+        .collect();
+    let looked = |takes, found: String| {
+        let found = format!("{domain} {found}, {}", status(answer.authentic));
+        Looked { takes, authentic: answer.authentic, found }
+    };
+    match &hosts[..] {
+        [] => {
+            let mut looked = has_name(dns, domain).await;
+            looked.authentic &= answer.authentic;
+            looked
         }
-        Found::Nothing => has_name(resolver, domain).await,
-        Found::Later => Takes::Unknown,
+        // RFC 7505 §3: a single record, preference 0, the root.
+        hosts if hosts.iter().all(|host| host == ".") => {
+            looked(Takes::NullMx, "takes no mail (null MX)".into())
+        }
+        [host, ..] => looked(Takes::Mail, format!("has MX {}", host.trim_end_matches('.'))),
     }
 }
 
+fn unknown(domain: &Domain, fault: &LookupFault) -> Looked {
+    Looked { takes: Takes::Unknown, authentic: false, found: format!("{domain}: {fault}") }
+}
+
 /// Whether a name has an address.
-pub async fn has_name(resolver: &TokioResolver, domain: &Domain) -> Takes {
-    match has_address(resolver, &format!("{}.", domain.ascii())).await {
-        Found::Records(_) => Takes::Mail,
-        Found::Nothing => Takes::NoAddress,
-        Found::Later => Takes::Unknown,
+pub async fn has_name(dns: &Dns, domain: &Domain) -> Looked {
+    let name = format!("{}.", domain.ascii());
+    let late = || LookupFault::Failed { text: "no answer in time".into(), extended: None };
+    let found = timeout(SENDER_WAIT, dns.addresses(Asker::Sender, &name)).await;
+    match found.unwrap_or_else(|_| Err(late())) {
+        Ok(answer) => {
+            let (takes, has) = match answer.addresses().next() {
+                Some(ip) => (Takes::Mail, format!("has address {ip}")),
+                None => (Takes::NoAddress, "has no address".into()),
+            };
+            let found = format!("{domain} {has}, {}", status(answer.authentic));
+            Looked { takes, authentic: answer.authentic, found }
+        }
+        Err(fault) => unknown(domain, &fault),
     }
 }
 
@@ -90,45 +100,45 @@ fn list_name(ip: IpAddr, zone: &Domain) -> String {
     name
 }
 
-async fn is_listed(resolver: &TokioResolver, ip: IpAddr, zone: &Domain) -> Option<bool> {
-    match timeout(LIST_WAIT, look(resolver, &list_name(ip, zone), RecordType::A)).await {
-        Ok(Found::Records(records)) => {
-            // RFC 5782 §2.1: the answer is within 127.0.0.0/8; anything else is no list any more.
-            let good = |data: &RData| matches!(data, RData::A(a) if a.0.is_loopback());
-            Some(records.iter().any(good))
-        }
-        Ok(Found::Nothing) => Some(false),
-        _ => None,
-    }
+/// Whether a list lists an address, and whether that is proven.
+async fn is_listed(dns: &Dns, ip: IpAddr, zone: &Domain) -> Result<(bool, bool), LookupFault> {
+    let answer = look(dns, Asker::DnsList, &list_name(ip, zone), RecordType::A, LIST_WAIT).await?;
+    // RFC 5782 §2.1: the answer is within 127.0.0.0/8; anything else is no list any more.
+    Ok((answer.addresses().any(|ip| ip.is_loopback()), answer.authentic))
 }
 
 /// RFC 5782 §5: a list that works lists 127.0.0.2 and does not list 127.0.0.1.
-pub async fn is_healthy(resolver: &TokioResolver, zone: &Domain) -> bool {
+pub async fn is_healthy(dns: &Dns, zone: &Domain) -> bool {
     let of = |last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-    let (listed, not) = tokio::join!(is_listed(resolver, of(2), zone), is_listed(resolver, of(1), zone));
-    listed == Some(true) && not == Some(false)
+    let (listed, not) = tokio::join!(is_listed(dns, of(2), zone), is_listed(dns, of(1), zone));
+    listed.is_ok_and(|(listed, _)| listed) && not.is_ok_and(|(listed, _)| !listed)
 }
 
 /// The first zone, in the order given, that lists an address. A zone that fails lists nothing.
-pub async fn listed(resolver: &TokioResolver, ip: IpAddr, zones: &[Domain]) -> Option<Listed> {
+pub async fn listed(dns: &Dns, ip: IpAddr, zones: &[Domain]) -> ListsSaid {
+    let mut said = ListsSaid::default();
     for zone in zones.iter().take(LISTS) {
-        if is_listed(resolver, ip, zone).await != Some(true) {
-            continue;
-        }
-        let text = match timeout(LIST_WAIT, look(resolver, &list_name(ip, zone), RecordType::TXT)).await {
-            Ok(Found::Records(records)) => records.into_iter().find_map(|data| match data {
-                RData::TXT(txt) => {
-                    let bytes: Vec<u8> = txt.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
-                    let text = String::from_utf8_lossy(&bytes).into_owned();
-                    Some(text.chars().filter(|c| !c.is_control()).take(LIST_TEXT).collect::<String>())
-                }
-                _ => None,
-            }),
-            _ => None,
+        let authentic = match is_listed(dns, ip, zone).await {
+            Ok((true, authentic)) => authentic,
+            Ok((false, authentic)) => {
+                said.chain.push(format!("{zone}: not listed, {}", status(authentic)));
+                continue;
+            }
+            Err(fault) => {
+                said.chain.push(format!("{zone}: {fault}"));
+                continue;
+            }
         };
-        return Some(Listed { zone: zone.clone(), text: text.unwrap_or_default() });
+        let text = look(dns, Asker::DnsList, &list_name(ip, zone), RecordType::TXT, LIST_WAIT).await;
+        let text = text.ok().and_then(|answer| answer.texts().next()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let text: String = text.chars().filter(|c| !c.is_control()).take(LIST_TEXT).collect();
+        let gap = if text.is_empty() { "" } else { ": " };
+        said.chain.push(format!("{zone}: listed, {}{gap}{text}", status(authentic)));
+        said.listed = Some(Listed { zone: zone.clone(), text, authentic });
+        break;
     }
-    None
+    said
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use libmox_verify::Verify;
 use mail_auth::common::crypto::Algorithm;
 use mail_auth::dkim::DkimError;
 use mail_auth::dkim::Signature;
-use mail_auth::{DkimResult, Error, IprevResult, SpfResult};
+use mail_auth::{DkimResult, Error, SpfResult};
 use std::fmt::Write as _;
 
 /// RFC 8601 §2.7.2.
@@ -49,15 +49,14 @@ pub fn arc_word(result: &DkimResult) -> &'static str {
     }
 }
 
-/// RFC 8601 §2.7.3.
-pub fn iprev_word(result: &IprevResult) -> &'static str {
-    match result {
-        IprevResult::Pass => "pass",
-        IprevResult::Fail(_) => "fail",
-        IprevResult::TempError(_) => "temperror",
-        IprevResult::PermError(_) => "permerror",
-        IprevResult::None => "none",
-    }
+/// Reverse DNS of the client.
+pub struct Iprev {
+    /// RFC 8601 §2.7.3.
+    pub word: &'static str,
+    /// DNSSEC proves all of it.
+    pub secure: bool,
+    /// The name that leads back, or what went wrong.
+    pub found: String,
 }
 
 /// One signature.
@@ -68,6 +67,8 @@ pub struct DkimLine {
     algorithm: &'static str,
     start: String,
     secure: bool,
+    /// What went wrong, for people.
+    pub why: Option<String>,
 }
 
 impl DkimLine {
@@ -80,6 +81,7 @@ impl DkimLine {
             algorithm: "",
             start: String::new(),
             secure: false,
+            why: None,
         }
     }
 
@@ -98,6 +100,7 @@ impl DkimLine {
             // RFC 6008 §3: at least eight characters tell signatures apart.
             start: start.chars().take(12).collect(),
             secure,
+            why: None,
         }
     }
 }
@@ -106,10 +109,12 @@ impl DkimLine {
 pub struct Report<'a> {
     pub hostname: &'a Domain,
     pub ask: &'a Verify,
-    pub iprev: (&'static str, bool),
+    pub iprev: &'a Iprev,
     pub spf: (&'static str, bool, &'a str),
     /// What the domain says about a failure.
     pub explanation: Option<&'a str>,
+    /// Which lookup of SPF failed.
+    pub spf_fault: Option<&'a str>,
     pub dkim: &'a [DkimLine],
     pub dmarc: &'a Dmarc,
     pub arc: (&'static str, Option<&'a Domain>),
@@ -122,7 +127,12 @@ impl Report<'_> {
         let mut text = String::with_capacity(512);
         let ip = self.ask.remote_ip;
         let _ = write!(text, "Authentication-Results: {}", self.hostname.ascii());
-        let _ = write!(text, ";\r\n\tiprev={} ({}) policy.iprev={ip}", self.iprev.0, status(self.iprev.1));
+        let _ = write!(
+            text,
+            ";\r\n\tiprev={} ({}) policy.iprev={ip}",
+            self.iprev.word,
+            status(self.iprev.secure)
+        );
         let (word, secure, _) = self.spf;
         let _ = match &self.ask.mail_from {
             ReversePath::Address(address) => {
@@ -192,10 +202,20 @@ impl Report<'_> {
     pub fn chain(&self) -> Vec<(String, String)> {
         let line = |topic: &str, text: String| (topic.to_owned(), text);
         let mut chain = vec![
-            line("iprev", format!("{} {}, {}", self.iprev.0, self.ask.remote_ip, status(self.iprev.1))),
+            line(
+                "iprev",
+                format!(
+                    "{} {} {}, {}",
+                    self.iprev.word,
+                    self.ask.remote_ip,
+                    self.iprev.found,
+                    status(self.iprev.secure)
+                ),
+            ),
             line("SPF", format!("{} {}, {}", self.spf.0, self.spf.2, status(self.spf.1))),
         ];
         chain.extend(self.explanation.map(|text| line("SPF explanation", text.to_owned())));
+        chain.extend(self.spf_fault.map(|text| line("SPF", text.to_owned())));
         for one in self.dkim {
             chain.push(match one.domain.is_empty() {
                 true => line("DKIM", one.word.to_owned()),
@@ -211,11 +231,13 @@ impl Report<'_> {
                     ),
                 ),
             });
+            chain.extend(one.why.as_ref().map(|why| line("DKIM", why.clone())));
         }
         let from = self.dmarc.from.as_ref().map(ToString::to_string).unwrap_or_default();
         let sampled = if self.dmarc.is_sampled_out() { " for other messages" } else { "" };
         let (word, policy, secure) = (self.dmarc.word, self.dmarc.policy.word(), status(self.dmarc.secure));
         chain.push(line("DMARC", format!("{word} {from} policy {policy}{sampled}, {secure}")));
+        chain.extend(self.dmarc.fault.as_ref().map(|fault| line("DMARC", fault.clone())));
         if self.arc.0 != "none" {
             let sealer = self.arc.1.map(|sealer| format!(" sealed by {sealer}")).unwrap_or_default();
             chain.push(line("ARC", format!("{}{sealer}", self.arc.0)));
@@ -228,7 +250,7 @@ impl Report<'_> {
     }
 }
 
-fn status(secure: bool) -> &'static str {
+pub(crate) fn status(secure: bool) -> &'static str {
     if secure { "with dnssec" } else { "without dnssec" }
 }
 
@@ -288,15 +310,17 @@ mod tests {
             algorithm: "rsa-sha256",
             start: "abc=".into(),
             secure: true,
+            why: None,
         }];
         let mut dmarc = Dmarc::bare("pass", Some(Domain::parse("example.net").unwrap()));
         (dmarc.policy, dmarc.secure) = (libmox_verdict::dmarc::Policy::Reject, true);
         let (text, note) = Report {
             hostname: &hostname,
             ask: &ask,
-            iprev: ("pass", false),
+            iprev: &Iprev { word: "pass", secure: false, found: "mx.example.net".into() },
             spf: ("pass", true, "example.net"),
             explanation: None,
+            spf_fault: None,
             dkim: &dkim,
             dmarc: &dmarc,
             arc: ("none", None),

@@ -21,6 +21,27 @@ pub struct Load {
     pub times: Vec<Duration>,
 }
 
+/// What is sent, in turn.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    from: String,
+    /// With their final dots.
+    bodies: Arc<Vec<Vec<u8>>>,
+}
+
+impl Mail {
+    /// From this address. No line of a message begins with a dot.
+    pub fn new(from: &str, messages: Vec<Vec<u8>>) -> Self {
+        let bodies = messages.into_iter().map(|message| [&message[..], b".\r\n"].concat()).collect();
+        Self { from: from.to_owned(), bodies: Arc::new(bodies) }
+    }
+
+    /// Octets of a message, the last dot left out.
+    pub fn size(&self) -> usize {
+        self.bodies.first().map_or(0, |body| body.len() - 3)
+    }
+}
+
 /// A message of this size as people send them: some header, text in lines.
 pub fn message(size: usize) -> Vec<u8> {
     let mut text =
@@ -45,16 +66,14 @@ pub async fn run(
     instance: &Instance,
     connections: usize,
     messages: usize,
-    message: &[u8],
+    mail: &Mail,
 ) -> anyhow::Result<Load> {
     let address = instance.address("smtp")?;
-    let mut body = message.to_vec();
-    body.extend_from_slice(b".\r\n");
-    let (body, left) = (Arc::new(body), Arc::new(AtomicUsize::new(messages)));
+    let left = Arc::new(AtomicUsize::new(messages));
     let mut senders = tokio::task::JoinSet::new();
     let begun = Instant::now();
     for _ in 0..connections {
-        senders.spawn(send(address, Arc::clone(&body), Arc::clone(&left)));
+        senders.spawn(send(address, mail.clone(), Arc::clone(&left)));
     }
     let mut times = Vec::with_capacity(messages);
     while let Some(sent) = senders.join_next().await {
@@ -63,14 +82,10 @@ pub async fn run(
     let took = begun.elapsed();
     times.sort_unstable();
     ensure!(times.len() == messages, "{} of {messages} were sent", times.len());
-    Ok(Load { messages, connections, size: message.len(), took, times })
+    Ok(Load { messages, connections, size: mail.size(), took, times })
 }
 
-async fn send(
-    address: SocketAddr,
-    body: Arc<Vec<u8>>,
-    left: Arc<AtomicUsize>,
-) -> anyhow::Result<Vec<Duration>> {
+async fn send(address: SocketAddr, mail: Mail, left: Arc<AtomicUsize>) -> anyhow::Result<Vec<Duration>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut peer = BufStream::new(stream);
@@ -78,14 +93,15 @@ async fn send(
     say(&mut peer, b"EHLO bench.example.org\r\n").await?;
     reply(&mut peer, "250").await?;
     let mut times = Vec::new();
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+    let envelope = format!("MAIL FROM:<{}>\r\nRCPT TO:<mox@localhost>\r\nDATA\r\n", mail.from);
+    while let Ok(left) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)) {
         let begun = Instant::now();
         // RFC 2920 §3.1: DATA may be the last of a group.
-        say(&mut peer, b"MAIL FROM:<sender@example.org>\r\nRCPT TO:<mox@localhost>\r\nDATA\r\n").await?;
+        say(&mut peer, envelope.as_bytes()).await?;
         for code in ["250", "250", "354"] {
             reply(&mut peer, code).await?;
         }
-        say(&mut peer, &body).await?;
+        say(&mut peer, &mail.bodies[left % mail.bodies.len()]).await?;
         reply(&mut peer, "250").await?;
         times.push(begun.elapsed());
     }

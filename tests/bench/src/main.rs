@@ -9,10 +9,13 @@ mod dovecot;
 mod handshake;
 mod imap;
 mod instance;
+mod letters;
 mod load;
 mod processes;
 mod report;
 mod sink;
+mod verified;
+mod zone;
 
 use anyhow::{Context as _, ensure};
 use instance::{Instance, Programs};
@@ -65,6 +68,12 @@ struct Args {
     /// Measure IMAP only, on so many messages, beside Dovecot where it is installed
     #[arg(long, value_name = "N")]
     imap: Option<usize>,
+    /// Measure the load with verification and junk filter, for an account without history and for one with it
+    #[arg(long)]
+    verified: bool,
+    /// Messages of that history
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    history: usize,
     /// Idle connections for the memory of one
     #[arg(long, default_value_t = 200, value_name = "N")]
     idle: usize,
@@ -95,22 +104,27 @@ async fn main() -> anyhow::Result<()> {
     if let Some(messages) = args.imap {
         return imap_beside(&args, &programs, temporary.path(), messages).await;
     }
+    if args.verified {
+        let missed = verified::run(&args, &programs, temporary.path()).await?;
+        ensure!(!(args.strict && missed > 0), "{missed} targets missed");
+        return Ok(());
+    }
     let mut figures = Figures { machine: report::machine(), ..Figures::default() };
 
     let instance = Instance::start(&programs, &["smtp.verify=false"]).await?;
     figures.first_start = Some(instance.started_in);
-    let message = load::message(args.size);
+    let mail = load::Mail::new("sender@example.org", vec![load::message(args.size)]);
     let warm = args.messages / 20;
-    load::run(&instance, args.connections, warm, &message).await.context("warming up")?;
+    load::run(&instance, args.connections, warm, &mail).await.context("warming up")?;
     let before = instance.processes()?;
-    let load = load::run(&instance, args.connections, args.messages, &message).await?;
+    let load = load::run(&instance, args.connections, args.messages, &mail).await?;
     let after = instance.processes()?;
     figures.processor = processes::used(&before, &after);
     figures.load = Some(load);
     let visible = load::visible(&instance).await?;
     figures.visible = Some((warm + args.messages, visible));
     figures.processes = instance.processes()?;
-    figures.sink = Some(sink::run(temporary.path(), args.connections, args.messages, message.len())?);
+    figures.sink = Some(sink::run(temporary.path(), args.connections, args.messages, mail.size())?);
     if !args.load_only {
         figures.handshake = Some(handshake::run(&instance, args.handshakes).await?);
     }

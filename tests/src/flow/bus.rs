@@ -66,6 +66,29 @@ fn administrators_get_json() {
     instance.check();
 }
 
+/// Rows MA-02, TR-27.
+#[test]
+fn lookups_are_counted_and_shown() {
+    // Nobody listens there.
+    let instance = Spec::new().set("dns.servers=[\"127.0.0.1:9\"]").set("dns.timeout=100ms").start();
+    let count = |package: &str, result: &str| {
+        let shown = instance.json(&["service", "show", "admin"]);
+        let name = format!("mox_dns_lookups_total{{package=\"{package}\",result=\"{result}\"}}");
+        shown["metrics"][&name].as_u64().unwrap_or_else(|| panic!("{name} is missing: {shown}"))
+    };
+    for package in ["spf", "dkim", "dmarc", "arc", "iprev", "dnsbl", "sender", "queue", "check"] {
+        for result in ["found", "no-records", "no-name", "failed", "bogus"] {
+            assert_eq!(count(package, result), 0, "{package} {result}");
+        }
+    }
+    let _ = instance.mox(&["config", "dnscheck", "localhost"]).unwrap();
+    // What is below localhost the resolver knows by itself; whatever it says is counted.
+    let results = ["found", "no-records", "no-name", "failed", "bogus"];
+    assert!(results.iter().map(|result| count("check", result)).sum::<u64>() > 0);
+    assert_eq!(results.map(|result| count("spf", result)), [0; 5]);
+    instance.check();
+}
+
 #[test]
 fn an_administrator_reads_an_account_without_its_password() {
     // Rows CL-15, IM-42.

@@ -86,8 +86,8 @@ impl Answers {
             false => None,
         };
         let asked = Asked { wire, session, transaction, verified: &verified, now, report: report.as_ref() };
-        let analyses = match self.analyze(&asked, &known, &taken).await {
-            Ok(analyses) => analyses,
+        let (analyses, lists) = match self.analyze(&asked, &known, &taken).await {
+            Ok(found) => found,
             Err(error) => {
                 if error.fault().is_none() {
                     events::COMMON.unavailable(self.cid, "mox-store", &error);
@@ -101,7 +101,7 @@ impl Answers {
                 events::judged(self.cid, analysis);
             }
         }
-        let decided = self.decided(&asked, &known, &analyses);
+        let decided = self.decided(&asked, &known, &analyses, &lists);
         if let Some(reply) = policy::judge_rate(&analyses) {
             // Nobody's message depends on it.
             if let Err(error) = self.store.ask(Decided { reply: reply.to_string(), ..decided }).await {
@@ -272,12 +272,23 @@ impl Answers {
     }
 
     /// For `mox why`: everything that was looked at.
-    fn decided(&self, asked: &Asked<'_>, known: &[&RcptPath], analyses: &[Analysis]) -> Decided {
+    fn decided(
+        &self,
+        asked: &Asked<'_>,
+        known: &[&RcptPath],
+        analyses: &[Analysis],
+        lists: &[String],
+    ) -> Decided {
         let Asked { wire, session, transaction, verified, now, .. } = *asked;
         let tls = wire.tls().map_or("no TLS".to_owned(), |tls| format!("{} {}", tls.version, tls.cipher));
         let hello = session.hello().map(|hello| hello.text.as_str()).unwrap_or_default();
         let mut chain = vec![("connection".to_owned(), format!("{}, EHLO {hello}, {tls}", self.ip))];
+        let looked = [("EHLO name", &self.looked.hello), ("sender's domain", &self.looked.sender)];
+        for (topic, text) in looked {
+            chain.extend(text.clone().map(|text| (topic.to_owned(), text)));
+        }
         chain.extend(verified.chain.iter().cloned());
+        chain.extend(lists.iter().map(|text| ("DNS list".to_owned(), text.clone())));
         for (to, analysis) in known.iter().zip(analyses) {
             let to = address_of(to, &self.config).map(|address| address.to_string()).unwrap_or_default();
             chain.push(("recipient".into(), to));

@@ -15,16 +15,17 @@ use libmox_verify::{AskLists, ListHealth};
 const LIST_HEALTH_AGE: i64 = 4 * 3600;
 
 impl Answers {
-    /// Where the message goes in each account, by its rules and what is known of the sender.
+    /// Where the message goes in each account, by its rules and what is known of the sender; and what DNS block lists
+    /// said, where they were asked.
     pub(super) async fn analyze(
         &self,
         asked: &Asked<'_>,
         known: &[&RcptPath],
         taken: &Taken<Look>,
-    ) -> Result<Vec<Analysis>, StoreError> {
+    ) -> Result<(Vec<Analysis>, Vec<String>), StoreError> {
         let Asked { wire, session, transaction, verified, now, report } = *asked;
         if known.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let front = taken.front(HEADER_OCTETS).unwrap_or_default();
         let mut content = [0; 32];
@@ -65,34 +66,38 @@ impl Answers {
             || self.config.smtp.dns_lists.is_empty()
             || !analyses.iter().any(|analysis| analysis.ask_lists)
         {
-            return Ok(analyses);
+            return Ok((analyses, Vec::new()));
         }
-        let lists = self.ask_lists(now).await;
-        self.store.repeat(Analyze { lists, ..question }).await
+        let (lists, said) = self.ask_lists(now).await;
+        Ok((self.store.repeat(Analyze { lists, ..question }).await?, said))
     }
 
     /// Row MA-22. A list that does not work, or cannot be asked, lists nobody.
-    async fn ask_lists(&self, now: Timestamp) -> Lists {
-        let mut zones = Vec::new();
+    async fn ask_lists(&self, now: Timestamp) -> (Lists, Vec<String>) {
+        let (mut zones, mut said) = (Vec::new(), Vec::new());
         for zone in &self.config.smtp.dns_lists {
-            if self.list_is_healthy(zone, now).await {
-                zones.push(zone.clone());
+            match self.list_is_healthy(zone, now).await {
+                true => zones.push(zone.clone()),
+                false => said.push(format!("{zone}: does not work, not asked")),
             }
         }
         if zones.is_empty() {
-            return Lists::Clear;
+            return (Lists::Clear, said);
         }
-        match self.verifier.ask(AskLists { remote_ip: self.ip, zones }).await {
-            Ok(Some(listed)) => {
-                let text = if listed.text.is_empty() { String::new() } else { format!(": {}", listed.text) };
-                Lists::Listed(format!("{} lists {}{text}", listed.zone, self.ip))
+        let lists = match self.verifier.ask(AskLists { remote_ip: self.ip, zones }).await {
+            Ok(answer) => {
+                said.extend(answer.chain);
+                answer.listed.map_or(Lists::Clear, |listed| {
+                    let gap = if listed.text.is_empty() { "" } else { ": " };
+                    Lists::Listed(format!("{} lists {}{gap}{}", listed.zone, self.ip, listed.text))
+                })
             }
-            Ok(None) => Lists::Clear,
             Err(error) => {
                 events::COMMON.unavailable(self.cid, "mox-verify", &error);
                 Lists::Clear
             }
-        }
+        };
+        (lists, said)
     }
 
     async fn list_is_healthy(&self, zone: &Domain, now: Timestamp) -> bool {

@@ -8,15 +8,14 @@
 mod macros;
 pub(crate) mod record;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use libmox_service::dns::{Answer, Asker, Dns};
 use macros::{Piece, Where};
 use mail_auth::SpfResult;
 use record::{Mechanism, Qualifier, Record};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 /// Terms that ask the DNS. §4.6.4.
 const LOOKUPS: u32 = 10;
@@ -49,25 +48,38 @@ pub struct Outcome {
     pub result: SpfResult,
     /// Of the domain, for a failure.
     pub explanation: Option<String>,
+    /// DNSSEC proves all answers it rests on (row MA-01).
+    pub authentic: bool,
+    /// Which lookup failed.
+    pub fault: Option<String>,
 }
 
 /// The check of §4.
-pub async fn check_host(resolver: &TokioResolver, question: &Question<'_>) -> Outcome {
+pub async fn check_host(dns: &Dns, question: &Question<'_>) -> Outcome {
     let question = Question { ip: question.ip.to_canonical(), ..question.clone() };
-    let mut check = Check { resolver, question: &question, lookups: 0, voids: 0, explanation: None };
+    let seen = Mutex::new(Seen { authentic: true, fault: None });
+    let mut check = Check { dns, question: &question, lookups: 0, voids: 0, explanation: None, seen: &seen };
     let result = match check.domain(question.domain, true).await {
         Ok(result) | Err(result) => result,
     };
     let explanation = check.explanation.filter(|_| result == SpfResult::Fail);
-    Outcome { result, explanation }
+    let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Outcome { result, explanation, authentic: seen.authentic, fault: seen.fault }
+}
+
+/// Of all lookups together.
+struct Seen {
+    authentic: bool,
+    fault: Option<String>,
 }
 
 struct Check<'a> {
-    resolver: &'a TokioResolver,
+    dns: &'a Dns,
     question: &'a Question<'a>,
     lookups: u32,
     voids: u32,
     explanation: Option<String>,
+    seen: &'a Mutex<Seen>,
 }
 
 /// An early end.
@@ -210,10 +222,10 @@ impl Check<'_> {
                 let target = self.expand(domain, target).await;
                 // §5.7: A, whatever the address of the sender is.
                 let found = self.look(&target, RecordType::A).await.map_err(|()| SpfResult::TempError)?;
-                if found.is_empty() {
+                if found.records.is_empty() {
                     self.void()?;
                 }
-                Ok(!found.is_empty())
+                Ok(!found.records.is_empty())
             }
         }
     }
@@ -288,7 +300,9 @@ impl Check<'_> {
         let reverse: Vec<String> = dotted(ip).split('.').rev().map(str::to_owned).collect();
         let name = format!("{}.{zone}", reverse.join("."));
         let mut names = Vec::new();
-        for data in self.look(&name, RecordType::PTR).await.unwrap_or_default().into_iter().take(NAMES) {
+        for data in
+            self.look(&name, RecordType::PTR).await.unwrap_or_default().records.into_iter().take(NAMES)
+        {
             let RData::PTR(ptr) = data else { continue };
             let name = ptr.0.to_ascii().trim_end_matches('.').to_lowercase();
             if self.addresses(&name).await.is_ok_and(|found| found.contains(&ip)) {
@@ -315,19 +329,14 @@ impl Check<'_> {
 
     async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, ()> {
         let kind = if self.question.ip.is_ipv4() { RecordType::A } else { RecordType::AAAA };
-        let found = self.look(name, kind).await?;
-        let address = |data: &RData| match data {
-            RData::A(a) => Some(IpAddr::V4(a.0)),
-            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-            _ => None,
-        };
-        Ok(found.iter().filter_map(address).collect())
+        Ok(self.look(name, kind).await?.addresses().collect())
     }
 
     async fn mx(&self, name: &str) -> Result<Vec<String>, ()> {
         let mut found: Vec<(u16, String)> = self
             .look(name, RecordType::MX)
             .await?
+            .records
             .into_iter()
             .filter_map(|data| match data {
                 RData::MX(mx) => {
@@ -343,36 +352,31 @@ impl Check<'_> {
     }
 
     async fn texts(&self, name: &str) -> Result<Vec<Vec<u8>>, ()> {
-        let found = self.look(name, RecordType::TXT).await?;
-        let text = |data: RData| match data {
-            // §3.3: strings of one record belong together.
-            RData::TXT(txt) => Some(txt.txt_data.iter().flat_map(|part| part.iter().copied()).collect()),
-            _ => None,
-        };
-        Ok(found.into_iter().filter_map(text).collect())
+        Ok(self.look(name, RecordType::TXT).await?.texts().collect())
     }
 
     /// Records of one type; an error only where the DNS fails. A name that cannot be asked about does not exist.
-    async fn look(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, ()> {
+    async fn look(&self, name: &str, kind: RecordType) -> Result<Answer, ()> {
         if !is_name(name) || !name.is_ascii() {
-            return Ok(Vec::new());
+            return Ok(Answer::default());
         }
         // Labels may hold anything; text would be read as a host name.
-        let Ok(mut name) = Name::from_labels(name.trim_end_matches('.').split('.').map(str::as_bytes)) else {
-            return Ok(Vec::new());
+        let Ok(mut own) = Name::from_labels(name.trim_end_matches('.').split('.').map(str::as_bytes)) else {
+            return Ok(Answer::default());
         };
-        name.set_fqdn(true);
-        match self.resolver.lookup(name, kind).await {
-            Ok(lookup) => {
-                let wanted = lookup.answers().iter().filter(|record| record.record_type() == kind);
-                Ok(wanted.map(|record| record.data.clone()).collect())
+        own.set_fqdn(true);
+        let answer = self.dns.lookup_name(Asker::Spf, own, kind).await;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Ok(answer) => {
+                seen.authentic &= answer.authentic;
+                Ok(answer)
             }
-            Err(NetError::Dns(DnsError::NoRecordsFound(none)))
-                if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
-            {
-                Ok(Vec::new())
+            Err(fault) => {
+                seen.authentic = false;
+                seen.fault = Some(format!("{kind} of {name}: {fault}"));
+                Err(())
             }
-            Err(_) => Err(()),
         }
     }
 }
