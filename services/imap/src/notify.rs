@@ -153,7 +153,7 @@ impl Connection {
                     touched.entry(*mailbox).or_default().messages = true;
                 }
                 Event::FlagsChanged { mailbox, .. } | Event::ManyFlagsChanged { mailbox, .. } => {
-                    touched.entry(*mailbox).or_default().flags = true
+                    touched.entry(*mailbox).or_default().flags = true;
                 }
                 Event::Counts { mailbox, counts, mod_seq, uid_next } => {
                     touched.entry(*mailbox).or_default().counts = Some((*counts, *mod_seq, *uid_next));

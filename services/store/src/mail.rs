@@ -876,13 +876,16 @@ fn bounded(writer: &Writer<'_>, mailbox: MailboxId, uids: &UidSet) -> Result<Vec
     if messages.len() > BULK { Err(Fault::Limit("messages changed at once".into())) } else { Ok(messages) }
 }
 
+/// Messages of a mailbox by uid.
+type Messages = Vec<(Uid, Message)>;
+
 /// The first messages of a set, and where the others begin.
 fn some_messages(
     writer: &Writer<'_>,
     mailbox: MailboxId,
     uids: &UidSet,
     most: usize,
-) -> Result<(Vec<(Uid, Message)>, Option<Uid>), Fault> {
+) -> Result<(Messages, Option<Uid>), Fault> {
     let (mut found, mut next) = (Vec::new(), None);
     let visited = visit_messages(&*writer.tx, writer.id, mailbox, uids, |uid, message| {
         if found.len() == most {
