@@ -32,6 +32,19 @@ pub struct QueueItem {
     pub size: u64,
 }
 
+/// A rule by which messages are held as they are queued; an empty text stands for any.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct HoldRuleItem {
+    /// Its id.
+    pub id: u32,
+    /// Account that sends.
+    pub account: String,
+    /// Domain of the envelope sender.
+    pub sender_domain: String,
+    /// Domain of the recipient.
+    pub recipient_domain: String,
+}
+
 /// Client side.
 #[zbus::proxy(
     interface = "org.libmox.Queue1",
@@ -47,4 +60,15 @@ pub trait Queue {
     fn drop(&self, ids: &[u64]) -> zbus::Result<u32>;
     /// See the interface file.
     fn hold(&self, ids: &[u64], held: bool) -> zbus::Result<u32>;
+    /// See the interface file.
+    fn hold_rules(&self) -> zbus::Result<Vec<HoldRuleItem>>;
+    /// See the interface file.
+    fn add_hold_rule(
+        &self,
+        account: &str,
+        sender_domain: &str,
+        recipient_domain: &str,
+    ) -> zbus::Result<(u32, u32)>;
+    /// See the interface file.
+    fn remove_hold_rule(&self, id: u32) -> zbus::Result<bool>;
 }

@@ -7,7 +7,7 @@
 use crate::command::{SortBy, SortKey};
 use libmox_message::address::{self, Mailbox};
 use libmox_message::words::decode_words;
-use libmox_message::{Envelope, date, subject};
+use libmox_message::{EnvelopeView, date, subject};
 use libmox_types::{Timestamp, Uid};
 use std::cmp::Ordering;
 
@@ -38,23 +38,23 @@ impl Ranked {
         uid: Uid,
         received: Timestamp,
         size: u64,
-        envelope: Option<&Envelope>,
+        envelope: Option<EnvelopeView<'_>>,
         order: &[SortKey],
     ) -> Self {
-        let field = |take: fn(&Envelope) -> Option<&[u8]>| envelope.and_then(take);
+        let envelope = envelope.unwrap_or_default();
         let values = order
             .iter()
             .map(|key| match key.by {
                 SortBy::Arrival => Rank::Number(received.0),
                 SortBy::Size => Rank::Number(i64::try_from(size).unwrap_or(i64::MAX)),
                 // RFC 5256 §2.2: without a valid Date the internal date stands in.
-                SortBy::Date => Rank::Number(sent(field(|e| e.date.as_deref()), received).0),
-                SortBy::Subject => Rank::Text(base_subject(field(|e| e.subject.as_deref()))),
-                SortBy::Cc => Rank::Text(local(field(|e| e.cc.as_deref()))),
-                SortBy::From => Rank::Text(local(field(|e| e.from.as_deref()))),
-                SortBy::To => Rank::Text(local(field(|e| e.to.as_deref()))),
-                SortBy::DisplayFrom => Rank::Text(display(field(|e| e.from.as_deref()))),
-                SortBy::DisplayTo => Rank::Text(display(field(|e| e.to.as_deref()))),
+                SortBy::Date => Rank::Number(sent(envelope.date, received).0),
+                SortBy::Subject => Rank::Text(base_subject(envelope.subject)),
+                SortBy::Cc => Rank::Text(local(envelope.cc)),
+                SortBy::From => Rank::Text(local(envelope.from)),
+                SortBy::To => Rank::Text(local(envelope.to)),
+                SortBy::DisplayFrom => Rank::Text(display(envelope.from)),
+                SortBy::DisplayTo => Rank::Text(display(envelope.to)),
             })
             .collect();
         Self { uid, values }
@@ -132,7 +132,7 @@ mod tests {
             let mut ranked: Vec<Ranked> = all
                 .iter()
                 .map(|(uid, received, size, facts)| {
-                    Ranked::new(*uid, *received, *size, Some(facts.structure.envelope()), order)
+                    Ranked::new(*uid, *received, *size, Some(facts.structure.envelope().view()), order)
                 })
                 .collect();
             ranked.sort_by(|a, b| a.compare(b, order));

@@ -8,21 +8,21 @@ use crate::parse::Dialect;
 use crate::response::{nstring, put, string, write_to};
 use libmox_message::address::{Entry, parse_list};
 use libmox_message::params::Param;
-use libmox_message::{Envelope, Part};
+use libmox_message::{Envelope, EnvelopeView, Part};
 
 /// `(date subject from sender reply-to to cc bcc in-reply-to message-id)`
-pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope, dialect: Dialect) {
+pub fn envelope(out: &mut Vec<u8>, envelope: EnvelopeView<'_>, dialect: Dialect) {
     put(out, "(");
-    nstring(out, envelope.date.as_deref(), dialect);
+    nstring(out, envelope.date, dialect);
     put(out, " ");
-    nstring(out, envelope.subject.as_deref(), dialect);
+    nstring(out, envelope.subject, dialect);
     put(out, " ");
-    let from = address_list(out, envelope.from.as_deref(), dialect);
+    let from = address_list(out, envelope.from, dialect);
     // RFC 9051 §7.5.2: an absent or empty Sender or Reply-To is the From.
-    for field in [&envelope.sender, &envelope.reply_to] {
+    for field in [envelope.sender, envelope.reply_to] {
         put(out, " ");
         let start = out.len();
-        if address_list(out, field.as_deref(), dialect).is_none() {
+        if address_list(out, field, dialect).is_none() {
             out.truncate(start);
             match from.clone() {
                 Some(written) => out.extend_from_within(written),
@@ -30,14 +30,14 @@ pub fn envelope(out: &mut Vec<u8>, envelope: &Envelope, dialect: Dialect) {
             }
         }
     }
-    for field in [&envelope.to, &envelope.cc, &envelope.bcc] {
+    for field in [envelope.to, envelope.cc, envelope.bcc] {
         put(out, " ");
-        address_list(out, field.as_deref(), dialect);
+        address_list(out, field, dialect);
     }
     put(out, " ");
-    nstring(out, envelope.in_reply_to.as_deref(), dialect);
+    nstring(out, envelope.in_reply_to, dialect);
     put(out, " ");
-    nstring(out, envelope.message_id.as_deref(), dialect);
+    nstring(out, envelope.message_id, dialect);
     put(out, ")");
 }
 
@@ -123,7 +123,8 @@ pub fn body(out: &mut Vec<u8>, part: &Part, extension: Extension, dialect: Diale
     write_to(out, format_args!(" {}", part.body_len()));
     if let Some(message) = message {
         put(out, " ");
-        envelope(out, message.envelope.as_deref().unwrap_or(&Envelope::default()), dialect);
+        let view = message.envelope.as_deref().map(Envelope::view).unwrap_or_default();
+        envelope(out, view, dialect);
         put(out, " ");
         body(out, message, extension, dialect);
         write_to(out, format_args!(" {}", part.lines));
@@ -202,7 +203,7 @@ mod tests {
     }
 
     fn head(out: &mut Vec<u8>, part: &Part) {
-        envelope(out, part.envelope.as_deref().unwrap(), Dialect::Utf7);
+        envelope(out, part.envelope.as_deref().unwrap().view(), Dialect::Utf7);
     }
 
     #[test]

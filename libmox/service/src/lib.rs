@@ -9,6 +9,7 @@ pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod dns;
+pub mod handoff;
 pub mod journal;
 pub mod life;
 pub mod limiter;

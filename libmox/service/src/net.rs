@@ -119,23 +119,27 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     loop {
-        let accepted = tokio::select! {
+        let connection = tokio::select! {
             () = life.stopping() => return,
-            accepted = listener.accept() => accepted,
+            connection = listener.accept() => connection,
         };
-        match accepted.and_then(|(stream, remote)| Ok((stream.local_addr()?, stream, remote))) {
-            Ok((local, stream, remote)) => {
-                let _ = stream.set_nodelay(true);
-                // A peer that is gone without a word is noticed. What cannot be set is not needed.
-                let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
-                let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE);
-                let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-                let ticket = gate.enter(remote.ip());
-                tokio::spawn(handle(Accepted { stream, remote, local, ticket, busy: life.busy() }));
-            }
+        match connection.and_then(|(stream, _)| accepted(stream, &gate, life.busy())) {
+            Ok(accepted) => drop(tokio::spawn(handle(accepted))),
             Err(error) => pause(&error).await,
         }
     }
+}
+
+/// A connection, counted at the gate.
+pub(crate) fn accepted(stream: TcpStream, gate: &Arc<Gate>, busy: Busy) -> io::Result<Accepted> {
+    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+    let _ = stream.set_nodelay(true);
+    // A peer that is gone without a word is noticed. What cannot be set is not needed.
+    let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+    let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE);
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    let ticket = gate.enter(remote.ip());
+    Ok(Accepted { stream, remote, local, ticket, busy })
 }
 
 /// The same for a path.
@@ -158,7 +162,10 @@ where
 
 /// Out of descriptors and the like pass; a connection that is gone already is nobody's loss.
 async fn pause(error: &io::Error) {
-    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+    ) {
         return;
     }
     tracing::warn!(%error, "cannot accept a connection");

@@ -26,6 +26,8 @@ pub struct Tls {
     keys: RemoteKeys,
     provider: Arc<CryptoProvider>,
     asks: bool,
+    /// The one protocol spoken here, as RFC 7301 names it.
+    speaks: Option<&'static str>,
     resumes: bool,
     /// Their keys, for all connections that have tickets.
     tickets: Arc<OnceLock<Arc<dyn ProducesTickets>>>,
@@ -67,7 +69,7 @@ impl Tls {
     #[must_use]
     pub fn new(keys: RemoteKeys) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Self { keys, provider, asks: false, resumes: false, tickets: Arc::default() }
+        Self { keys, provider, asks: false, speaks: None, resumes: false, tickets: Arc::default() }
     }
 
     /// Lets clients resume sessions (row SR-37). Not for services that ask for certificates.
@@ -92,6 +94,14 @@ impl Tls {
         self
     }
 
+    /// Names the protocol to clients that ask for it among others; who asks for others only is served as well, as those that
+    /// ask for nothing (RFC 7301 §3.1: the port says enough).
+    #[must_use]
+    pub fn speaking(mut self, protocol: &'static str) -> Self {
+        self.speaks = Some(protocol);
+        self
+    }
+
     /// Forgets certificates after they changed.
     pub fn forget(&self) {
         self.keys.forget();
@@ -105,6 +115,9 @@ impl Tls {
         let start =
             LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(TlsFault::Handshake)?;
         let server_name = start.client_hello().server_name().map(str::to_owned);
+        let spoken = self.speaks.map(str::as_bytes).filter(|spoken| {
+            start.client_hello().alpn().is_some_and(|mut asked| asked.any(|asked| asked == *spoken))
+        });
         let key = self.keys.for_name(server_name.as_deref()).await?;
         let end_point = key.cert.first().map(|leaf| end_point_hash(leaf)).unwrap_or_default();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -114,6 +127,7 @@ impl Tls {
             false => builder.with_no_client_auth(),
         }
         .with_cert_resolver(Arc::new(Fixed(key)));
+        config.alpn_protocols = spoken.map(<[u8]>::to_vec).into_iter().collect();
         config.send_tls13_tickets = 0;
         if self.resumes && !self.asks {
             config.send_tls13_tickets = 2;

@@ -140,6 +140,10 @@ libmox_ipc::verbs! {
     ReportList => Vec<ReportKept>,
     EvaluationList => Vec<Evaluation>,
     WatchSet => (),
+    HoldRuleAdd => HoldRuleAdded,
+    HoldRuleRemove => bool,
+    HoldRuleList => Vec<(u32, HoldRule)>,
+    MessagesOpen => Vec<Option<Content>>,
 }
 
 #[cfg(test)]

@@ -114,6 +114,19 @@ pub struct MessageOpen {
     pub id: MsgId,
 }
 
+/// The content of several messages. Reply: a [`Content`] for each of at most [`OPENED_TOGETHER`], in this order; none for one
+/// that does not ride inline, does not fit beside the others or cannot be had: [`MessageOpen`] says more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MessagesOpen {
+    /// Whose.
+    pub session: SessionId,
+    /// Which.
+    pub ids: Vec<MsgId>,
+}
+
+/// Messages of one [`MessagesOpen`].
+pub const OPENED_TOGETHER: usize = 64;
+
 /// Where the bytes of a message are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {

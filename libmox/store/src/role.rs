@@ -109,7 +109,13 @@ impl Role {
             | R::QueueResult(_)
             | R::QueueWatch(_)
             | R::QueueDeliver(_) => self == Self::Queue,
-            R::QueueList(_) | R::QueueKick(_) | R::QueueDrop(_) | R::QueueHold(_) => {
+            R::QueueList(_)
+            | R::QueueKick(_)
+            | R::QueueDrop(_)
+            | R::QueueHold(_)
+            | R::HoldRuleAdd(_)
+            | R::HoldRuleRemove(_)
+            | R::HoldRuleList(_) => {
                 matches!(self, Self::Queue | Self::Admin)
             }
             R::Status(_)
@@ -142,6 +148,7 @@ impl Role {
             | R::UrlReset(_)
             | R::UrlOpen(_)
             | R::WatchSet(_)
+            | R::MessagesOpen(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

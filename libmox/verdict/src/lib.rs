@@ -6,6 +6,7 @@
 
 pub mod dmarc;
 pub mod report_uri;
+pub mod suffix;
 pub mod tlsrpt;
 
 use libmox_types::Domain;
@@ -32,15 +33,15 @@ const URIS: usize = 20;
 #[must_use]
 pub fn organisation(domain: &Domain) -> Domain {
     let name = domain.ascii();
-    let mut suffix = psl::suffix(name.as_bytes());
+    let mut found = suffix::suffix(name);
     // A rule of a private registry hides one of ICANN that ends it.
-    while let Some(found) = suffix.filter(|found| found.typ() == Some(psl::Type::Private)) {
-        let bytes = found.as_bytes();
-        suffix = bytes.iter().position(|&byte| byte == b'.').and_then(|dot| psl::suffix(&bytes[dot + 1..]));
+    while found.private
+        && let Some((_, shorter)) = found.name.split_once('.')
+    {
+        found = suffix::suffix(shorter);
     }
-    let Some(suffix) = suffix else { return domain.clone() };
     // One label more than the suffix.
-    let Some(above) = name.len().checked_sub(suffix.as_bytes().len() + 1) else { return domain.clone() };
+    let Some(above) = name.len().checked_sub(found.name.len() + 1) else { return domain.clone() };
     let start = name[..above].rfind('.').map_or(0, |dot| dot + 1);
     Domain::parse(&name[start..]).unwrap_or_else(|_| domain.clone())
 }

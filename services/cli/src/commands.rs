@@ -136,11 +136,38 @@ pub enum Queue {
         #[arg(required = true)]
         ids: Vec<u64>,
     },
+    /// Rules by which messages are held as they are queued
+    #[command(subcommand)]
+    Holdrules(HoldRules),
     /// Release what is held
     Unhold {
         /// Ids from the list
         #[arg(required = true)]
         ids: Vec<u64>,
+    },
+}
+
+/// `mox queue holdrules`
+#[derive(Debug, Subcommand)]
+pub enum HoldRules {
+    /// List the rules
+    List,
+    /// Hold what fits all that is named, from now on and what waits already; with nothing named the queue is paused
+    Add {
+        /// Account that sends
+        #[arg(long)]
+        account: Option<String>,
+        /// Domain of the sender
+        #[arg(long, value_name = "DOMAIN")]
+        sender_domain: Option<String>,
+        /// Domain of the recipient
+        #[arg(long, value_name = "DOMAIN")]
+        recipient_domain: Option<String>,
+    },
+    /// Remove a rule; what is held stays held until it is released
+    Rm {
+        /// Id from the list
+        id: u32,
     },
 }
 
@@ -487,9 +514,44 @@ async fn queue(bus: &Bus, command: Queue, to: To) -> anyhow::Result<()> {
             let n = queue.hold(&ids, true).await.map_err(plain)?;
             to.done(&format!("{n} held"));
         }
+        Queue::Holdrules(command) => hold_rules(&queue, command, to).await?,
         Queue::Unhold { ids } => {
             let n = queue.hold(&ids, false).await.map_err(plain)?;
             to.done(&format!("{n} released"));
+        }
+    }
+    Ok(())
+}
+
+async fn hold_rules(queue: &QueueProxy<'_>, command: HoldRules, to: To) -> anyhow::Result<()> {
+    match command {
+        HoldRules::List => {
+            let list = queue.hold_rules().await.map_err(plain)?;
+            let any = |text: &str| if text.is_empty() { "any".to_owned() } else { text.to_owned() };
+            let rows: Vec<_> = list
+                .iter()
+                .map(|rule| {
+                    vec![
+                        rule.id.to_string(),
+                        any(&rule.account),
+                        any(&rule.sender_domain),
+                        any(&rule.recipient_domain),
+                    ]
+                })
+                .collect();
+            to.rows(&["ID", "ACCOUNT", "FROM", "TO"], &rows, &serde_json::to_value(&list)?);
+        }
+        HoldRules::Add { account, sender_domain, recipient_domain } => {
+            let [account, sender, recipient] =
+                [account, sender_domain, recipient_domain].map(Option::unwrap_or_default);
+            let (id, held) = queue.add_hold_rule(&account, &sender, &recipient).await.map_err(plain)?;
+            to.done(&format!("hold rule {id} added, {held} held"));
+        }
+        HoldRules::Rm { id } => {
+            if !queue.remove_hold_rule(id).await.map_err(plain)? {
+                bail!("there is no hold rule {id}");
+            }
+            to.done(&format!("hold rule {id} removed; what is held: mox queue list"));
         }
     }
     Ok(())

@@ -2,12 +2,24 @@
 
 use crate::Cli;
 use clap::CommandFactory;
+use std::io::Write;
 use std::path::Path;
 
 /// To standard output.
 pub fn completion(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    clap_complete::generate(shell, &mut Cli::command(), "mox", &mut std::io::stdout());
-    Ok(())
+    Ok(std::io::stdout().write_all(&script(shell))?)
+}
+
+/// A third of what clap writes: `mox help` would bring every command a second time, and bash wants no indentation.
+fn script(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command().disable_help_subcommand(true), "mox", &mut script);
+    if shell == clap_complete::Shell::Bash {
+        let lines = script.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_start);
+        // A line break counts as white space.
+        script = lines.filter(|line| !line.is_empty()).flatten().copied().collect();
+    }
+    script
 }
 
 /// `mox.8` and one page a command.
@@ -50,6 +62,24 @@ mod tests {
             assert!(text.contains(".SH NAME"), "{name}");
         }
         assert!(!dir.path().join("mox-start-service.8").exists());
+    }
+
+    #[test]
+    fn bash_completes_with_its_script() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), script(clap_complete::Shell::Bash)).unwrap();
+        let complete =
+            "COMP_WORDS=(mox account a); COMP_CWORD=2; _mox mox a account; echo \"${COMPREPLY[@]}\"";
+        let said = std::process::Command::new("bash")
+            .args(["-euc", &format!("source {}; {complete}", file.path().display())])
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout),
+            "add\n",
+            "{}",
+            String::from_utf8_lossy(&said.stderr)
+        );
     }
 
     /// Debian's build fails over a page that nobody installs, hours after the change that added it.

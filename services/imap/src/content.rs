@@ -4,7 +4,9 @@ use crate::error::Failure;
 use crate::events;
 use libmox_imap::response::Code;
 use libmox_message::{Parser, Structure};
-use libmox_store::{MessageOpen, MessageRecord, SessionId, Store};
+use libmox_store::{
+    INLINE_OCTETS, MessageOpen, MessageRecord, MessagesOpen, OPENED_TOGETHER, SessionId, Store,
+};
 use libmox_types::MsgId;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,8 +19,11 @@ use tokio::task::JoinHandle;
 /// Octets read from a file at once.
 pub const CHUNK: u64 = 128 * 1024;
 
-/// Messages opened before their turn; each may hold as much as the store sends inline.
-const AHEAD: usize = 8;
+/// Octets of small messages that are asked for together.
+const BATCH: u64 = 192 * 1024;
+
+/// Requests for messages on their way before their turn.
+const AHEAD: usize = 2;
 
 /// An open message.
 #[derive(Debug)]
@@ -123,34 +128,79 @@ impl Content {
     }
 }
 
-/// Messages opened one after the other, some of them before their turn: to ask the store and wait for each costs more
-/// than to read it.
+/// Messages opened one after the other, those of the next requests before their turn: to ask the store and wait for each
+/// costs more than to read it.
 pub struct Ahead {
     store: Store,
     session: SessionId,
-    ids: std::vec::IntoIter<MsgId>,
-    opening: VecDeque<JoinHandle<Result<Content, Failure>>>,
+    batches: std::vec::IntoIter<Vec<MsgId>>,
+    opening: VecDeque<JoinHandle<Result<Opened, Failure>>>,
+    opened: Opened,
 }
+
+/// What came of one request: each message, or none where it has to be opened by itself.
+type Opened = std::vec::IntoIter<(MsgId, Option<Content>)>;
 
 impl Ahead {
     /// These, in this order.
-    pub fn new(store: &Store, session: SessionId, ids: Vec<MsgId>) -> Self {
-        Self { store: store.clone(), session, ids: ids.into_iter(), opening: VecDeque::new() }
+    pub fn new<'r>(
+        store: &Store,
+        session: SessionId,
+        records: impl IntoIterator<Item = &'r MessageRecord>,
+    ) -> Self {
+        let (mut batches, mut batch, mut octets) = (Vec::new(), Vec::new(), 0);
+        for record in records {
+            // A large one comes as a descriptor, and weighs nothing.
+            let size = if record.size.0 > INLINE_OCTETS as u64 { 0 } else { record.size.0 };
+            if batch.len() >= OPENED_TOGETHER || octets + size > BATCH {
+                batches.push(std::mem::take(&mut batch));
+                octets = 0;
+            }
+            batch.push(record.id);
+            octets += size;
+        }
+        batches.push(batch);
+        Self {
+            store: store.clone(),
+            session,
+            batches: batches.into_iter(),
+            opening: VecDeque::new(),
+            opened: Vec::new().into_iter(),
+        }
     }
 
     /// The next one; to be asked as often as there are messages.
     pub async fn next(&mut self) -> Result<Content, Failure> {
-        while self.opening.len() < AHEAD
-            && let Some(id) = self.ids.next()
-        {
-            let (store, session) = (self.store.clone(), self.session);
-            self.opening.push_back(tokio::spawn(async move { Content::open(&store, session, id).await }));
-        }
-        match self.opening.pop_front() {
-            Some(opening) => opening.await.unwrap_or_else(|error| Err(broken(&error.to_string()))),
-            None => Err(broken("no message is left")),
+        loop {
+            while self.opening.len() < AHEAD
+                && let Some(ids) = self.batches.next()
+            {
+                let (store, session) = (self.store.clone(), self.session);
+                self.opening.push_back(tokio::spawn(async move { open_all(&store, session, ids).await }));
+            }
+            match self.opened.next() {
+                Some((_, Some(content))) => return Ok(content),
+                Some((id, None)) => return Content::open(&self.store, self.session, id).await,
+                None => {}
+            }
+            let Some(opening) = self.opening.pop_front() else { return Err(broken("no message is left")) };
+            self.opened = opening.await.unwrap_or_else(|error| Err(broken(&error.to_string())))?;
         }
     }
+}
+
+async fn open_all(store: &Store, session: SessionId, ids: Vec<MsgId>) -> Result<Opened, Failure> {
+    let contents = match ids[..] {
+        // It may be large, and is asked for in any case.
+        [_] => Vec::new(),
+        _ => store.ask(MessagesOpen { session, ids: ids.clone() }).await?,
+    };
+    let mut contents = contents.into_iter();
+    let opened = ids.into_iter().map(|id| {
+        let content = contents.next().flatten();
+        (id, content.and_then(|content| Content::of(content, Vec::new()).ok()))
+    });
+    Ok(opened.collect::<Vec<_>>().into_iter())
 }
 
 /// The structure as it came with the record, offsets from the start of the message.

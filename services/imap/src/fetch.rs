@@ -9,7 +9,7 @@ use libmox_imap::command::{FetchItem, Partial, SectionText};
 use libmox_imap::response::{self, Code, literal_head, put, write_to};
 use libmox_imap::section::{self, Place};
 use libmox_imap::structure::{self, Extension};
-use libmox_message::{Part, Structure, transfer::Decoder};
+use libmox_message::{Part, Structure, envelope_in, transfer::Decoder};
 use libmox_store::{FlagsChange, FlagsHow, Item, MessageList, MessageRecord, Request, Want};
 use libmox_types::{Flag, Flags, ModSeq, UidSet};
 use std::ops::Range;
@@ -39,13 +39,10 @@ impl Connection {
             let mut stream = self.shared.store.stream(Request::MessageList(list)).await?;
             while let Some(item) = stream.next().await {
                 let Item::Messages(records) = item? else { continue };
-                let contents = if items.iter().any(needs_content) {
-                    records.iter().map(|record| record.id).collect()
-                } else {
-                    Vec::new()
-                };
-                let mut ahead =
-                    (!contents.is_empty()).then(|| Ahead::new(&self.shared.store, session, contents));
+                let mut ahead = items
+                    .iter()
+                    .any(needs_content)
+                    .then(|| Ahead::new(&self.shared.store, session, &records));
                 for record in &records {
                     let opened = match &mut ahead {
                         Some(ahead) => Some(ahead.next().await),
@@ -91,8 +88,14 @@ impl Connection {
         let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
         let Some(number) = number else { return Ok(true) };
         let dialect = self.session.dialect();
-        let mut structure = if items.iter().any(needs_structure) { known_structure(record) } else { None };
-        let parse = structure.is_none() && items.iter().any(needs_structure);
+        // The envelope alone is had for less.
+        let envelope =
+            if items.contains(&FetchItem::Envelope) { envelope_in(&record.structure) } else { None };
+        let needed =
+            |item: &FetchItem| needs_structure(item) && !(envelope.is_some() && *item == FetchItem::Envelope);
+        let needs_tree = items.iter().any(needed);
+        let mut structure = if needs_tree { known_structure(record) } else { None };
+        let parse = structure.is_none() && needs_tree;
         let opened = match opened {
             None if parse => Some(Content::open(&self.shared.store, self.session_id()?, record.id).await),
             opened => opened,
@@ -140,8 +143,9 @@ impl Connection {
                 (FetchItem::ThreadId, ..) if record.thread.0 > 0 => {
                     write_to(out, format_args!("(T{})", record.thread));
                 }
-                (FetchItem::Envelope, Some(structure), _) => {
-                    structure::envelope(out, structure.envelope(), dialect);
+                (FetchItem::Envelope, structure, _) => {
+                    let envelope = envelope.or_else(|| Some(structure.as_ref()?.envelope().view()));
+                    structure::envelope(out, envelope.unwrap_or_default(), dialect);
                 }
                 (FetchItem::BodyStructure, Some(structure), _) => {
                     structure::body(out, &structure.root, Extension::With, dialect);

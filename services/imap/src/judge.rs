@@ -11,7 +11,7 @@ use libmox_imap::Date;
 use libmox_imap::command::{EnvelopeField, SearchKey};
 use libmox_message::transfer::Decoder;
 use libmox_message::words::{charset_named, decode_words};
-use libmox_message::{Envelope, Part, Structure, params};
+use libmox_message::{EnvelopeView, Part, Structure, params};
 use libmox_store::MessageRecord;
 use libmox_types::Timestamp;
 
@@ -66,22 +66,22 @@ pub fn wanted(key: &SearchKey) -> Vec<Wanted> {
 }
 
 /// Takes a field out of an envelope.
-type Field = fn(&Envelope) -> Option<&[u8]>;
+type Field = for<'a> fn(EnvelopeView<'a>) -> Option<&'a [u8]>;
 
 /// Fields that the record holds whole; of those that a message has once (RFC 5322 §3.6) the first, RFC 9051 §6.4.4
 /// departed from for a second one, because to look for it every message would have to be read.
 fn envelope_field(name: &str) -> Option<Field> {
     Some(match name.to_ascii_lowercase().as_str() {
-        "bcc" => |e| e.bcc.as_deref(),
-        "cc" => |e| e.cc.as_deref(),
-        "from" => |e| e.from.as_deref(),
-        "sender" => |e| e.sender.as_deref(),
-        "reply-to" => |e| e.reply_to.as_deref(),
-        "to" => |e| e.to.as_deref(),
-        "subject" => |e| e.subject.as_deref(),
-        "date" => |e| e.date.as_deref(),
-        "message-id" => |e| e.message_id.as_deref(),
-        "in-reply-to" => |e| e.in_reply_to.as_deref(),
+        "bcc" => |e| e.bcc,
+        "cc" => |e| e.cc,
+        "from" => |e| e.from,
+        "sender" => |e| e.sender,
+        "reply-to" => |e| e.reply_to,
+        "to" => |e| e.to,
+        "subject" => |e| e.subject,
+        "date" => |e| e.date,
+        "message-id" => |e| e.message_id,
+        "in-reply-to" => |e| e.in_reply_to,
         _ => return None,
     })
 }
@@ -89,6 +89,9 @@ fn envelope_field(name: &str) -> Option<Field> {
 /// What is known of one message.
 pub struct Facts<'a> {
     pub record: &'a MessageRecord,
+    /// As its record has it.
+    pub envelope: Option<EnvelopeView<'a>>,
+    /// Once it is needed to read the content.
     pub structure: Option<Structure>,
     pub now: Timestamp,
     /// For each wanted term whether it is there, once the content was read.
@@ -127,16 +130,14 @@ impl Facts<'_> {
             SearchKey::SentBefore(day) => self.sent()?.is_some_and(|sent| sent < *day),
             SearchKey::SentOn(day) => self.sent()?.is_some_and(|sent| sent == *day),
             SearchKey::SentSince(day) => self.sent()?.is_some_and(|sent| sent >= *day),
-            SearchKey::Envelope(EnvelopeField::Subject, term) => {
-                contains(self.structure.as_ref()?.envelope().subject.as_deref(), term)
-            }
+            SearchKey::Envelope(EnvelopeField::Subject, term) => contains(self.envelope()?.subject, term),
             SearchKey::Envelope(field, term) => {
                 let value = envelope_field(field.name())?;
-                contains(value(self.structure.as_ref()?.envelope()), term)
+                contains(value(self.envelope()?), term)
             }
             SearchKey::Header(name, term) if envelope_field(name).is_some() => {
                 let value = envelope_field(name)?;
-                contains(value(self.structure.as_ref()?.envelope()), term)
+                contains(value(self.envelope()?), term)
             }
             SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_) => {
                 let index = *at;
@@ -172,10 +173,13 @@ impl Facts<'_> {
         Date::of_time(self.record.saved.unwrap_or(self.record.received))
     }
 
+    fn envelope(&self) -> Option<EnvelopeView<'_>> {
+        self.envelope.or_else(|| Some(self.structure.as_ref()?.envelope().view()))
+    }
+
     /// The day the Date field names, whatever its time zone; none if there is no day to read.
     fn sent(&self) -> Option<Option<Date>> {
-        let envelope = self.structure.as_ref()?.envelope();
-        Some(envelope.date.as_deref().and_then(written_day))
+        Some(self.envelope()?.date.and_then(written_day))
     }
 }
 
@@ -213,7 +217,7 @@ pub async fn look(
     let mut hits = vec![false; terms.len()];
     let Some(structure) = structure else { return Ok(hits) };
     for (hit, wanted) in hits.iter_mut().zip(terms) {
-        *hit = wanted.term == Term::new("") && !matches!(wanted.place, Place::Field(_));
+        *hit = wanted.term.is_empty() && !matches!(wanted.place, Place::Field(_));
     }
     look_in_header(content, &structure.root, terms, &mut hits).await?;
     // Parts in order, without recursion: messages nest deeply.

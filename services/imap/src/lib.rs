@@ -3,7 +3,8 @@
 //! Law: RFC 9051, RFC 3501; what is understood of them lives in `libmox-imap`.
 //! Trusts: the store, for accounts and mail; `mox-keys`, for TLS. Nobody on the network.
 //! May write: nothing; it changes mail through the store, of accounts that signed in on it.
-//! Runs as: `mox-imap.service`, started by `mox-imap.socket` (`imap`, `imaps`).
+//! Runs as: `mox-imap.service`, started by `mox-imap.socket` (`imap`), `mox-imaps.socket` (`imaps`) and
+//! `mox-imap-handoff.socket` (`imap-handoff`: connections of port 443 whose clients ask for IMAP, row IM-40).
 //! If it dies halfway: clients connect again; a command without an answer may have happened or not.
 
 mod append;
@@ -34,6 +35,7 @@ use anyhow::Context as _;
 use connection::Connection;
 use libmox_imap::limits;
 use libmox_keys::{Keys, KeysRole, RemoteKeys};
+use libmox_service::handoff::accept_handed;
 use libmox_service::net::{Accepted, Gate, accept_tcp};
 use libmox_service::sockets::Listener;
 use libmox_service::tls::Tls;
@@ -80,12 +82,15 @@ impl Default for Waits {
     }
 }
 
+/// `FileDescriptorName=` of the socket for connections that were accepted elsewhere.
+const HANDOFF: &str = "imap-handoff";
+
 /// Whether TLS comes before the first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// Port 143.
     Plain,
-    /// Port 993.
+    /// Port 993, and what is handed on from port 443.
     Tls,
     /// Neither TLS nor login: an administrator brought the connection.
     SignedIn,
@@ -96,7 +101,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     let store = Store::new(&paths::socket(Role::Imap.socket()), "mox-imap");
     let keys = RemoteKeys::new(Keys::new(&paths::socket(KeysRole::Imap.socket()), "mox-imap"));
     let asks = context.config().imap.client_certificates;
-    let tls = Some(Tls::new(keys).asking(asks));
+    let tls = Some(Tls::new(keys).asking(asks).speaking("imap"));
     serve_with(Shared { context, store, tls, waits: Waits::default() }).await
 }
 
@@ -120,6 +125,16 @@ pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
                 handle(Arc::clone(&shared), accepted, start)
             }));
         }
+    }
+    for listener in sockets.listeners(HANDOFF).with_context(|| format!("socket {HANDOFF}"))? {
+        let Listener::Unix(listener) = listener else {
+            anyhow::bail!("socket {HANDOFF} is no unix socket");
+        };
+        let (gate, life) = (Arc::clone(&gate), shared.context.life.clone());
+        let shared = Arc::clone(&shared);
+        listening.spawn(accept_handed(listener, gate, life, move |accepted| {
+            handle(Arc::clone(&shared), accepted, Start::Tls)
+        }));
     }
     if !sockets.is_empty() {
         tracing::warn!(names = ?sockets.left_over(), "sockets of unknown name are not served");

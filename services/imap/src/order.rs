@@ -3,12 +3,12 @@
 //! Law: RFC 5256, RFC 5957, RFC 7377; rows IM-36, IM-50, TR-34.
 
 use crate::connection::{Connection, Done};
-use crate::content::known_structure;
 use crate::error::Failure;
 use libmox_imap::command::{By, MailboxFilter, SearchKey, SearchReturn, SortKey, Threading};
 use libmox_imap::response::Code;
 use libmox_imap::sort::{Ranked, needs_envelope};
 use libmox_imap::thread::{Threaded, Threads};
+use libmox_message::envelope_in;
 use libmox_store::{Item, Mailbox, MessageList, ReferenceList, Request, Want};
 use libmox_types::{Uid, UidSet};
 
@@ -86,8 +86,7 @@ impl Connection {
         while let Some(item) = items.next().await {
             let Item::Messages(records) = item? else { continue };
             for record in &records {
-                let structure = if want.structure { known_structure(record) } else { None };
-                let envelope = structure.as_ref().map(libmox_message::Structure::envelope);
+                let envelope = if want.structure { envelope_in(&record.structure) } else { None };
                 ranked.push(Ranked::new(record.uid, record.received, record.size.0, envelope, order));
             }
         }

@@ -4,12 +4,13 @@
 //! key is not known yet is opened, once, and streamed past all terms together.
 
 use crate::connection::{Connection, Done};
-use crate::content::{Ahead, known_structure};
+use crate::content::Ahead;
 use crate::error::Failure;
 use crate::judge::{Facts, look, needs_structure, wanted};
 use libmox_imap::command::{By, SearchKey, SearchReturn};
 use libmox_imap::response::{self, Code, Status};
 use libmox_imap::{FoundModSeqs, Session, limits, parse_search_program};
+use libmox_message::envelope_in;
 use libmox_service::clock;
 use libmox_store::{FlaggedSet, Item, MessageList, Request, Want};
 use libmox_types::{Flag, MailboxId, UidSet};
@@ -105,8 +106,8 @@ impl Connection {
                 // First what the records tell, then the contents of the rest.
                 let (mut hits, mut open) = (Vec::new(), Vec::new());
                 for record in &records {
-                    let known = if want.structure { known_structure(record) } else { None };
-                    let facts = Facts { record, structure: known, now, hits: None };
+                    let envelope = if want.structure { envelope_in(&record.structure) } else { None };
+                    let facts = Facts { record, envelope, structure: None, now, hits: None };
                     match facts.judge(key, &mut 0) {
                         Some(true) => hits.push(record),
                         Some(false) => {}
@@ -117,8 +118,8 @@ impl Connection {
                     }
                     self.tell_progress(&mut progress).await?;
                 }
-                let ids = open.iter().map(|facts| facts.record.id).collect();
-                let mut ahead = Ahead::new(&self.shared.store, session, ids);
+                let unread = open.iter().map(|facts| facts.record);
+                let mut ahead = Ahead::new(&self.shared.store, session, unread);
                 for mut facts in open {
                     match ahead.next().await {
                         Ok(content) => {

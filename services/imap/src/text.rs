@@ -3,20 +3,26 @@
 //! Row TR-53: a term is found in any charset and across any cut, without holding the text.
 
 use encoding_rs::{Decoder, Encoding};
+use memchr::memmem::Finder;
 
 /// A term looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Term(String);
+#[derive(Debug, Clone)]
+pub struct Term(Finder<'static>);
 
 impl Term {
     /// Folds the term.
     pub fn new(text: &str) -> Self {
-        Self(fold(text))
+        Self(Finder::new(fold(text).as_bytes()).into_owned())
+    }
+
+    /// Whether every text contains it.
+    pub fn is_empty(&self) -> bool {
+        self.0.needle().is_empty()
     }
 
     /// Whether a whole text contains it.
     pub fn is_in(&self, text: &str) -> bool {
-        self.0.is_empty() || fold(text).contains(&self.0)
+        self.is_empty() || self.0.find(fold(text).as_bytes()).is_some()
     }
 }
 
@@ -27,16 +33,19 @@ fn fold(text: &str) -> String {
 /// Looks for several terms in octets of one charset as they stream by.
 pub struct Scan {
     decoder: Decoder,
+    /// Nothing but ASCII came so far, in a charset where it means itself: it need not be decoded.
+    plain: bool,
     /// Folded text not yet passed: the end of what was seen, in case a term goes on.
-    held: String,
+    held: Vec<u8>,
     keep: usize,
 }
 
 impl Scan {
     /// Before the first octet of a text; `terms` are those it will be asked for.
     pub fn new<'t>(encoding: &'static Encoding, terms: impl IntoIterator<Item = &'t Term>) -> Self {
-        let keep = terms.into_iter().map(|term| term.0.len()).max().unwrap_or(0);
-        Self { decoder: encoding.new_decoder_without_bom_handling(), held: String::new(), keep }
+        let keep = terms.into_iter().map(|term| term.0.needle().len()).max().unwrap_or(0);
+        let plain = encoding.is_ascii_compatible();
+        Self { decoder: encoding.new_decoder_without_bom_handling(), plain, held: Vec::new(), keep }
     }
 
     /// More octets; `found` is called with the index of each term that is there now.
@@ -47,20 +56,25 @@ impl Scan {
         terms: impl IntoIterator<Item = (usize, &'t Term)>,
         mut found: impl FnMut(usize),
     ) {
-        let room = self.decoder.max_utf8_buffer_length(octets.len()).unwrap_or(octets.len() * 3 + 16);
-        let mut text = String::with_capacity(room);
-        // The room is enough for all of it.
-        let _ = self.decoder.decode_to_string(octets, &mut text, last);
-        self.held.push_str(&fold(&text));
+        self.plain = self.plain && octets.is_ascii();
+        if self.plain {
+            let start = self.held.len();
+            self.held.extend_from_slice(octets);
+            self.held[start..].make_ascii_lowercase();
+        } else {
+            let room = self.decoder.max_utf8_buffer_length(octets.len()).unwrap_or(octets.len() * 3 + 16);
+            let mut text = String::with_capacity(room);
+            // The room is enough for all of it.
+            let _ = self.decoder.decode_to_string(octets, &mut text, last);
+            self.held.extend_from_slice(fold(&text).as_bytes());
+        }
         for (at, term) in terms {
-            if self.held.contains(&term.0) {
+            if term.0.find(&self.held).is_some() {
                 found(at);
             }
         }
-        let mut cut = self.held.len().saturating_sub(self.keep);
-        while !self.held.is_char_boundary(cut) {
-            cut -= 1;
-        }
+        // Characters may be cut: in UTF-8 a term is found at the start of one only.
+        let cut = self.held.len().saturating_sub(self.keep);
         self.held.drain(..cut);
     }
 }

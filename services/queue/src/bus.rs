@@ -1,9 +1,12 @@
 //! `org.libmox.Queue1`: the queue for administrators.
 
 use libmox_service::bus::{Offer, actions, authorize};
-use libmox_store::{QueueDrop, QueueHold, QueueKick, QueueList, StoreError};
-use libmox_types::QueueId;
-use mox_dbus::queue1::QueueItem;
+use libmox_store::{
+    HoldRule, HoldRuleAdd, HoldRuleList, HoldRuleRemove, QueueDrop, QueueHold, QueueKick, QueueList,
+    StoreError,
+};
+use libmox_types::{Domain, QueueId};
+use mox_dbus::queue1::{HoldRuleItem, QueueItem};
 use zbus::message::Header;
 use zbus::{Connection, fdo};
 
@@ -27,6 +30,12 @@ fn fault(error: &StoreError) -> fdo::Error {
 
 fn ids(list: Vec<u64>) -> Vec<QueueId> {
     list.into_iter().map(QueueId).collect()
+}
+
+/// `None` for an empty text.
+fn domain(text: &str) -> fdo::Result<Option<Domain>> {
+    let parsed = (!text.is_empty()).then(|| Domain::parse(text)).transpose();
+    parsed.map_err(|_| fdo::Error::InvalidArgs(format!("{text} is not a domain")))
 }
 
 #[zbus::interface(name = "org.libmox.Queue1")]
@@ -89,5 +98,50 @@ impl Queue {
     ) -> fdo::Result<u32> {
         authorize(connection, &header, actions::MANAGE_QUEUE).await?;
         crate::store().ask(QueueHold { ids: ids(list), held }).await.map_err(|e| fault(&e))
+    }
+
+    async fn hold_rules(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Vec<HoldRuleItem>> {
+        authorize(connection, &header, actions::READ_STATUS).await?;
+        let rules = crate::store().ask(HoldRuleList).await.map_err(|e| fault(&e))?;
+        let text = |domain: Option<Domain>| domain.map_or(String::new(), |domain| domain.to_string());
+        let item = |(id, rule): (u32, HoldRule)| HoldRuleItem {
+            id,
+            account: rule.account.unwrap_or_default(),
+            sender_domain: text(rule.sender_domain),
+            recipient_domain: text(rule.recipient_domain),
+        };
+        Ok(rules.into_iter().map(item).collect())
+    }
+
+    async fn add_hold_rule(
+        &self,
+        account: String,
+        sender_domain: String,
+        recipient_domain: String,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<(u32, u32)> {
+        authorize(connection, &header, actions::MANAGE_QUEUE).await?;
+        let rule = HoldRule {
+            account: (!account.is_empty()).then_some(account),
+            sender_domain: domain(&sender_domain)?,
+            recipient_domain: domain(&recipient_domain)?,
+        };
+        let added = crate::store().ask(HoldRuleAdd(rule)).await.map_err(|e| fault(&e))?;
+        Ok((added.id, added.held))
+    }
+
+    async fn remove_hold_rule(
+        &self,
+        id: u32,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<bool> {
+        authorize(connection, &header, actions::MANAGE_QUEUE).await?;
+        crate::store().ask(HoldRuleRemove { id }).await.map_err(|e| fault(&e))
     }
 }

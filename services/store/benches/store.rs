@@ -251,8 +251,10 @@ fn sled_alone(dir: &Path, count: u64) -> Duration {
         for client in 0..CLIENTS as u64 {
             let db = &db;
             scope.spawn(move || {
-                for _ in 0..count / CLIENTS as u64 + u64::from(client < count % CLIENTS as u64) {
-                    db.insert(client.to_be_bytes(), &[b'x'; CHANGE][..]).unwrap();
+                for round in 0..count / CLIENTS as u64 + u64::from(client < count % CLIENTS as u64) {
+                    // Never what is there already: sled would leave that out.
+                    let value = [&round.to_be_bytes()[..], &[b'x'; CHANGE - 8]].concat();
+                    db.insert(client.to_be_bytes(), value).unwrap();
                     db.flush().unwrap();
                 }
             });

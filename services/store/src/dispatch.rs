@@ -87,6 +87,14 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let (content, descriptors) = store.message_open(session.account, request.id)?;
             Ok((Reply::MessageOpen(content), descriptors))
         }
+        R::MessagesOpen(request) => {
+            let session = peer.session(request.session)?;
+            let store = Arc::clone(store);
+            // Many files: the threads that serve everybody must not wait for the disk.
+            let read =
+                tokio::task::spawn_blocking(move || store.messages_open(session.account, &request.ids));
+            plain(Reply::MessagesOpen(read.await.map_err(|_| Fault::Internal)?))
+        }
         R::UrlOpen(request) => {
             let session = peer.session(request.session)?;
             let (content, descriptors) = store.url_open(&session, &request)?;
@@ -182,6 +190,9 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::QueueList(request) => plain(Reply::QueueList(store.queue_list(request.after, request.most)?)),
         R::QueueKick(request) => plain(Reply::QueueKick(store.queue_kick(request.ids).await?)),
         R::QueueDrop(request) => plain(Reply::QueueDrop(store.queue_drop(request.ids).await?)),
+        R::HoldRuleAdd(request) => plain(Reply::HoldRuleAdd(store.hold_rule_add(&request.0).await?)),
+        R::HoldRuleRemove(request) => plain(Reply::HoldRuleRemove(store.hold_rule_remove(request.id).await?)),
+        R::HoldRuleList(_) => plain(Reply::HoldRuleList(store.hold_rules()?)),
         R::QueueHold(request) => plain(Reply::QueueHold(store.queue_hold(request.ids, request.held).await?)),
         R::Status(_) => plain(Reply::Status(status(peer)?)),
         R::Reload(request) => plain(Reply::Reload(crate::config::reload(store, request.generation).await?)),

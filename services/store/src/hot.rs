@@ -12,7 +12,7 @@
 use crate::limits::HOT_ROWS;
 use crate::records::Message;
 use libmox_store::{MessageRecord, SnapshotMessage};
-use libmox_types::{AccountId, Flags, MailboxId, ModSeq, Uid};
+use libmox_types::{AccountId, Flags, MailboxId, ModSeq, MsgId, Uid};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -237,6 +237,29 @@ impl Hot {
         self.pages.iter().flat_map(rows).collect()
     }
 
+    /// At most so many rows of the messages from `low` to `high` that changed after `since`.
+    pub fn rows_of(&self, low: Uid, high: Uid, since: Option<ModSeq>, most: usize) -> Rows {
+        let mut found = Rows { bytes: Vec::new(), ends: Vec::with_capacity(most), next: None };
+        for page in &self.pages[self.page(low).min(self.pages.len())..] {
+            let from = page.uids.partition_point(|uid| *uid < low);
+            let to = page.uids.partition_point(|uid| *uid <= high);
+            for at in from..to {
+                if found.ends.len() >= most {
+                    found.next = Some(page.uids[at]);
+                    return found;
+                }
+                if since.is_none_or(|since| page.mod_seqs[at] > since) {
+                    found.bytes.extend_from_slice(page.row(at));
+                    found.ends.push(found.bytes.len());
+                }
+            }
+            if to < page.uids.len() {
+                break;
+            }
+        }
+        found
+    }
+
     /// At most one item's worth of the messages from `low` to `high` that changed after `since`.
     pub fn part(&self, low: Uid, high: Uid, since: Option<ModSeq>, records: usize, octets: usize) -> Part {
         let mut body = Vec::new();
@@ -275,16 +298,48 @@ impl Hot {
     }
 }
 
-/// `Item::Messages` with rows that are encoded already: the variant, the number of records, the records.
-fn item(count: usize, rows: &[u8]) -> Vec<u8> {
-    let mut item = Vec::with_capacity(rows.len() + 11);
-    item.push(0);
-    let mut rest = count;
+/// Some rows, to which something is to be added.
+pub struct Rows {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// Where to go on.
+    pub next: Option<Uid>,
+}
+
+impl Rows {
+    /// Each of them with its id.
+    pub fn each(&self) -> impl Iterator<Item = (MsgId, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| {
+            let row = &self.bytes[start..*end];
+            let ((_, id), _) = postcard::take_from_bytes::<(Uid, MsgId)>(row).ok()?;
+            Some((id, row))
+        })
+    }
+}
+
+/// Adds a row with its structure. The last two fields of a row are empty: the structure and the preview.
+pub fn push_with_structure(out: &mut Vec<u8>, row: &[u8], structure: &[u8]) {
+    out.extend_from_slice(&row[..row.len().saturating_sub(2)]);
+    push_number(out, structure.len());
+    out.extend_from_slice(structure);
+    out.push(0);
+}
+
+/// As `postcard` writes it.
+fn push_number(out: &mut Vec<u8>, mut rest: usize) {
     while rest >= 0x80 {
-        item.push(rest.to_le_bytes()[0] | 0x80);
+        out.push(rest.to_le_bytes()[0] | 0x80);
         rest >>= 7;
     }
-    item.push(rest.to_le_bytes()[0]);
+    out.push(rest.to_le_bytes()[0]);
+}
+
+/// `Item::Messages` with rows that are encoded already: the variant, the number of records, the records.
+pub fn item(count: usize, rows: &[u8]) -> Vec<u8> {
+    let mut item = Vec::with_capacity(rows.len() + 11);
+    item.push(0);
+    push_number(&mut item, count);
     item.extend_from_slice(rows);
     item
 }
@@ -378,7 +433,7 @@ mod tests {
     use super::*;
     use crate::records::Training;
     use libmox_store::{Item, Marks};
-    use libmox_types::{ByteCount, Keyword, MsgId, Timestamp};
+    use libmox_types::{ByteCount, Keyword, Timestamp};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

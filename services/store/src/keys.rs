@@ -60,6 +60,7 @@
 //! | `D` due(8) id(8) | empty: entry `id` is due then (not for held ones) |
 //! | `M` id(8) | [`crate::records::QueueMessage`], shared by the entries of one message |
 //! | `P` id(8) chunk(2) | blob: prefix of a queued message |
+//! | `Z` id(4) | [`libmox_store::HoldRule`]: what is held as it is queued |
 //! | `O` at(8) random(8) chunk(2) | blob: reply to a request that must be carried out once |
 //!
 //! `hash` is the front of a SHA-256; `newest` is a time whose order is turned round.
@@ -148,6 +149,19 @@ pub fn feedbacks(kind: u8) -> Vec<u8> {
 /// One of it.
 pub fn feedback(kind: u8, number: u64) -> Vec<u8> {
     with(feedbacks(kind), &[&number.to_be_bytes()])
+}
+
+/// Hold rules.
+pub const HOLD_RULES: &[u8] = b"Z";
+
+/// One of them.
+pub fn hold_rule(id: u32) -> Vec<u8> {
+    with(HOLD_RULES.to_vec(), &[&id.to_be_bytes()])
+}
+
+/// Its id.
+pub fn hold_rule_id(key: &[u8]) -> u32 {
+    key.get(1..).and_then(|id| id.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// Removals of accounts that are not finished.
@@ -560,9 +574,12 @@ pub fn of_kind(id: AccountId, kind: u8) -> Vec<u8> {
     account(id, kind)
 }
 
+/// Entries of the queue.
+pub const QUEUED: &[u8] = b"Q";
+
 /// A queue entry.
 pub fn queue(id: QueueId) -> Vec<u8> {
-    with(vec![b'Q'], &[&id.0.to_be_bytes()])
+    with(QUEUED.to_vec(), &[&id.0.to_be_bytes()])
 }
 
 /// When an entry is due. Times before 1970 sort as 1970.

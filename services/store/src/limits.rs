@@ -10,6 +10,10 @@ pub const PIECE_EVENTS: usize = 2_000;
 pub const LIST_RECORDS: usize = 2_000;
 /// See [`LIST_RECORDS`].
 pub const LIST_OCTETS: usize = 256 << 10;
+/// Rows in memory that are looked up further at one time: while they are copied, changes of the account wait.
+pub const ROWS_TOGETHER: usize = 500;
+/// Octets of the messages that are opened together.
+pub const OPENED_OCTETS: usize = 512 << 10;
 /// Messages of a snapshot in one item.
 pub const SNAPSHOT_MESSAGES: usize = 20_000;
 /// Octets of the entries in one reply of the queue.
@@ -121,6 +125,9 @@ pub const SENT_SWEEP: usize = 2_000;
 pub const SENT_LOOKED_AT: u32 = 100_000;
 /// Retired entries forgotten with each change of the queue.
 pub const RETIRED_SWEEP: usize = 100;
+/// Hold rules of the queue.
+pub const HOLD_RULES: usize = 1000;
+
 /// Suppressed addresses of one account.
 pub const SUPPRESSED: usize = 10_000;
 /// Decisions waiting to be recorded; more are not.

@@ -4,12 +4,13 @@ use crate::accounts::Live;
 use crate::engine::{FileName, Source};
 use crate::events;
 use crate::flagged::Ranges;
-use crate::hot::{Hot, Part, Row, as_record};
+use crate::hot::{Hot, Part, Row, Rows, as_record, item, push_with_structure};
 use crate::hub::Watcher;
 use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
-    BULK, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE, SNAPSHOT_MESSAGES, WORDS_OF_A_ROW,
+    BULK, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE, OPENED_OCTETS, ROWS_TOGETHER,
+    SNAPSHOT_MESSAGES, WORDS_OF_A_ROW,
 };
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
@@ -17,8 +18,8 @@ use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
 use libmox_ipc::{Answer, StreamOut};
 use libmox_store::{
     Append, AppendMessage, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow,
-    INLINE_OCTETS, Item, Mailbox, Mailboxes, Marks, MessageList, MessageRecord, Placed, QuotaState,
-    SnapshotMessage, StoreContract, Want, Watch,
+    INLINE_OCTETS, Item, Mailbox, Mailboxes, Marks, MessageList, MessageRecord, OPENED_TOGETHER,
+    PREFIX_OCTETS, Placed, QuotaState, SnapshotMessage, StoreContract, Want, Watch,
 };
 use libmox_types::{
     AccountId, ByteCount, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp,
@@ -390,6 +391,22 @@ impl Store {
         Ok((content, descriptors))
     }
 
+    /// The contents of several messages, as far as they fit one reply.
+    pub fn messages_open(&self, account: AccountId, ids: &[MsgId]) -> Vec<Option<Content>> {
+        let mut room = OPENED_OCTETS;
+        let mut open = |id: &MsgId| {
+            // Room for the largest that may ride inline: a file is not read for nothing.
+            if room < PREFIX_OCTETS + INLINE_OCTETS {
+                return None;
+            }
+            let (content, _) = self.message_open(account, *id).ok()?;
+            let octets = content.prefix.len() + content.inline.as_ref()?.len();
+            room -= octets;
+            Some(content)
+        };
+        ids.iter().take(OPENED_TOGETHER).map(&mut open).collect()
+    }
+
     /// Prefix and file of a message.
     pub fn content(&self, name: FileName, prefix: Vec<u8>) -> Result<(Content, Vec<OwnedFd>), Fault> {
         let missing = |error: std::io::Error| {
@@ -401,9 +418,10 @@ impl Store {
         if size > INLINE_OCTETS as u64 {
             return Ok((Content { prefix, inline: None, size: ByteCount(size) }, vec![file.into()]));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        file.read_to_end(&mut bytes).map_err(missing)?;
-        let size = ByteCount(bytes.len() as u64);
+        // One read: the size is known, and the file does not change.
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        file.read_exact(&mut bytes).map_err(missing)?;
+        let size = ByteCount(size);
         Ok((Content { prefix, inline: Some(bytes.into()), size }, Vec::new()))
     }
 
@@ -423,7 +441,8 @@ impl Store {
         }
         let live = self.accounts.live(account);
         let plain = request.want == Want::default();
-        if plain && let Err(fault) = self.heat(&live, &request).await {
+        let from_memory = !request.want.preview;
+        if from_memory && let Err(fault) = self.heat(&live, &request).await {
             return stream.end(Err(fault)).await;
         }
         for (mut low, high) in request.uids.ranges() {
@@ -437,6 +456,24 @@ impl Store {
                         return;
                     }
                     match next {
+                        Some(next) => low = next,
+                        None => break,
+                    }
+                    continue;
+                }
+                let rows = |hot: &Hot| hot.rows_of(low, high, request.changed_since, ROWS_TOGETHER);
+                let rows = if from_memory { live.hot.with(request.mailbox, rows) } else { None };
+                if let Some(rows) = rows {
+                    let items = match self.with_structures(account, &rows) {
+                        Ok(items) => items,
+                        Err(fault) => return stream.end(Err(fault)).await,
+                    };
+                    for item in items {
+                        if stream.send_encoded(&item).await.is_err() {
+                            return;
+                        }
+                    }
+                    match rows.next {
                         Some(next) => low = next,
                         None => break,
                     }
@@ -457,6 +494,30 @@ impl Store {
             }
         }
         stream.end(Ok(())).await;
+    }
+
+    /// Rows with the structures of their messages, encoded as items.
+    fn with_structures(&self, account: AccountId, rows: &Rows) -> Result<Vec<Vec<u8>>, Fault> {
+        let (mut items, mut body, mut count) = (Vec::new(), Vec::new(), 0);
+        for (id, row) in rows.each() {
+            let key = keys::cold(account, id);
+            match self.engine.blob(&key)? {
+                Some(blob) => {
+                    let front = records::decode_front(&key, &blob)?;
+                    push_with_structure(&mut body, row, &front.structure);
+                }
+                // Gone with a message that was erased while this list is read.
+                None => body.extend_from_slice(row),
+            }
+            count += 1;
+            if body.len() >= LIST_OCTETS {
+                items.push(item(std::mem::take(&mut count), &std::mem::take(&mut body)));
+            }
+        }
+        if count > 0 {
+            items.push(item(count, &body));
+        }
+        Ok(items)
     }
 
     /// Has the mailbox of a long list in memory.

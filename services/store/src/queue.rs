@@ -5,6 +5,7 @@
 //! go prefix and file.
 
 mod here;
+mod hold;
 
 use crate::accounts::publish;
 use crate::directory::{Destination, SendingLimits};
@@ -83,25 +84,34 @@ impl<'a> Queue<'a> {
         now: Timestamp,
     ) -> Result<Vec<QueueId>, Fault> {
         let message = self.state.next;
+        let rules = hold::rules(self.tx)?;
         let mut ids = Vec::with_capacity(recipients.len());
         for (at, recipient) in recipients.iter().enumerate() {
             let id = self.state.next;
             self.state.next = QueueId(id.0 + 1);
             self.state.entries += 1;
+            let mail_from = new.senders.get(at).cloned();
+            let sender = mail_from.clone().map_or_else(|| new.mail_from.clone(), ReversePath::Address);
             let entry = QueueRecord {
                 message,
+                held: rules
+                    .iter()
+                    .any(|(_, rule)| rule.matches(new.account_name, &sender, &recipient.address.domain)),
                 recipient: recipient.clone(),
                 next_attempt: new.release,
                 attempts: 0,
-                held: false,
                 last: String::new(),
-                mail_from: new.senders.get(at).cloned(),
+                mail_from,
             };
             if let Some(sender) = &entry.mail_from {
                 self.tx.change().put(keys::unique_sender(new.account, sender), vec![]);
             }
             self.tx.change().put(keys::queue(id), encode(&entry));
-            self.tx.change().put(keys::due(new.release, id), vec![]);
+            if entry.held {
+                self.state.held += 1;
+            } else {
+                self.tx.change().put(keys::due(new.release, id), vec![]);
+            }
             ids.push(id);
         }
         let prefix = u32::try_from(new.prefix.len()).map_err(|_| Fault::BadSize)?;

@@ -37,7 +37,7 @@ stored! {
     (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, Removals, LoginAttempt,
     TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
     crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
-    libmox_store::Evaluation, libmox_store::ReportKept,
+    libmox_store::Evaluation, libmox_store::ReportKept, libmox_store::HoldRule,
 }
 
 impl Stored for Account {

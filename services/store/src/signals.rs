@@ -86,7 +86,7 @@ fn of_domain(domain: &Domain) -> Hash {
 
 /// The registrable domain, or the domain itself.
 pub fn organisation(domain: &Domain) -> Domain {
-    psl::domain_str(domain.ascii())
+    libmox_verdict::suffix::registrable(domain.ascii())
         .and_then(|text| Domain::parse(text).ok())
         .unwrap_or_else(|| domain.clone())
 }

@@ -168,11 +168,10 @@ async fn imap_beside(
     let ours = tokio::task::spawn_blocking(move || imap::run(&server, messages, size, idle)).await??;
     instance.stop().await?;
     let theirs = if dovecot::is_there() {
-        let dovecot = dovecot::start(&dir.join("dovecot"), args.port_base + 900)?;
+        let dovecot = dovecot::start(dir, args.port_base + 900)?;
         let server = dovecot.server.clone();
-        let figures = tokio::task::spawn_blocking(move || imap::run(&server, messages, size, idle)).await??;
-        drop(dovecot);
-        Some(figures)
+        let figures = tokio::task::spawn_blocking(move || imap::run(&server, messages, size, idle)).await?;
+        Some(figures.with_context(|| format!("dovecot says:\n{}", dovecot.log()))?)
     } else {
         None
     };

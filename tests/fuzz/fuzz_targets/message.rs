@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use libmox_imap::{Dialect, structure};
-use libmox_message::{Parser, Part, Structure, parse};
+use libmox_message::{Parser, Part, Structure, envelope_in, parse};
 
 fn within(part: &Part, end: u64) {
     assert!(part.body_start <= part.body_end && part.body_end <= end, "{part:?} of {end}");
@@ -19,7 +19,9 @@ fuzz_target!(|data: &[u8]| {
     let stored = whole.structure.to_bytes();
     assert_eq!(Structure::from_bytes(&stored).as_ref(), Ok(&whole.structure));
     let mut out = Vec::new();
-    structure::envelope(&mut out, whole.structure.envelope(), Dialect::Utf7);
+    let view = whole.structure.envelope().view();
+    assert_eq!(envelope_in(&whole.structure.to_bytes()), Some(view));
+    structure::envelope(&mut out, view, Dialect::Utf7);
     structure::body(&mut out, &whole.structure.root, structure::Extension::With, Dialect::Utf8);
     // What stands in the store may be broken.
     if let Ok(read) = Structure::from_bytes(message) {

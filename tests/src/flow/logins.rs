@@ -4,6 +4,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use libmox_sasl::scram::Hash;
 use libmox_sasl::{BindingName, ClientBinding, ScramClient, Secret, cram, decode_line, encode_line, plain};
 use mox_testkit::{Imap, Instance, Smtp, Spec, Tls};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// What a server said to a message of an exchange.
@@ -347,4 +353,56 @@ fn app_passwords_are_made_listed_and_removed() {
     instance.json(&["apppassword", "rm", &name, "phone"]);
     let mut imap = Imap::connect_tls(instance.address("imaps"), &instance.tls()).unwrap();
     assert!(imap.sign_in(&login, password).is_err());
+}
+
+/// Row IM-40: a client of port 443 that asks for IMAP gets it, with everything TLS gives on port 993.
+#[test]
+fn a_client_of_the_web_that_asks_for_imap_gets_it() {
+    let instance = Spec::new().start();
+    let (login, password) = instance.account(0);
+    // Who listens on port 443: looks at the first octets and hands the connection on.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let handoff = Path::new(instance.ready["run"].as_str().unwrap()).join("imap-handoff.sock");
+    let web = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (connection, _) = listener.accept().unwrap();
+            let mut hello = [0; 1024];
+            let mut seen = 0;
+            // RFC 8446 §4.1.2: a handshake record; the name of the protocol is in it as it is.
+            while !hello[..seen].windows(5).any(|octets| octets == b"\x04imap") {
+                seen = connection.peek(&mut hello).unwrap();
+            }
+            assert_eq!(hello[0], 0x16);
+            hand_on(&handoff, &connection);
+        }
+    });
+    let tls = instance.tls().asking_for("imap");
+    let mut imap = Imap::connect_tls(address, &tls).unwrap();
+    assert_eq!(imap.line.protocol().as_deref(), Some("imap"));
+    assert!(imap.greeting.contains("AUTH=SCRAM-SHA-256-PLUS"), "{}", imap.greeting);
+    let [exporter, _] = imap.bindings();
+    let end = exchange(&mut imap, "SCRAM-SHA-256-PLUS", &login, &password, &exporter);
+    assert!(end.starts_with("OK"), "{end}");
+    assert_eq!(imap.select("INBOX").unwrap(), 0);
+    let mut other = Imap::connect_tls(address, &tls).unwrap();
+    other.sign_in(&login, &password).unwrap();
+    web.join().unwrap();
+    // On port 993 the name is told to who asks for it; who asks for another is served as before.
+    for (asked, said) in [("imap", Some("imap")), ("pop3", None)] {
+        let tls = instance.tls().asking_for(asked);
+        let imap = Imap::connect_tls(instance.address("imaps"), &tls).unwrap();
+        assert_eq!(imap.line.protocol().as_deref(), said);
+    }
+    instance.check();
+}
+
+/// As `mox-imap-handoff.socket` wants it: one octet and the connection.
+fn hand_on(to: &Path, connection: &TcpStream) {
+    let stream = UnixStream::connect(to).unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [connection.as_fd()];
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    sendmsg(&stream, &[IoSlice::new(b"T")], &mut ancillary, SendFlags::empty()).unwrap();
 }

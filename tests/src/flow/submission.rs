@@ -243,6 +243,33 @@ fn a_message_waits_until_it_may_go() {
 }
 
 #[test]
+fn administrators_hold_by_rule() {
+    // Row QU-10: on the command line, and seen in the status.
+    let instance = Spec::new().account("you@example.test:another secret").start();
+    let ((me, _), (you, _)) = (instance.account(0), instance.account(1));
+    instance.json(&["queue", "holdrules", "add", "--recipient-domain", "example.test"]);
+    let rules = instance.json(&["queue", "holdrules", "list"]);
+    assert_eq!(rules[0]["recipient_domain"], "example.test", "{rules}");
+    let mut smtp = instance.submission(0).unwrap();
+    assert_eq!(smtp.send(&me, &you, &message(&me, &you, "held back")).unwrap().code, 250);
+    let queue = instance.json(&["queue", "list"]);
+    assert_eq!((&queue[0]["held"], &queue[0]["attempts"]), (&true.into(), &0.into()), "{queue}");
+    assert_eq!(instance.json(&["status"])["held"], 1);
+    assert!(!instance.mox(&["queue", "holdrules", "rm", "9"]).unwrap().status.success());
+    assert!(
+        !instance
+            .mox(&["queue", "holdrules", "add", "--sender-domain", "no domain"])
+            .unwrap()
+            .status
+            .success()
+    );
+    instance.json(&["queue", "holdrules", "rm", "1"]);
+    let id = queue[0]["id"].to_string();
+    instance.json(&["queue", "unhold", &id]);
+    arrived(&instance, 1, "held back");
+}
+
+#[test]
 fn what_senders_want_is_passed_on() {
     // Row SR-41: port 25 offers DSN, so it is there that the sender is told.
     let target = Spec::new().start();

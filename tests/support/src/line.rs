@@ -36,6 +36,14 @@ impl Tls {
         Self::made(authority, rustls::ALL_VERSIONS, Some((certificate, key)))
     }
 
+    /// The same, asking for a protocol by its name of RFC 7301.
+    #[must_use]
+    pub fn asking_for(&self, protocol: &str) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        config.alpn_protocols = vec![protocol.into()];
+        Self(Arc::new(config))
+    }
+
     fn made(
         authority: &Path,
         versions: &[&'static rustls::SupportedProtocolVersion],
@@ -108,6 +116,13 @@ impl Line {
     pub fn certificate(&self) -> Option<Vec<u8>> {
         let Stream::Tls(stream) = &self.stream else { return None };
         Some(stream.conn.peer_certificates()?.first()?.to_vec())
+    }
+
+    /// What the server said it speaks (RFC 7301).
+    #[must_use]
+    pub fn protocol(&self) -> Option<String> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        stream.conn.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned())
     }
 
     /// Whether this connection went on with the keys of an earlier one.

@@ -382,6 +382,47 @@ async fn old_removals_are_forgotten() {
     world.end().await;
 }
 
+/// In the order asked for; what is large, gone or one too many is to be asked for by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_opened_together() {
+    use libmox_store::{INLINE_OCTETS, MessagesOpen, OPENED_TOGETHER};
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let body = async |bytes: Vec<u8>| AppendMessage {
+        prefix: b"P: x\r\n".to_vec(),
+        ..message(body_of(&imap, &bytes).await)
+    };
+    let messages = vec![
+        body(b"one".to_vec()).await,
+        body(vec![b'x'; INLINE_OCTETS + 1]).await,
+        body(vec![b'y'; INLINE_OCTETS]).await,
+    ];
+    imap.ask(Append { session, mailbox: name("Inbox"), messages }).await.unwrap();
+    let ids: Vec<_> = world.list(&imap, session, "Inbox").await.iter().map(|record| record.id).collect();
+    let open = async |ids: Vec<libmox_types::MsgId>| imap.ask(MessagesOpen { session, ids }).await.unwrap();
+    let sizes = |contents: Vec<Option<libmox_store::Content>>| -> Vec<Option<u64>> {
+        let size = |content: libmox_store::Content| {
+            assert_eq!(content.prefix, b"P: x\r\n");
+            assert_eq!(content.inline.unwrap().len() as u64, content.size.0);
+            content.size.0
+        };
+        contents.into_iter().map(|content| content.map(size)).collect()
+    };
+    let large = INLINE_OCTETS as u64;
+    let asked = vec![ids[2], libmox_types::MsgId(99), ids[1], ids[0]];
+    assert_eq!(sizes(open(asked).await), [Some(large), None, None, Some(3)]);
+    // As many as fit a reply, and each has its place.
+    let many = sizes(open(vec![ids[2]; OPENED_TOGETHER + 1]).await);
+    assert_eq!(many.len(), OPENED_TOGETHER);
+    assert!(many[..4] == [Some(large); 4] && many[20..] == [None; OPENED_TOGETHER - 20], "{many:?}");
+    // Not those of others.
+    let other = world.login(&imap, "bob@example.org").await;
+    let none = imap.ask(MessagesOpen { session: other, ids: vec![ids[0]] }).await.unwrap();
+    assert_eq!(none, [None]);
+    world.end().await;
+}
+
 /// Row ST-12: a session may open what it was not yet allowed to forget.
 #[tokio::test(flavor = "multi_thread")]
 async fn expunged_messages_can_be_read_until_every_watch_knows() {

@@ -2,8 +2,9 @@
 
 use super::*;
 use libmox_store::{
-    AttemptResult, Fault, Needs, Outcome, QueueAdd, QueueAttempt, QueueDrop, QueueDue, QueueEntry, QueueHold,
-    QueueKick, QueueList, QueueOpen, QueueRecipient, QueueResult, QueueWatch, Report, Status,
+    AttemptResult, Fault, HoldRule, HoldRuleAdd, HoldRuleList, HoldRuleRemove, Needs, Outcome, QueueAdd,
+    QueueAttempt, QueueDrop, QueueDue, QueueEntry, QueueHold, QueueKick, QueueList, QueueOpen,
+    QueueRecipient, QueueResult, QueueWatch, Report, Status,
 };
 use libmox_types::QueueId;
 
@@ -219,5 +220,60 @@ async fn a_domain_switched_off_sends_nothing_for_now() {
     let mut null = add(session, &["a@x.example"], Body::Inline(b"x".to_vec()));
     null.mail_from = ReversePath::Null;
     assert_eq!(submission.ask(null).await.unwrap_err().fault(), Some(&Fault::SenderDisabled));
+    world.end().await;
+}
+
+/// Rows QU-10 and MP-14: a rule holds what waits and what comes, by account, sender and recipient; without it what is
+/// held stays so.
+#[tokio::test(flavor = "multi_thread")]
+async fn hold_rules_hold_what_they_fit() {
+    let world = World::new().await;
+    let (submission, queue) = (world.client(Role::Submission), world.client(Role::Queue));
+    let sender = world.login(&submission, "jane@example.org").await;
+    let first = submission
+        .ask(add(sender, &["a@x.example", "b@y.example"], Body::Inline(b"x".to_vec())))
+        .await
+        .unwrap();
+    let domain = |text: &str| Some(libmox_types::Domain::parse(text).unwrap());
+    let rule = HoldRule { recipient_domain: domain("x.example"), ..HoldRule::default() };
+    let added = queue.ask(HoldRuleAdd(rule.clone())).await.unwrap();
+    assert_eq!((added.id, added.held), (1, 1));
+    let second = submission
+        .ask(add(sender, &["c@X.example", "d@z.example"], Body::Inline(b"x".to_vec())))
+        .await
+        .unwrap();
+    let due_ids =
+        async |world: &World| due(world, &[]).await.0.iter().map(|entry| entry.id).collect::<Vec<_>>();
+    assert_eq!(due_ids(&world).await, [first[1], second[1]]);
+    assert_eq!(world.admin().ask(Status).await.unwrap().held, 2);
+    // Named together, all has to fit.
+    let of = |account: &str, from: &str| HoldRule {
+        account: Some(account.into()),
+        sender_domain: domain(from),
+        ..HoldRule::default()
+    };
+    assert_eq!(queue.ask(HoldRuleAdd(of("jane", "else.example"))).await.unwrap().held, 0);
+    assert_eq!(queue.ask(HoldRuleAdd(of("nobody", "example.org"))).await.unwrap().held, 0);
+    assert_eq!(due_ids(&world).await.len(), 2);
+    assert_eq!(queue.ask(HoldRuleAdd(of("jane", "example.org"))).await.unwrap().held, 2);
+    let world = world.reopened().await;
+    let queue = world.client(Role::Queue);
+    assert_eq!(due_ids(&world).await, []);
+    let rules = queue.ask(HoldRuleList).await.unwrap();
+    assert_eq!(rules.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(rules[0].1, rule);
+    for id in 1..=4 {
+        assert!(queue.ask(HoldRuleRemove { id }).await.unwrap());
+        assert!(!queue.ask(HoldRuleRemove { id }).await.unwrap());
+    }
+    assert_eq!(world.admin().ask(Status).await.unwrap().held, 4, "what is held stays held");
+    let submission = world.client(Role::Submission);
+    let sender = world.login(&submission, "jane@example.org").await;
+    let third = submission.ask(add(sender, &["a@x.example"], Body::Inline(b"x".to_vec()))).await.unwrap();
+    assert_eq!(due_ids(&world).await, third);
+    // Nothing named fits all: the queue is paused.
+    assert_eq!(queue.ask(HoldRuleAdd(HoldRule::default())).await.unwrap().held, 1);
+    submission.ask(add(sender, &["e@w.example"], Body::Inline(b"x".to_vec()))).await.unwrap();
+    assert_eq!(due_ids(&world).await, []);
     world.end().await;
 }
