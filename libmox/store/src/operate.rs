@@ -63,11 +63,13 @@ pub enum RepairKind {
     Retrain,
     /// What is known of messages, found out anew by `mox-verify` (row ST-41).
     Parse,
+    /// The same for messages of which nothing is known yet.
+    ParseMissing,
 }
 
 impl RepairKind {
     /// All of them with the names people give them.
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::UidMeta, "fixuidmeta"),
         (Self::MessageSizes, "fixmsgsize"),
         (Self::Counts, "recalculatemailboxcounts"),
@@ -76,6 +78,7 @@ impl RepairKind {
         (Self::Threads, "reassignthreads"),
         (Self::Retrain, "retrain"),
         (Self::Parse, "reparse"),
+        (Self::ParseMissing, "ensureparsed"),
     ];
 
     /// The one with this name.

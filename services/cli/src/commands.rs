@@ -311,6 +311,10 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         Command::Bumpuidvalidity(asked) => operate::repair(bus, "bumpuidvalidity", &asked, to).await?,
         Command::Reassignuids(asked) => operate::repair(bus, "reassignuids", &asked, to).await?,
         Command::Reparse(asked) => operate::repair(bus, "reparse", &asked, to).await?,
+        Command::Ensureparsed(asked) => {
+            let what = if asked.all { "reparse" } else { "ensureparsed" };
+            operate::repair(bus, what, &asked.repair, to).await?;
+        }
         Command::Reassignthreads(asked) => operate::repair(bus, "reassignthreads", &asked, to).await?,
         Command::Retrain(asked) => operate::repair(bus, "retrain", &asked, to).await?,
         _ => bail!("this command does not use the bus"),

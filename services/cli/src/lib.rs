@@ -6,6 +6,7 @@ mod checks;
 mod commands;
 mod credentials;
 mod localserve;
+mod message;
 mod operate;
 mod pages;
 mod quickstart;
@@ -122,6 +123,11 @@ enum Command {
     Reassignuids(operate::Repair),
     /// Parse all messages again, after the parser learnt something
     Reparse(operate::Repair),
+    /// Parse the messages that were never parsed, or all
+    Ensureparsed(operate::EnsureParsed),
+    /// Messages in files
+    #[command(subcommand)]
+    Message(message::Message),
     /// Find the threads of all messages anew
     Reassignthreads(operate::Repair),
     /// Learn the junk filter anew from all messages marked as junk or not junk
@@ -186,6 +192,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Config(commands::Config::Test) => commands::config_test(to),
         Command::Verifydata { folder } => operate::offline(&["verifydata"], &[&folder], to),
+        Command::Message(command) => message::run(&command, to),
         Command::Restore { backup, folder } => operate::offline(&["restore"], &[&backup, &folder], to),
         Command::Rebuild { folder, yes } => operate::rebuild(&folder, yes, to),
         Command::Tlspubkey(credentials::TlsPubKey::Gen { stem }) => {

@@ -35,6 +35,16 @@ pub struct Repair {
     dry_run: bool,
 }
 
+/// `mox ensureparsed`
+#[derive(Debug, clap::Args)]
+pub struct EnsureParsed {
+    #[command(flatten)]
+    pub repair: Repair,
+    /// All messages, as reparse does
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// `mox gentestdata`
 #[derive(Debug, clap::Args)]
 pub struct GenTestData {

@@ -333,7 +333,7 @@ async fn rebuild_account(
     Ok(files.len())
 }
 
-/// A new store with made-up mail: flags, keywords, tombstones, several mailboxes.
+/// A new store with made-up mail: flags, keywords, tombstones, several mailboxes, a queue.
 pub async fn generate(folder: &Path, accounts: usize, messages: usize) -> Result<(), OfflineError> {
     fs::create_dir_all(folder).map_err(at(folder))?;
     if fs::read_dir(folder).map_err(at(folder))?.next().is_some() {
@@ -347,6 +347,7 @@ pub async fn generate(folder: &Path, accounts: usize, messages: usize) -> Result
         let name = format!("test{number}");
         testdata::fill(&store, &name, 5, messages).await?;
         testdata::remove_some(&store, &name, messages / 20).await?;
+        testdata::enqueue(&store, &name).await?;
     }
     if accounts > 0 {
         testdata::flag_all(&store, "test0", Flag::Flagged).await?;

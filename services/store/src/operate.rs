@@ -50,8 +50,9 @@ impl Store {
         }
         let mut lines = Vec::new();
         for (name, id) in accounts {
-            if request.what == RepairKind::Parse {
-                lines.extend(self.reparse(&name, id, request.dry).await?);
+            if matches!(request.what, RepairKind::Parse | RepairKind::ParseMissing) {
+                let missing = request.what == RepairKind::ParseMissing;
+                lines.extend(self.reparse(&name, id, missing, request.dry).await?);
                 continue;
             }
             if request.what == RepairKind::Threads {
@@ -118,7 +119,7 @@ impl Store {
                 }
             }
             // In steps of their own.
-            RepairKind::Threads | RepairKind::Retrain | RepairKind::Parse => {}
+            RepairKind::Threads | RepairKind::Retrain | RepairKind::Parse | RepairKind::ParseMissing => {}
         }
         if request.dry || found.lines.is_empty() {
             return Ok(found);

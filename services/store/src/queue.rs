@@ -296,6 +296,32 @@ impl Store {
         Ok(ids)
     }
 
+    /// Queues made-up mail of an account, for `mox gentestdata`.
+    pub(crate) async fn queue_made_up(
+        &self,
+        (account, name, sender): (AccountId, &str, Address),
+        recipients: &[QueueRecipient],
+        bytes: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Vec<QueueId>, Fault> {
+        let given = Given::inline(bytes);
+        let new = NewQueued {
+            cid: Cid(u64::from(account.0)),
+            account,
+            account_name: name,
+            mail_from: ReversePath::Address(sender.clone()),
+            header_from: Some(sender),
+            prefix: b"",
+            file: given.size,
+            needs: Needs::default(),
+            message_id: String::new(),
+            release: now,
+            wishes: Wishes::default(),
+            senders: Vec::new(),
+        };
+        self.queue_change(|queue| queue.add(&new, recipients, &given, now)).await
+    }
+
     async fn queue_change<T>(
         &self,
         compute: impl FnOnce(&mut Queue<'_>) -> Result<T, Fault> + Send,

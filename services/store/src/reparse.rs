@@ -12,7 +12,7 @@ use crate::engine::FileName;
 use crate::junk::{pack, words_of};
 use crate::keys;
 use crate::limits::{REPAIRED, UPGRADE_STEP};
-use crate::records::{Read, Training, encode, put_blob};
+use crate::records::{Read, Training, decode_front, encode, put_blob};
 use crate::store::Store;
 use crate::upgrade::step_of;
 use crate::writer::Writer;
@@ -22,8 +22,14 @@ use libmox_verify::{Parse, Verifier};
 use std::fs::File;
 
 impl Store {
-    /// All messages of one account.
-    pub(crate) async fn reparse(&self, name: &str, id: AccountId, dry: bool) -> Result<Vec<String>, Fault> {
+    /// All messages of one account, or those that were never parsed.
+    pub(crate) async fn reparse(
+        &self,
+        name: &str,
+        id: AccountId,
+        missing: bool,
+        dry: bool,
+    ) -> Result<Vec<String>, Fault> {
         let parser = self.parser.get().ok_or_else(|| Fault::Cannot("mox-verify is not there".into()))?;
         let (mut lines, mut changed, mut total, mut after) = (Vec::new(), 0u64, 0u64, MsgId(0));
         loop {
@@ -38,6 +44,9 @@ impl Store {
             debug_assert!(ids.len() <= UPGRADE_STEP, "a step is bounded");
             let mut found = Vec::with_capacity(ids.len());
             for message in ids {
+                if missing && self.is_parsed(id, message)? {
+                    continue;
+                }
                 match self.parse_file(parser, FileName { owner: u64::from(id.0), id: message.0 }).await? {
                     Ok(facts) => found.push((message, facts)),
                     Err(why) if lines.len() < REPAIRED => {
@@ -52,6 +61,12 @@ impl Store {
             lines.push(format!("{name}: {changed} of {total} messages are known better"));
         }
         Ok(lines)
+    }
+
+    fn is_parsed(&self, account: AccountId, message: MsgId) -> Result<bool, Fault> {
+        let key = keys::cold(account, message);
+        let Some(blob) = self.engine.blob(&key)? else { return Ok(true) };
+        Ok(!decode_front(&key, &blob)?.structure.is_empty())
     }
 
     /// Inner: why this one message cannot be parsed. Outer: no message can.

@@ -102,6 +102,11 @@ enum Content {
 }
 
 impl Given {
+    /// What is at hand.
+    pub(crate) fn inline(bytes: Vec<u8>) -> Self {
+        Self { size: bytes.len() as u64, content: Content::Inline(bytes.into()) }
+    }
+
     /// For the change.
     pub fn source(&self) -> Source {
         match &self.content {

@@ -7,7 +7,7 @@ use crate::keys;
 use crate::records::{Cold, MailboxRecord, Read};
 use crate::store::Store;
 use crate::writer::{Arrival, NewMessage, Writer};
-use libmox_store::{Facts, Fault, Marks};
+use libmox_store::{Facts, Fault, Marks, QueueRecipient};
 use libmox_types::{
     AccountId, Address, Domain, Flag, Flags, Keyword, MailboxId, MailboxName, Timestamp, UidSet,
 };
@@ -110,6 +110,27 @@ pub async fn fill(store: &Store, name: &str, mailboxes: usize, messages: usize) 
         done += step;
     }
     Ok(octets)
+}
+
+/// Queues a message of an account for two recipients; one of them is held.
+pub async fn enqueue(store: &Store, name: &str) -> Result<(), Fault> {
+    let account: AccountId = store.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)?;
+    let address = |text: &str| Address::parse(text).map_err(|_| Fault::Internal);
+    let sender = address(&format!("{name}@test.example"))?;
+    let mut recipients = Vec::new();
+    for to in ["first@elsewhere.example", "second@elsewhere.example"] {
+        let (notify, orcpt) = (String::new(), String::new());
+        recipients.push(QueueRecipient { address: address(to)?, notify, orcpt });
+    }
+    let ids = store
+        .queue_made_up(
+            (account, name, sender),
+            &recipients,
+            body(usize::from(account.0 > 0)),
+            Timestamp(FIRST),
+        )
+        .await?;
+    store.queue_hold(ids.into_iter().take(1).collect(), true).await.map(|_| ())
 }
 
 /// The mailboxes of an account by id.

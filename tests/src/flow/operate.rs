@@ -30,7 +30,7 @@ fn a_backup_made_under_way_is_checked_and_restored() {
     assert_eq!(instance.json(&["verifydata", &path(&second)]).as_array().unwrap().len(), 0);
 
     // Repairs: nothing is wrong here, so only the one that always does something does.
-    for repair in ["fixuidmeta", "fixmsgsize", "recalculatemailboxcounts"] {
+    for repair in ["fixuidmeta", "fixmsgsize", "recalculatemailboxcounts", "ensureparsed"] {
         let said = instance.json(&[repair]);
         assert_eq!(said["done"].as_array().unwrap().len(), 0, "{said}");
     }
@@ -60,6 +60,31 @@ fn a_backup_made_under_way_is_checked_and_restored() {
     }
     instance.check();
     assert!(instance.stop());
+}
+
+/// Row CL-13: what the parser makes of a message in a file.
+#[test]
+fn a_message_in_a_file_is_shown_in_its_parts() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("message");
+    let text = "From: A <a@x.example>\r\nSubject: Re: hello\r\nMessage-ID: <One@x.example>\r\n\
+        Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nfirst\r\n--b\r\n\
+        Content-Type: text/html; charset=utf-8\r\n\r\n<p>second</p>\r\n--b--\r\n";
+    std::fs::write(&file, text).unwrap();
+    let mox = mox_testkit::binaries().join("mox");
+    let run = |file: &std::path::Path| {
+        std::process::Command::new(&mox).args(["message", "parse"]).arg(file).output().unwrap()
+    };
+    let found: serde_json::Value = serde_json::from_slice(&run(&file).stdout).unwrap();
+    assert_eq!(found["message_id"], "one@x.example", "{found}");
+    assert_eq!(found["base_subject"], "hello", "{found}");
+    assert_eq!(found["structure"]["type"], "multipart/mixed", "{found}");
+    let second = &found["structure"]["parts"][1];
+    assert_eq!((&second["type"], &second["params"]["charset"]), (&"text/html".into(), &"utf-8".into()));
+    let (from, to) = (second["body_start"].as_u64().unwrap(), second["body_end"].as_u64().unwrap());
+    let body = &text[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()];
+    assert_eq!(body, "<p>second</p>", "the places are those in the file");
+    assert!(!run(&place.path().join("missing")).status.success());
 }
 
 fn find_data(home: &std::path::Path) -> std::path::PathBuf {

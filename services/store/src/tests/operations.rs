@@ -410,6 +410,16 @@ async fn messages_are_parsed_again_by_somebody_else() {
         crate::records::decode::<crate::records::Cold>(&key, &blob).unwrap().facts
     };
     assert_eq!(repair(&world, RepairKind::Parse, true).await, ["jane: 2 of 2 messages are known better"]);
+    // What was never parsed has no structure.
+    let key = keys::cold(account, first);
+    let blob = world.store.engine.blob(&key).unwrap().unwrap();
+    let mut cold: crate::records::Cold = crate::records::decode(&key, &blob).unwrap();
+    cold.facts.structure.clear();
+    let mut tx = world.store.engine.begin_now();
+    crate::records::put_blob(&mut tx, &key, &crate::records::encode(&cold));
+    tx.commit().await.unwrap();
+    let missing = repair(&world, RepairKind::ParseMissing, true).await;
+    assert_eq!(missing, ["jane: 1 of 2 messages are known better"]);
     assert_ne!(facts().message_id, "one@far.example");
     assert_eq!(repair(&world, RepairKind::Parse, false).await, ["jane: 2 of 2 messages are known better"]);
     let now = facts();
@@ -420,6 +430,7 @@ async fn messages_are_parsed_again_by_somebody_else() {
     assert!(!now.structure.is_empty() && now.answer && now.from.is_some());
     assert_eq!(wrong(&world).await, 0);
     assert!(repair(&world, RepairKind::Parse, false).await.is_empty(), "nothing to do a second time");
+    assert!(repair(&world, RepairKind::ParseMissing, false).await.is_empty(), "something is known of each");
     // A file that is lost is said, the others are done.
     let file = world.store.engine.files().path(FileName { owner: u64::from(account.0), id: first.0 });
     let kept = std::fs::read(&file).unwrap();

@@ -183,3 +183,48 @@ async fn a_killed_upgrade_goes_on() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// Stores that earlier programs made with `mox gentestdata DIR --accounts 2 --messages 40`, the oldest first; each is
+/// taken over by this one in one step, whatever came between (row CL-10).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_of_earlier_programs_are_taken_over() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/stores");
+    let mut archives: Vec<_> = std::fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path()).collect();
+    archives.sort();
+    assert!(archives.len() >= 2, "{archives:?}");
+    for archive in archives {
+        let dir = tempfile::tempdir().unwrap();
+        let unpacked =
+            std::process::Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(dir.path()).status();
+        assert!(unpacked.unwrap().success(), "{archive:?}");
+        for round in 0..2 {
+            let directory = crate::testdata::directory(2).unwrap();
+            let options = Options { reserve_bytes: 0, ..Options::new(dir.path(), Some("boot".into())) };
+            let store = Store::start(options, directory, Arc::new(|| Timestamp(NOW))).await.unwrap();
+            assert!(round == 0 || store.engine.report().rebuilt.is_none());
+            assert_eq!(
+                crate::check::check_alone(&store.engine).unwrap(),
+                Vec::<String>::new(),
+                "{archive:?}"
+            );
+            let account = store.directory().ids["test0"];
+            while store.upgrade_step(account).await.unwrap() {}
+            let mut flagged = 0;
+            for mailbox in crate::testdata::mailboxes(&store, account).unwrap() {
+                let mut tx = store.engine.begin_now();
+                let writer = crate::writer::Writer::open(&mut tx, account).unwrap();
+                let messages = writer.messages(mailbox.id, None).unwrap();
+                flagged += messages
+                    .iter()
+                    .filter(|(_, message)| message.flags.has(libmox_types::Flag::Flagged))
+                    .count();
+            }
+            assert_eq!(flagged, 38, "40, and 2 were removed");
+            let queue = store.queue_state().unwrap();
+            let first = archive.ends_with("1.tgz");
+            assert_eq!((queue.entries, queue.held), if first { (0, 0) } else { (4, 2) }, "{archive:?}");
+            tokio::task::spawn_blocking(move || store.engine.close().unwrap()).await.unwrap();
+        }
+        assert_eq!(crate::offline::verify(dir.path()).unwrap(), Vec::<String>::new(), "{archive:?}");
+    }
+}
