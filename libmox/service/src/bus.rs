@@ -4,6 +4,7 @@
 
 use crate::run::Context;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::time::Duration;
 use zbus::message::Header;
 
@@ -17,11 +18,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Adds a service's own interfaces to its object server.
-pub type AddInterfaces = Box<
-    dyn Fn(&ObjectServer) -> std::pin::Pin<Box<dyn Future<Output = zbus::Result<()>> + Send + '_>>
-        + Send
-        + Sync,
->;
+pub type AddInterfaces =
+    Box<dyn Fn(&ObjectServer) -> Pin<Box<dyn Future<Output = zbus::Result<()>> + Send + '_>> + Send + Sync>;
 
 /// What a service offers on the bus.
 pub struct Offer {
@@ -83,7 +81,7 @@ pub(crate) async fn keep(context: Context, offer: Offer) {
 /// A call is a sign of life: who is asked is not idle.
 async fn listen(stream: &mut zbus::MessageStream, context: &Context) {
     loop {
-        let next = std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(stream), cx));
+        let next = std::future::poll_fn(|cx| futures_core::Stream::poll_next(Pin::new(stream), cx));
         match next.await {
             Some(Ok(message)) => {
                 if message.message_type() == zbus::message::Type::MethodCall {
@@ -216,10 +214,24 @@ pub mod actions {
 }
 
 /// Lets root and our own user pass; everybody else must be allowed by polkit.
-pub async fn authorize(connection: &Connection, header: &Header<'_>, action: &str) -> fdo::Result<()> {
+///
+/// Boxed: what is awaited lies in the future of each of the many methods that ask, code and all.
+pub fn authorize<'a>(
+    connection: &'a Connection,
+    header: &'a Header<'a>,
+    action: &'a str,
+) -> Pin<Box<dyn Future<Output = fdo::Result<()>> + Send + 'a>> {
+    Box::pin(ask(connection, header, action))
+}
+
+async fn ask(connection: &Connection, header: &Header<'_>, action: &str) -> fdo::Result<()> {
     let sender = header.sender().ok_or_else(|| fdo::Error::AccessDenied("caller is unknown".into()))?;
-    let bus = fdo::DBusProxy::new(connection).await?;
-    let uid = bus.get_connection_unix_user(sender.clone().into()).await?;
+    // Without a proxy, which would first learn about properties that the bus does not have.
+    let bus = "org.freedesktop.DBus";
+    let reply = connection
+        .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetConnectionUnixUser", &sender.as_str())
+        .await?;
+    let uid: u32 = reply.body().deserialize()?;
     if uid == 0 || uid == rustix::process::getuid().as_raw() {
         return Ok(());
     }
