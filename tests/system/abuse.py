@@ -102,23 +102,24 @@ def connections(instance, count):
 
 
 def trickle(instance, _):
-    """An octet a second: they keep their places and nobody else's."""
-    socks = []
-    for number in range(30):
-        sock = dial(instance.port("smtp"), "127.2.0.1")
-        line(sock)
-        socks.append(sock)
-    # The share of the address is used up.
-    more = dial(instance.port("smtp"), "127.2.0.1")
-    refused = line(more).startswith(b"421")
-    more.close()
-    for octet in b"EHLO slow":
-        for sock in socks:
-            sock.send(bytes([octet]))
+    """An octet a second, over SMTP and IMAP: they keep their places and nobody else's."""
+    socks, refused = [], []
+    for service, text, full in (("smtp", b"EHLO slow", b"421"), ("imap", b"a LOGIN x", b"* BYE")):
+        for number in range(30):
+            sock = dial(instance.port(service), "127.2.0.1")
+            line(sock)
+            socks.append((sock, text))
+        # The share of the address is used up.
+        more = dial(instance.port(service), "127.2.0.1")
+        refused.append(line(more).startswith(full))
+        more.close()
+    for at in range(9):
+        for sock, text in socks:
+            sock.send(text[at:at + 1])
         time.sleep(1.0)
-    for sock in socks:
+    for sock, _ in socks:
         sock.close()
-    return refused, "30 connections of one address, an octet a second each; one more is told 421"
+    return all(refused), "30 connections of one address to each of SMTP and IMAP, an octet a second; one more is told 421, BYE"
 
 
 def transaction(instance, source):

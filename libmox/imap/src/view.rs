@@ -256,6 +256,23 @@ impl View {
         }
     }
 
+    /// The flags of these messages changed, to what is to be asked for.
+    pub fn on_many_flags(&mut self, uids: &UidSet) {
+        let mut known = self.known(uids);
+        known.subtract(&self.gone);
+        self.touched.extend(&known);
+        self.flags.retain(|uid, _| !known.contains(*uid));
+        self.dirty.extend(&known);
+    }
+
+    /// The same for changes the client made itself and knows the outcome of: what is still to be told is asked for anew.
+    pub fn on_own_many_flags(&mut self, uids: &UidSet) {
+        self.touched.extend(&self.known(uids));
+        let pending: UidSet = self.flags.keys().copied().filter(|uid| uids.contains(*uid)).collect();
+        self.flags.retain(|uid, _| !pending.contains(*uid));
+        self.dirty.extend(&pending);
+    }
+
     /// Events were lost: the mailbox holds exactly these messages, with flags to be asked for.
     pub fn on_snapshot(&mut self, uids: &UidSet) {
         let known = self.known(&UidSet::all());
@@ -447,6 +464,27 @@ mod tests {
         view.on_added(Uid(10));
         view.on_removed(&set(&[10]));
         assert!(!view.has_news(Expunges::Told));
+    }
+
+    #[test]
+    fn the_flags_of_many_are_asked_for() {
+        let set = |uids: &[u32]| uids.iter().copied().map(Uid).collect::<UidSet>();
+        let mut view = View::of([1, 2, 3, 4].map(Uid));
+        view.on_removed(&set(&[2]));
+        view.on_flags(Uid(1), Flags::NONE, vec![], ModSeq(5));
+        view.on_flags(Uid(4), Flags::NONE, vec![], ModSeq(5));
+        // Its own change: only what was still to be told is out of date.
+        view.on_own_many_flags(&set(&[1, 3]));
+        let mut out = Vec::new();
+        assert_eq!(view.tell(Expunges::Held, Style::default(), &mut out), Told::AskFlags(set(&[1])));
+        assert!(String::from_utf8_lossy(&out).starts_with("* 4 FETCH (UID 4 FLAGS ()"), "{out:?}");
+        // That of somebody else: all the client knows that are there.
+        view.on_flags(Uid(3), Flags::NONE, vec![], ModSeq(6));
+        view.on_many_flags(&set(&[1, 2, 3, 9]));
+        out.clear();
+        assert_eq!(view.tell(Expunges::Held, Style::default(), &mut out), Told::AskFlags(set(&[1, 3])));
+        assert!(out.is_empty());
+        assert_eq!(view.take_touched(), set(&[1, 3, 4]));
     }
 
     #[test]

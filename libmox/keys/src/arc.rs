@@ -6,7 +6,9 @@
 //! Law: RFC 8617 §4.1, §5.1; RFC 6376 §3.4.2 and §3.7 for how it is signed.
 //! Fails with: [`KeysError`]; a message can go without a seal.
 
-use crate::dkim::{SIGNED, canonical_field, field_without_end, header_data, sign_field, split_fields};
+use crate::dkim::{
+    CLOSED, Form, SIGNED, canonical_field, field_without_end, header_data, sign_field, split_fields,
+};
 use crate::{DkimAlgorithm, DkimDigest, DkimKey, DkimKeys, Keys, KeysError};
 use libmox_message::write::Field;
 use libmox_types::{Domain, Timestamp};
@@ -41,7 +43,8 @@ pub async fn seal(
     let mut signing: Vec<DkimKey> = all.into_iter().filter(|key| key.signs).collect();
     signing.sort_by_key(|key| key.algorithm != DkimAlgorithm::Rsa2048);
     let Some(key) = signing.into_iter().next() else { return Ok(String::new()) };
-    let (header, body_hash) = message.body_hash();
+    let (header, bodies) = message.body_hashes();
+    let body_hash = bodies.relaxed;
     let fields = split_fields(&header);
     let sets: Vec<(u32, Kind, &[u8])> = fields.iter().filter_map(|field| set_field(field)).collect();
     let last = sets.iter().map(|(instance, ..)| *instance).max().unwrap_or(0);
@@ -82,7 +85,7 @@ pub async fn seal(
         .word(&format!("d={};", key.domain.ascii()))
         .word(&format!("s={};", key.selector))
         .word("b=");
-    let seal = sign_field(keys, &key, field_without_end(field), data).await?;
+    let seal = sign_field(keys, &key, Form::Relaxed, field_without_end(field), data).await?;
     Ok(format!("{seal}{signature}{results}"))
 }
 
@@ -144,7 +147,7 @@ async fn message_signature(
     now: Timestamp,
 ) -> Result<String, KeysError> {
     let names: Vec<&'static str> = SIGNED.into_iter().chain(["dkim-signature"]).collect();
-    let (names, data) = header_data(&names, b"", header);
+    let (names, data) = header_data(&names, &CLOSED, Form::Relaxed, b"", header);
     let mut field = Field::new("ARC-Message-Signature");
     field
         .word(&format!("i={instance};"))
@@ -156,7 +159,7 @@ async fn message_signature(
         .word("h=");
     crate::dkim::list_names(&mut field, &names);
     field.word(&format!("bh={body_hash};")).word("b=");
-    sign_field(keys, key, field_without_end(field), data).await
+    sign_field(keys, key, Form::Relaxed, field_without_end(field), data).await
 }
 
 #[cfg(test)]

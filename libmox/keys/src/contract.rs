@@ -10,7 +10,7 @@ pub struct KeysContract;
 
 impl Contract for KeysContract {
     const NAME: &'static str = "mox-keys";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Request = Request;
     type Reply = Reply;
     type Item = ();
@@ -146,6 +146,23 @@ pub struct DkimKey {
     pub signs: bool,
     /// `p=` of its DNS record, base64.
     pub public: String,
+    /// How it signs.
+    pub how: DkimHow,
+}
+
+/// How a key signs. Row MA-05.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DkimHow {
+    /// `c=` of the header is `simple`, not `relaxed`.
+    pub header_simple: bool,
+    /// The same for the body.
+    pub body_simple: bool,
+    /// Names of the fields that are signed, in lower case; none: the usual ones.
+    pub headers: Option<Vec<String>>,
+    /// None of those fields can be added later, or any can; none: none of those that decide what a reader sees.
+    pub seal: Option<bool>,
+    /// Seconds that a signature holds.
+    pub expiration: Option<u32>,
 }
 
 /// `a=`

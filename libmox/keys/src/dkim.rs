@@ -1,7 +1,8 @@
 //! DKIM signatures over a message that streams by, made with keys that stay in `mox-keys`.
 //!
-//! Law: RFC 6376 §3.4.2 and §3.4.4 (relaxed), §3.5, §5.4; RFC 8301. Only line ends of CRLF are expected.
-//! Signed fields are also listed once more than they occur, so that nobody adds another (RFC 6376 §8.15).
+//! Law: RFC 6376 §3.4 (both forms of header and body), §3.5, §5.4; RFC 8301. Only line ends of CRLF are expected.
+//! Fields that readers see are also listed once more than they occur, so that nobody adds another (RFC 6376 §8.15);
+//! row MA-05: each key may do it its own way.
 //! Fails with: [`KeysError`]; a message can go without signature (row SU-06).
 
 use crate::{DkimAlgorithm, DkimKey, DkimKeys, Keys, KeysError, SignDkim};
@@ -37,40 +38,72 @@ pub(crate) const SIGNED: [&str; 20] = [
     "tls-required",
 ];
 /// Of them, those that may not be added later.
-const CLOSED: [&str; 7] = ["from", "to", "cc", "subject", "date", "message-id", "reply-to"];
+pub(crate) const CLOSED: [&str; 7] = ["from", "to", "cc", "subject", "date", "message-id", "reply-to"];
 
 /// What a signature is made over, gathered piece by piece.
+#[derive(Default)]
 pub struct DkimDigest {
     header: Vec<u8>,
     /// The body has begun.
     in_body: bool,
     /// Octets of the current header line, to find the empty one.
     line: usize,
-    body: Context,
-    out: Vec<u8>,
+    relaxed: Body,
+    simple: Body,
     space: bool,
+}
+
+/// One of the two forms of the body. RFC 6376 §3.4.3 and §3.4.4: empty lines at its end do not count.
+struct Body {
+    hash: Context,
+    out: Vec<u8>,
     line_ends: u64,
     any: bool,
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self { hash: Context::new(&SHA256), out: Vec::new(), line_ends: 0, any: false }
+    }
+}
+
+impl Body {
+    fn octet(&mut self, octet: u8) {
+        self.any = true;
+        for _ in 0..std::mem::take(&mut self.line_ends) {
+            self.out.extend_from_slice(b"\r\n");
+            self.spill();
+        }
+        self.out.push(octet);
+        self.spill();
+    }
+
+    fn spill(&mut self) {
+        if self.out.len() >= 8 * 1024 {
+            self.hash.update(&self.out);
+            self.out.clear();
+        }
+    }
+
+    /// Base64, for `bh=`.
+    fn finish(mut self, empty_line: bool) -> String {
+        if self.any || empty_line {
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.hash.update(&self.out);
+        STANDARD.encode(self.hash.finish())
+    }
+}
+
+/// `bh=` in both forms.
+pub(crate) struct BodyHashes {
+    pub(crate) relaxed: String,
+    pub(crate) simple: String,
 }
 
 impl std::fmt::Debug for DkimDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "DkimDigest({} header octets)", self.header.len())
-    }
-}
-
-impl Default for DkimDigest {
-    fn default() -> Self {
-        Self {
-            header: Vec::new(),
-            in_body: false,
-            line: 0,
-            body: Context::new(&SHA256),
-            out: Vec::new(),
-            space: false,
-            line_ends: 0,
-            any: false,
-        }
     }
 }
 
@@ -92,45 +125,34 @@ impl DkimDigest {
         self.feed_body(bytes);
     }
 
-    /// RFC 6376 §3.4.4.
     fn feed_body(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             match byte {
                 b'\r' => {}
                 b'\n' => {
                     self.space = false;
-                    self.line_ends += 1;
+                    self.relaxed.line_ends += 1;
+                    self.simple.line_ends += 1;
                 }
-                b' ' | b'\t' => self.space = true,
+                b' ' | b'\t' => {
+                    self.space = true;
+                    self.simple.octet(byte);
+                }
                 byte => {
-                    self.any = true;
-                    for _ in 0..std::mem::take(&mut self.line_ends) {
-                        self.out.extend_from_slice(b"\r\n");
-                        self.spill();
-                    }
                     if std::mem::take(&mut self.space) {
-                        self.out.push(b' ');
+                        self.relaxed.octet(b' ');
                     }
-                    self.out.push(byte);
-                    self.spill();
+                    self.relaxed.octet(byte);
+                    self.simple.octet(byte);
                 }
             }
         }
     }
 
-    fn spill(&mut self) {
-        if self.out.len() >= 8 * 1024 {
-            self.body.update(&self.out);
-            self.out.clear();
-        }
-    }
-
-    pub(crate) fn body_hash(mut self) -> (Vec<u8>, String) {
-        if self.any {
-            self.out.extend_from_slice(b"\r\n");
-        }
-        self.body.update(&self.out);
-        (self.header, STANDARD.encode(self.body.finish()))
+    /// The header, and what the body comes to.
+    pub(crate) fn body_hashes(self) -> (Vec<u8>, BodyHashes) {
+        // §3.4.3: an empty body is an empty line where it is taken as it is.
+        (self.header, BodyHashes { relaxed: self.relaxed.finish(false), simple: self.simple.finish(true) })
     }
 }
 
@@ -148,28 +170,75 @@ pub async fn sign(
     if signing.is_empty() {
         return Ok(String::new());
     }
-    let (header, body_hash) = digest.body_hash();
-    let (names, canonical) = header_data(&SIGNED, extra.as_bytes(), &header);
+    let (header, bodies) = digest.body_hashes();
     let mut out = String::new();
     for key in signing {
         let algorithm = match key.algorithm {
             DkimAlgorithm::Rsa2048 => "rsa-sha256",
             DkimAlgorithm::Ed25519 => "ed25519-sha256",
         };
+        let how = &key.how;
+        let form = |simple| if simple { Form::Simple } else { Form::Relaxed };
+        let (header_form, body_form) = (form(how.header_simple), form(how.body_simple));
+        let wanted: Vec<&str> = match &how.headers {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => SIGNED.to_vec(),
+        };
+        let sealed: &[&str] = match how.seal {
+            None => &CLOSED,
+            Some(true) => &wanted,
+            Some(false) => &[],
+        };
+        let (names, canonical) = header_data(&wanted, sealed, header_form, extra.as_bytes(), &header);
         let mut field = Field::new("DKIM-Signature");
         field
             .word("v=1;")
             .word(&format!("a={algorithm};"))
-            .word("c=relaxed/relaxed;")
+            .word(&format!("c={}/{};", header_form.word(), body_form.word()))
             .word(&format!("d={};", key.domain.ascii()))
             .word(&format!("s={};", key.selector))
-            .word(&format!("t={};", now.0))
-            .word("h=");
+            .word(&format!("t={};", now.0));
+        if let Some(seconds) = how.expiration {
+            field.word(&format!("x={};", now.plus(i64::from(seconds)).0));
+        }
+        field.word("h=");
         list_names(&mut field, &names);
+        let body_hash = if how.body_simple { &bodies.simple } else { &bodies.relaxed };
         field.word(&format!("bh={body_hash};")).word("b=");
-        out.push_str(&sign_field(keys, &key, field_without_end(field), canonical.clone()).await?);
+        let field = field_without_end(field);
+        out.push_str(&sign_field(keys, &key, header_form, field, canonical).await?);
     }
     Ok(out)
+}
+
+/// How a field is written before it is signed. RFC 6376 §3.4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// §3.4.2
+    Relaxed,
+    /// §3.4.1
+    Simple,
+}
+
+impl Form {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Relaxed => "relaxed",
+            Self::Simple => "simple",
+        }
+    }
+
+    fn write(self, field: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Relaxed => canonical_field(field, out),
+            Self::Simple => {
+                out.extend_from_slice(field);
+                if !field.ends_with(b"\r\n") {
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+    }
 }
 
 /// `h=`: names between colons.
@@ -188,10 +257,11 @@ pub(crate) fn list_names(field: &mut Field, names: &[&str]) {
 pub(crate) async fn sign_field(
     keys: &Keys,
     key: &DkimKey,
+    form: Form,
     mut field: String,
     mut data: Vec<u8>,
 ) -> Result<String, KeysError> {
-    canonical_field(field.as_bytes(), &mut data);
+    form.write(field.as_bytes(), &mut data);
     // The field being signed is the last and has no line end (RFC 6376 §3.7).
     data.truncate(data.len() - 2);
     let request = SignDkim { domain: key.domain.clone(), selector: key.selector.clone(), data };
@@ -210,12 +280,15 @@ pub(crate) fn field_without_end(field: Field) -> String {
     text
 }
 
-/// The names for `h=` and the canonical fields, in that order: the last occurrence of a name comes first.
-pub(crate) fn header_data(
-    wanted: &[&'static str],
+/// The names for `h=` and the fields in their form, in that order: the last occurrence of a name comes first. Sealed
+/// names stand once more at the end of theirs.
+pub(crate) fn header_data<'n>(
+    wanted: &[&'n str],
+    sealed: &[&str],
+    form: Form,
     extra: &[u8],
     header: &[u8],
-) -> (Vec<&'static str>, Vec<u8>) {
+) -> (Vec<&'n str>, Vec<u8>) {
     let fields: Vec<&[u8]> = split_fields(extra).into_iter().chain(split_fields(header)).collect();
     let (mut names, mut data) = (Vec::new(), Vec::new());
     for &name in wanted {
@@ -225,9 +298,9 @@ pub(crate) fn header_data(
         };
         for field in fields.iter().rev().filter(same) {
             names.push(name);
-            canonical_field(field, &mut data);
+            form.write(field, &mut data);
         }
-        if CLOSED.contains(&name) {
+        if sealed.contains(&name) {
             names.push(name);
         }
     }
@@ -268,12 +341,13 @@ pub(crate) fn canonical_field(field: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DkimHow;
     use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
     fn hash(message: &[u8], size: usize) -> String {
         let mut digest = DkimDigest::default();
         message.chunks(size).for_each(|piece| digest.feed(piece));
-        digest.body_hash().1
+        digest.body_hashes().1.relaxed
     }
 
     fn sha256(text: &[u8]) -> String {
@@ -300,9 +374,61 @@ mod tests {
     }
 
     #[test]
+    fn bodies_are_taken_as_they_are() {
+        // RFC 6376 §3.4.3 and the edges around it.
+        for (body, want) in [
+            (" C \r\nD \t E\r\n\r\n\r\n", " C \r\nD \t E\r\n"),
+            ("", "\r\n"),
+            ("\r\n\r\n", "\r\n"),
+            ("\r\n \r\n", "\r\n \r\n"),
+            ("a", "a\r\n"),
+        ] {
+            let message = format!("A: b\r\n\r\n{body}");
+            for size in 1..=message.len() {
+                let mut digest = DkimDigest::default();
+                message.as_bytes().chunks(size).for_each(|piece| digest.feed(piece));
+                assert_eq!(digest.body_hashes().1.simple, sha256(want.as_bytes()), "{body:?} by {size}");
+            }
+        }
+    }
+
+    /// Row MA-05.
+    #[tokio::test]
+    async fn a_key_signs_as_it_is_told() {
+        let how = DkimHow {
+            header_simple: true,
+            body_simple: true,
+            headers: Some(vec!["from".into(), "subject".into(), "x-own".into()]),
+            seal: Some(true),
+            expiration: Some(3 * 24 * 3600),
+        };
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let public = STANDARD.encode(pair.public_key());
+        let one = crate::testing::OneKey::Ed25519(pair);
+        let (keys, _held) = crate::testing::keys_with(one, how.clone()).await;
+        let message =
+            b"FROM: a@example.org\r\nSubject:  two  spaces\r\n\tfolded\r\nTo: b@x\r\n\r\nbody \r\n\r\n";
+        let mut digest = DkimDigest::default();
+        digest.feed(message);
+        let domain = Domain::parse("example.org").unwrap();
+        let field = sign(&keys, &domain, "", digest, Timestamp(7)).await.unwrap();
+        let value: String = field.split_once(':').unwrap().1.split_whitespace().collect();
+        let tag = |name: &str| value.split(';').find_map(|t| t.strip_prefix(name)).unwrap().to_string();
+        assert_eq!(tag("c="), "simple/simple");
+        assert_eq!((tag("t="), tag("x=")), ("7".into(), "259207".into()));
+        assert_eq!(tag("h="), "from:from:subject:subject:x-own");
+        assert_eq!(tag("bh="), sha256(b"body \r\n"));
+        let mut data = b"FROM: a@example.org\r\nSubject:  two  spaces\r\n\tfolded\r\n".to_vec();
+        data.extend_from_slice(&field.as_bytes()[..field.rfind("b=").unwrap() + 2]);
+        verify(&public, &data, &STANDARD.decode(tag("b=")).unwrap());
+    }
+
+    #[test]
     fn headers_are_relaxed_and_closed() {
         let (names, data) = header_data(
             &SIGNED,
+            &CLOSED,
+            Form::Relaxed,
             b"Date: now\r\n",
             b"SUBJect \t: a\r\n\t b  c \r\nFrom: x@y\r\nX-Other: z\r\nto:1\r\nTo:2\r\n\r\n",
         );
@@ -338,8 +464,8 @@ mod tests {
             Hi.\r\n\r\nWe lost the game.  Are you hungry yet?\r\n\r\nJoe.\r\n";
         let mut digest = DkimDigest::default();
         digest.feed(message.as_bytes());
-        let (header, body_hash) = digest.body_hash();
-        assert_eq!(body_hash, "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=");
+        let (header, bodies) = digest.body_hashes();
+        assert_eq!(bodies.relaxed, "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=");
         let signature_field = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n d=football.example.com; i=@football.example.com;\r\n\
             \x20q=dns/txt; s=brisbane; t=1528637909; h=from : to :\r\n subject : date : message-id : from : subject : date;\r\n\
             \x20bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n b=";

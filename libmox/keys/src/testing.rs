@@ -1,6 +1,6 @@
 //! `mox-keys` with one key that is always the same, for tests of what is signed.
 
-use crate::{DkimAlgorithm, DkimKey, Keys, KeysContract, KeysFault, Reply, Request};
+use crate::{DkimAlgorithm, DkimHow, DkimKey, Keys, KeysContract, KeysFault, Reply, Request};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256};
@@ -29,7 +29,13 @@ impl OneKey {
     }
 }
 
-impl libmox_ipc::Service for OneKey {
+/// How it signs is told with it.
+struct Told {
+    key: OneKey,
+    how: DkimHow,
+}
+
+impl libmox_ipc::Service for Told {
     type Contract = KeysContract;
     type Peer = ();
 
@@ -48,21 +54,22 @@ impl libmox_ipc::Service for OneKey {
             Request::DkimKeys(ask) => Ok(Reply::DkimKeys(vec![DkimKey {
                 domain: ask.domain,
                 selector: "sel".into(),
-                algorithm: match *self {
-                    Self::Ed25519(_) => DkimAlgorithm::Ed25519,
-                    Self::Rsa(_) => DkimAlgorithm::Rsa2048,
+                algorithm: match self.key {
+                    OneKey::Ed25519(_) => DkimAlgorithm::Ed25519,
+                    OneKey::Rsa(_) => DkimAlgorithm::Rsa2048,
                 },
                 signs: true,
                 public: String::new(),
+                how: self.how.clone(),
             }])),
             Request::SignDkim(ask) => {
-                let signature = match &*self {
+                let signature = match &self.key {
                     // RFC 8463 §3: Ed25519 signs the hash of the data.
-                    Self::Ed25519(pair) => {
+                    OneKey::Ed25519(pair) => {
                         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &ask.data);
                         pair.sign(hash.as_ref()).as_ref().to_vec()
                     }
-                    Self::Rsa(pair) => {
+                    OneKey::Rsa(pair) => {
                         let mut signature = vec![0; pair.public_modulus_len()];
                         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &ask.data, &mut signature)
                             .unwrap();
@@ -79,6 +86,12 @@ impl libmox_ipc::Service for OneKey {
 
 /// Its client, and what has to be held meanwhile.
 pub async fn keys(key: OneKey) -> (Keys, tempfile::TempDir) {
+    keys_with(key, DkimHow::default()).await
+}
+
+/// The same, signing in its own way.
+pub async fn keys_with(key: OneKey, how: DkimHow) -> (Keys, tempfile::TempDir) {
+    let key = Told { key, how };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.sock");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();

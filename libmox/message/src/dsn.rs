@@ -44,14 +44,50 @@ pub struct Dsn<'a> {
     pub recipients: &'a [Recipient],
     /// With brackets, of the original.
     pub original_message_id: Option<&'a str>,
-    /// The header section of the original, CRLF.
-    pub original_header: &'a [u8],
+    /// Of the original.
+    pub original: Returned<'a>,
     /// Of the report, with brackets.
     pub message_id: &'a str,
     /// When it is written.
     pub date: Timestamp,
     /// Must not occur in the parts: random.
     pub boundary: &'a str,
+}
+
+/// What of the original comes back. RFC 3461 §4.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returned<'a> {
+    /// Its header section, CRLF.
+    Header(&'a [u8]),
+    /// All of it, as [`can_return`] has it.
+    Whole(&'a [u8]),
+}
+
+impl<'a> Returned<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Header(bytes) | Self::Whole(bytes) => bytes,
+        }
+    }
+}
+
+/// Octets of a message that comes back whole: reports stay small, and whoever sent more has it.
+pub const WHOLE_OCTETS: usize = 40 * 1024;
+/// RFC 5322 §2.1.1.
+const LINE_OCTETS: usize = 998;
+
+/// Whether a message can stand in a report as it is: a part that holds a message knows no encoding (RFC 2046 §5.2.1).
+#[must_use]
+pub fn can_return(message: &[u8], eight_bit: bool) -> bool {
+    let line = |line: &[u8]| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.len() <= LINE_OCTETS && !line.iter().any(|b| matches!(b, 0 | b'\r'))
+    };
+    let crlf = message.iter().enumerate().all(|(at, b)| *b != b'\n' || at > 0 && message[at - 1] == b'\r');
+    message.len() <= WHOLE_OCTETS
+        && (eight_bit || message.is_ascii())
+        && crlf
+        && message.split(|b| *b == b'\n').all(line)
 }
 
 /// What became of one recipient.
@@ -107,7 +143,7 @@ impl Dsn<'_> {
     #[must_use]
     pub fn write(&self, variant: Variant) -> Vec<u8> {
         let utf8 = variant == Variant::Utf8;
-        let mut out = Vec::with_capacity(2048 + self.original_header.len());
+        let mut out = Vec::with_capacity(2048 + self.original.bytes().len());
         let mut line = |text: String| out.extend_from_slice(text.as_bytes());
         let mut field = Field::new("From");
         field.word("Mail Delivery System").word(&format!("<{}>", self.from.for_wire(utf8)));
@@ -141,7 +177,7 @@ impl Dsn<'_> {
         out.extend_from_slice(format!("\r\n--{boundary}\r\n").as_bytes());
         out.extend_from_slice(self.status_part(variant).as_bytes());
         out.extend_from_slice(format!("\r\n--{boundary}\r\n").as_bytes());
-        self.header_part(&mut out, variant);
+        self.original_part(&mut out, variant);
         out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         out
     }
@@ -186,11 +222,23 @@ impl Dsn<'_> {
         out
     }
 
-    fn header_part(&self, out: &mut Vec<u8>, variant: Variant) {
-        let header = self
-            .original_header
-            .strip_suffix(b"\r\n\r\n")
-            .map_or(self.original_header, |_| &self.original_header[..self.original_header.len() - 2]);
+    fn original_part(&self, out: &mut Vec<u8>, variant: Variant) {
+        let header = match self.original {
+            Returned::Header(header) => header,
+            Returned::Whole(message) => {
+                let header = header_section(message, message.len()).unwrap_or(message);
+                // RFC 6533 §4.2
+                let kind = if header.is_ascii() { "message/rfc822" } else { "message/global" };
+                out.extend_from_slice(format!("Content-Type: {kind}\r\n").as_bytes());
+                if !message.is_ascii() {
+                    out.extend_from_slice(b"Content-Transfer-Encoding: 8bit\r\n");
+                }
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(message);
+                return;
+            }
+        };
+        let header = header.strip_suffix(b"\r\n\r\n").map_or(header, |_| &header[..header.len() - 2]);
         let (kind, coded) = match (header.is_ascii(), variant) {
             (true, _) => ("text/rfc822-headers", false),
             (false, Variant::Utf8) => ("message/global-headers", false),
@@ -318,6 +366,10 @@ mod tests {
     use crate::parser::parse;
 
     fn report(address: &str, header: &[u8], variant: Variant) -> String {
+        report_with(address, Returned::Header(header), variant)
+    }
+
+    fn report_with(address: &str, original: Returned<'_>, variant: Variant) -> String {
         let (from, to) =
             (Address::parse("postmaster@mx.example").unwrap(), Address::parse("me@s.example").unwrap());
         let dsn = Dsn {
@@ -341,12 +393,35 @@ mod tests {
                 last_attempt: Some(Timestamp(880_127_707)),
             }],
             original_message_id: Some("<orig@s.example>"),
-            original_header: header,
+            original,
             message_id: "<dsn@mx.example>",
             date: Timestamp(880_127_708),
             boundary: "=_b",
         };
         String::from_utf8(dsn.write(variant)).unwrap()
+    }
+
+    /// RFC 3461 §4.3.
+    #[test]
+    fn a_message_comes_back_whole() {
+        for (message, kind, coding) in [
+            ("Subject: x\r\n\r\nbody\r\n", "rfc822", None),
+            ("Subject: x\r\n\r\nb\u{f6}dy\r\n", "rfc822", Some("8bit")),
+            ("Subject: \u{fc}\r\n\r\nbody\r\n", "global", Some("8bit")),
+        ] {
+            assert_eq!(can_return(message.as_bytes(), false), coding.is_none(), "{message}");
+            assert!(can_return(message.as_bytes(), true));
+            let text = report_with("a@x.example", Returned::Whole(message.as_bytes()), Variant::Ascii);
+            let coding = coding.map(|c| format!("Content-Transfer-Encoding: {c}\r\n")).unwrap_or_default();
+            let want = format!("Content-Type: message/{kind}\r\n{coding}\r\n{message}\r\n--=_b--\r\n");
+            assert!(text.ends_with(&want), "{text}");
+            let kinds = parse(text.as_bytes()).structure.root.children;
+            assert_eq!(kinds.last().unwrap().subtype, kind);
+        }
+        for wrong in ["A: b\r\n\r\na\0b", "A: b\r\n\r\na\nb", "A: b\r\n\r\na\rb", &"x".repeat(1_000)] {
+            assert!(!can_return(wrong.as_bytes(), true), "{wrong:?}");
+        }
+        assert!(!can_return("x\r\n".repeat(WHOLE_OCTETS).as_bytes(), true));
     }
 
     #[test]

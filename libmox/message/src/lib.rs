@@ -24,4 +24,4 @@ pub mod write;
 
 pub use facts::{Facts, Flaws};
 pub use parser::{Parser, parse};
-pub use structure::{Envelope, EnvelopeView, Part, Structure, StructureFault, envelope_in};
+pub use structure::{Envelope, EnvelopeView, Part, Structure, StructureFault, envelope_in, repeats_in};

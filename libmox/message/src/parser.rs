@@ -103,6 +103,8 @@ struct RootFields {
     return_path_value: Option<Vec<u8>>,
     bad_content_type: bool,
     has_separator: bool,
+    /// See [`Structure::repeats`].
+    repeats: bool,
     no_header: bool,
     tls_required_no: Option<bool>,
 }
@@ -496,6 +498,7 @@ impl Parser {
         };
         let have = envelope_slot_ref(envelope, name).map_or(0, Vec::len);
         if have > 0 && !list {
+            self.root.repeats |= self.open.len() == 1;
             return;
         }
         if have + value.len() > limits::FIELD_OCTETS {
@@ -705,7 +708,7 @@ impl Parser {
         }
         self.close(self.offset, 0);
         let root = self.open.pop().map(|open| open.part).unwrap_or_default();
-        let structure = Structure { root };
+        let structure = Structure { root, repeats: self.root.repeats };
         let words = match self.wants_words {
             true => field_words(&structure, &self.root, self.words.0),
             false => String::new(),

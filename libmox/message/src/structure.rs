@@ -12,12 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The first byte of the stored form.
 const VERSION: u8 = 1;
+/// The same of a message that [`Structure::repeats`].
+const REPEATS: u8 = 2;
 
 /// The tree of one message. The root is the message itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structure {
     /// Its header is the message's header, its envelope is always there.
     pub root: Part,
+    /// A field that a message has once (RFC 5322 §3.6) and of which the envelope holds the first stands there again.
+    pub repeats: bool,
 }
 
 /// One body part, or a message within `message/rfc822`.
@@ -156,12 +160,18 @@ pub fn envelope_in(bytes: &[u8]) -> Option<EnvelopeView<'_>> {
         envelope: Option<EnvelopeView<'a>>,
     }
     let (&version, rest) = bytes.split_first()?;
-    if version != VERSION {
+    if !matches!(version, VERSION | REPEATS) {
         return None;
     }
     let (_, rest) = postcard::take_from_bytes::<u32>(rest).ok()?;
     let (root, _) = postcard::take_from_bytes::<Root<'_>>(rest).ok()?;
     root.envelope
+}
+
+/// [`Structure::repeats`] of the stored form.
+#[must_use]
+pub fn repeats_in(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&REPEATS)
 }
 
 impl Part {
@@ -213,15 +223,17 @@ impl Structure {
             out = postcard::to_extend(part, out).unwrap_or_default();
             part.children.iter().fold(out, |out, child| write(child, out))
         }
-        write(&self.root, vec![VERSION])
+        write(&self.root, vec![if self.repeats { REPEATS } else { VERSION }])
     }
 
     /// Reads the stored form; bounded in depth and parts whoever wrote it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StructureFault> {
         let (&version, mut rest) = bytes.split_first().ok_or(StructureFault::Damaged)?;
-        if version != VERSION {
-            return Err(StructureFault::Version(version));
-        }
+        let repeats = match version {
+            VERSION => false,
+            REPEATS => true,
+            other => return Err(StructureFault::Version(other)),
+        };
         // Parts that still wait for children.
         let mut open: Vec<(Part, u32)> = Vec::new();
         let mut parts = 0;
@@ -243,7 +255,7 @@ impl Structure {
                         parent.children.push(part);
                         *missing -= 1;
                     }
-                    None if rest.is_empty() => return Ok(Self { root: part }),
+                    None if rest.is_empty() => return Ok(Self { root: part, repeats }),
                     None => return Err(StructureFault::Damaged),
                 }
             }
@@ -339,6 +351,12 @@ mod tests {
             b"\x01\x00\x00\x0e\x12\x01\x04text\x05plain\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01\x01x\x00\x00\x00\x00\x00\x00\x00\x00";
         assert_eq!(small.to_bytes(), golden);
         assert_eq!(Structure::from_bytes(golden), Ok(small));
+        let twice = parse(b"Subject: x\r\nSubject: y\r\n\r\nhi\r\n").structure;
+        let bytes = twice.to_bytes();
+        assert_eq!((bytes[0], twice.envelope().subject.as_deref()), (2, Some(&b"x"[..])));
+        assert!(repeats_in(&bytes) && !repeats_in(golden));
+        assert_eq!(envelope_in(&bytes), Some(twice.envelope().view()));
+        assert_eq!(Structure::from_bytes(&bytes), Ok(twice));
     }
 
     #[test]

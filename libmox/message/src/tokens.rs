@@ -1,8 +1,8 @@
 //! The words of a message, for the junk filter.
 //!
 //! Row JK-05: words of plain and marked-up text, and of some header fields with the field's name before them
-//! (`subject:offer`). A word is a run of letters and digits in lower case, at least four characters and not all
-//! digits; scripts without spaces give pairs of characters. Words stand in the order of the text, so that whoever
+//! (`subject:offer`). A word is a run of letters and digits in lower case, at least four characters (numbers too: those
+//! of telephones and streets are what junk repeats); scripts without spaces give pairs of characters. Words stand in the order of the text, so that whoever
 //! wants pairs of words can make them.
 //!
 //! Bounded by `limits::WORDS`, `limits::WORD_OCTETS` and `limits::WORD_INPUT`; what is beyond is not looked at.
@@ -20,7 +20,6 @@ pub(crate) struct Tokens {
     most: usize,
     word: String,
     chars: usize,
-    digits: usize,
     /// The last character of a script without spaces.
     before: Option<char>,
     field: &'static str,
@@ -61,21 +60,18 @@ impl Tokens {
         self.before = None;
         self.chars += 1;
         if self.chars <= limits::WORD_CHARS {
-            self.digits += usize::from(c.is_numeric());
             self.word.push(c);
         }
     }
 
     fn end_letters(&mut self) {
-        let good =
-            (limits::WORD_CHARS_LEAST..=limits::WORD_CHARS).contains(&self.chars) && self.digits < self.chars;
-        if good {
+        if (limits::WORD_CHARS_LEAST..=limits::WORD_CHARS).contains(&self.chars) {
             let word = std::mem::take(&mut self.word);
             self.put(&word);
             self.word = word;
         }
         self.word.clear();
-        (self.chars, self.digits) = (0, 0);
+        self.chars = 0;
     }
 
     fn end_word(&mut self) {
@@ -214,7 +210,7 @@ mod tests {
 
     #[test]
     fn words_of_text() {
-        gives(false, "Buy CHEAP pills now, don't wait! 20000 a1b2", "cheap pills dont wait a1b2");
+        gives(false, "Buy CHEAP pills now, don't wait! 20000 a1b2 123", "cheap pills dont wait 20000 a1b2");
         gives(false, "Grüße Straße naïve", "grüße straße naïve");
         gives(false, &format!("{} okay", "x".repeat(50)), "okay");
         gives(false, "中文字 test", "中文 文字 test");

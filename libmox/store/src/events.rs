@@ -181,4 +181,13 @@ pub enum Event {
         /// Which.
         mailbox: Option<MailboxId>,
     },
+    /// The flags of many messages changed: what they are now is to be asked for.
+    ManyFlagsChanged {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: UidSet,
+        /// The new modseq.
+        mod_seq: ModSeq,
+    },
 }

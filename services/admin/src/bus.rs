@@ -3,7 +3,7 @@
 use crate::certificate::key_of;
 use crate::edit::{self, Edit};
 use crate::{Admin, AdminError, dns, dnscheck, feedback};
-use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKey, DkimKeys, HostKeys, KeysFault};
+use libmox_keys::{DkimAlgorithm, DkimGenerate, DkimKey, DkimKeys, HostKeys, KeysFault, ReloadKeys};
 use libmox_service::bus::{actions, authorize};
 use libmox_service::config::DomainConfig;
 use libmox_service::{clock, config, paths};
@@ -72,6 +72,7 @@ impl Admin {
     /// Row MA-05: two RSA keys named for the year, signing with the first.
     async fn make_dkim(&self, domain: &Domain) -> Result<(), AdminError> {
         let (year, ..) = libmox_message::date::utc(clock::now());
+        let mut selectors = Vec::new();
         for (letter, signs) in [('a', true), ('b', false)] {
             let verb = DkimGenerate {
                 domain: domain.clone(),
@@ -79,13 +80,15 @@ impl Admin {
                 algorithm: DkimAlgorithm::Rsa2048,
                 signs,
             };
+            selectors.push(verb.selector.clone());
             match self.keys.ask(verb).await {
                 Ok(_) => {}
                 Err(error) if error.fault() == Some(&KeysFault::Exists) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        self.change(Edit::DomainDkim { domain: domain.clone(), selectors }).await?;
+        Ok(self.keys.ask(ReloadKeys).await?)
     }
 
     /// What the records of a domain are made of.

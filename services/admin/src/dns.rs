@@ -215,6 +215,7 @@ mod tests {
             algorithm: DkimAlgorithm::Rsa2048,
             signs: true,
             public: "A".repeat(400),
+            how: libmox_keys::DkimHow::default(),
         };
         let config = DomainConfig::default();
         let text = zone(&domain, &config, &host, &[key], &[b"spki".to_vec()]).join("\n");

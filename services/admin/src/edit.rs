@@ -38,11 +38,20 @@ pub enum Edit {
         /// Account that gets reports about it.
         reports: Option<String>,
     },
+    /// How mail of a domain is signed, where the file does not say so yet (row MA-05).
+    DomainDkim {
+        domain: Domain,
+        /// The first signs.
+        selectors: Vec<String>,
+    },
     /// A domain goes; nobody may have addresses in it.
     DomainRemove { domain: Domain },
     /// Mail for it is refused for now, or again taken.
     DomainDisabled { domain: Domain, disabled: bool },
 }
+
+/// How long the signatures of a new domain hold. Row MA-05.
+const SIGNATURE_AGE: &str = "72h";
 
 /// The text after the change, checked.
 pub fn apply(text: &str, edit: &Edit) -> Result<String, AdminError> {
@@ -166,6 +175,26 @@ fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
             }
             domains.insert(domain.unicode(), Item::Table(fresh));
         }
+        Edit::DomainDkim { domain, selectors } => {
+            let domains = table(root, "domains")?;
+            let key =
+                key_of(domains, domain).ok_or_else(|| AdminError::NotFound(format!("domain {domain}")))?;
+            let domain = existing(domains, &key, "domain")?;
+            if domain.contains_key("dkim") {
+                return Ok(());
+            }
+            let mut dkim = Table::new();
+            dkim.insert("sign", Item::Value(Value::Array(selectors.iter().take(1).collect())));
+            let mut all = Table::new();
+            all.set_implicit(true);
+            for selector in selectors {
+                let mut one = Table::new();
+                one.insert("expiration", Item::Value(Value::from(SIGNATURE_AGE)));
+                all.insert(selector, Item::Table(one));
+            }
+            dkim.insert("selectors", Item::Table(all));
+            domain.insert("dkim", Item::Table(dkim));
+        }
         Edit::DomainRemove { domain } => {
             let domains = table(root, "domains")?;
             let key =
@@ -269,6 +298,15 @@ mod tests {
         let text =
             apply(&text, &Edit::AddressAdd { address: "j@bücher.example".into(), account: "jane".into() })
                 .unwrap();
+        let selectors = vec!["2026a".to_owned(), "2026b".to_owned()];
+        let dkim = Edit::DomainDkim { domain: domain.clone(), selectors };
+        let text = apply(&text, &dkim).unwrap();
+        assert_eq!(apply(&text, &dkim).unwrap(), text);
+        let its = Domains::parse(&text).unwrap().domains[&domain].dkim.clone();
+        assert_eq!(its.sign, Some(vec!["2026a".to_owned()]));
+        for selector in ["2026a", "2026b"] {
+            assert_eq!(its.selectors[selector].expiration.unwrap().as_secs(), 72 * 3600);
+        }
         let joe = Edit::AccountAdd { name: "joe".into(), address: "joe@example.org".parse().unwrap() };
         let text = apply(&text, &joe).unwrap();
         let text =

@@ -52,9 +52,7 @@ pub fn wanted(key: &SearchKey) -> Vec<Wanted> {
     let mut all = Vec::new();
     key.any(&mut |key| {
         let (place, term) = match key {
-            SearchKey::Header(name, value) if envelope_field(name).is_none() => {
-                (Place::Field(name.clone()), value)
-            }
+            SearchKey::Header(name, value) => (Place::Field(name.clone()), value),
             SearchKey::Body(term) => (Place::Body, term),
             SearchKey::Text(term) => (Place::Text, term),
             _ => return false,
@@ -68,8 +66,7 @@ pub fn wanted(key: &SearchKey) -> Vec<Wanted> {
 /// Takes a field out of an envelope.
 type Field = for<'a> fn(EnvelopeView<'a>) -> Option<&'a [u8]>;
 
-/// Fields that the record holds whole; of those that a message has once (RFC 5322 §3.6) the first, RFC 9051 §6.4.4
-/// departed from for a second one, because to look for it every message would have to be read.
+/// Fields that the record holds, whole unless the message repeats what it should have once.
 fn envelope_field(name: &str) -> Option<Field> {
     Some(match name.to_ascii_lowercase().as_str() {
         "bcc" => |e| e.bcc,
@@ -91,6 +88,8 @@ pub struct Facts<'a> {
     pub record: &'a MessageRecord,
     /// As its record has it.
     pub envelope: Option<EnvelopeView<'a>>,
+    /// Whether fields of the envelope stand in the header more than once.
+    pub repeats: bool,
     /// Once it is needed to read the content.
     pub structure: Option<Structure>,
     pub now: Timestamp,
@@ -135,14 +134,17 @@ impl Facts<'_> {
                 let value = envelope_field(field.name())?;
                 contains(value(self.envelope()?), term)
             }
-            SearchKey::Header(name, term) if envelope_field(name).is_some() => {
-                let value = envelope_field(name)?;
-                contains(value(self.envelope()?), term)
-            }
             SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_) => {
                 let index = *at;
                 *at += 1;
-                return self.hits.as_ref().map(|hits| hits.get(index).copied().unwrap_or(false));
+                if let Some(hits) = &self.hits {
+                    return Some(hits.get(index).copied().unwrap_or(false));
+                }
+                let SearchKey::Header(name, term) = key else { return None };
+                let value = envelope_field(name)?;
+                // Of a field that stands there again the envelope has the first only.
+                let first = contains(value(self.envelope()?), term);
+                return (first || !self.repeats).then_some(first);
             }
             SearchKey::Not(key) => return self.judge(key, at).map(|verdict| !verdict),
             SearchKey::Or(a, b) => {

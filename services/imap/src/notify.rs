@@ -152,7 +152,9 @@ impl Connection {
                 Event::MessageAdded { mailbox, .. } | Event::MessagesRemoved { mailbox, .. } => {
                     touched.entry(*mailbox).or_default().messages = true;
                 }
-                Event::FlagsChanged { mailbox, .. } => touched.entry(*mailbox).or_default().flags = true,
+                Event::FlagsChanged { mailbox, .. } | Event::ManyFlagsChanged { mailbox, .. } => {
+                    touched.entry(*mailbox).or_default().flags = true;
+                }
                 Event::Counts { mailbox, counts, mod_seq, uid_next } => {
                     touched.entry(*mailbox).or_default().counts = Some((*counts, *mod_seq, *uid_next));
                 }

@@ -10,7 +10,7 @@ use crate::judge::{Facts, look, needs_structure, wanted};
 use libmox_imap::command::{By, SearchKey, SearchReturn};
 use libmox_imap::response::{self, Code, Status};
 use libmox_imap::{FoundModSeqs, Session, limits, parse_search_program};
-use libmox_message::envelope_in;
+use libmox_message::{envelope_in, repeats_in};
 use libmox_service::clock;
 use libmox_store::{FlaggedSet, Item, MessageList, Request, Want};
 use libmox_types::{Flag, MailboxId, UidSet};
@@ -107,7 +107,8 @@ impl Connection {
                 let (mut hits, mut open) = (Vec::new(), Vec::new());
                 for record in &records {
                     let envelope = if want.structure { envelope_in(&record.structure) } else { None };
-                    let facts = Facts { record, envelope, structure: None, now, hits: None };
+                    let repeats = repeats_in(&record.structure);
+                    let facts = Facts { record, envelope, repeats, structure: None, now, hits: None };
                     match facts.judge(key, &mut 0) {
                         Some(true) => hits.push(record),
                         Some(false) => {}

@@ -195,6 +195,15 @@ impl Watching {
                 self.mod_seq = self.mod_seq.max(mod_seq);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
+            Event::ManyFlagsChanged { mailbox, uids, mod_seq } if mailbox == self.mailbox => {
+                if known {
+                    selected.view.on_own_many_flags(&uids);
+                } else {
+                    selected.view.on_many_flags(&uids);
+                }
+                self.mod_seq = self.mod_seq.max(mod_seq);
+                selected.mod_seq = selected.mod_seq.max(mod_seq);
+            }
             Event::Counts { mailbox, mod_seq, .. } if mailbox == self.mailbox => {
                 self.mod_seq = self.mod_seq.max(mod_seq);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);

@@ -9,7 +9,8 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use libmox_keys::{DkimAlgorithm, DkimKey, KeysFault};
+use libmox_keys::{DkimAlgorithm, DkimHow, DkimKey, KeysFault};
+use libmox_service::config::{Domains, SelectorConfig};
 use libmox_types::Domain;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -24,6 +25,8 @@ const SIGNED_OCTETS: usize = 256 * 1024;
 pub struct Keyring {
     folder: PathBuf,
     keys: RwLock<BTreeMap<(Domain, String), Arc<Entry>>>,
+    /// Which of them sign, and how.
+    config: RwLock<Arc<Domains>>,
 }
 
 struct Entry {
@@ -45,7 +48,7 @@ fn algorithm_name(algorithm: DkimAlgorithm) -> &'static str {
 
 impl Keyring {
     /// Reads all keys. One that cannot be read is an error: mail must not silently go out unsigned.
-    pub fn open(folder: &Path) -> Result<Self, KeysError> {
+    pub fn open(folder: &Path, config: Arc<Domains>) -> Result<Self, KeysError> {
         let mut keys = BTreeMap::new();
         for domain_folder in entries(folder)? {
             for path in entries(&domain_folder)? {
@@ -57,7 +60,36 @@ impl Keyring {
                 }
             }
         }
-        Ok(Self { folder: folder.to_owned(), keys: RwLock::new(keys) })
+        let ring = Self { folder: folder.to_owned(), keys: RwLock::new(keys), config: RwLock::default() };
+        ring.configure(config);
+        Ok(ring)
+    }
+
+    /// Takes what `domains.toml` says.
+    pub fn configure(&self, config: Arc<Domains>) {
+        {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            for (domain, its) in &config.domains {
+                for selector in its.dkim.sign.iter().flatten() {
+                    if !keys.contains_key(&(domain.clone(), selector.clone())) {
+                        tracing::error!(%domain, selector, "there is no such key to sign with");
+                    }
+                }
+            }
+        }
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// A key as it is configured. Row MA-05.
+    fn told(&self, mut key: DkimKey) -> DkimKey {
+        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(its) = config.domains.get(&key.domain) {
+            if let Some(sign) = &its.dkim.sign {
+                key.signs = sign.contains(&key.selector);
+            }
+            key.how = its.dkim.selectors.get(&key.selector).map(how).unwrap_or_default();
+        }
+        key
     }
 
     /// The keys of a domain, or of its nearest parent that has some.
@@ -68,7 +100,7 @@ impl Keyring {
             let found: Vec<DkimKey> = keys
                 .values()
                 .filter(|entry| entry.public.domain == domain)
-                .map(|entry| entry.public.clone())
+                .map(|entry| self.told(entry.public.clone()))
                 .collect();
             if !found.is_empty() {
                 return found;
@@ -137,6 +169,16 @@ impl Keyring {
     }
 }
 
+fn how(config: &SelectorConfig) -> DkimHow {
+    DkimHow {
+        header_simple: config.header_simple,
+        body_simple: config.body_simple,
+        headers: config.headers.clone(),
+        seal: config.seal,
+        expiration: config.expiration.and_then(|time| u32::try_from(time.as_secs()).ok()),
+    }
+}
+
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, KeysError> {
     match std::fs::read_dir(folder) {
         Ok(list) => list.map(|e| e.map(|e| e.path()).map_err(|cause| files::fault(folder, cause))).collect(),
@@ -189,7 +231,8 @@ fn entry(
             (Secret::Ed25519(key), public)
         }
     };
-    Ok(Entry { public: DkimKey { domain, selector, algorithm, signs, public }, secret })
+    let how = DkimHow::default();
+    Ok(Entry { public: DkimKey { domain, selector, algorithm, signs, public, how }, secret })
 }
 
 fn pem(der: &[u8]) -> String {
@@ -208,7 +251,7 @@ mod tests {
     fn made_keys_sign_now_and_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let domain = Domain::parse("example.org").unwrap();
-        let ring = Keyring::open(dir.path()).unwrap();
+        let ring = Keyring::open(dir.path(), Arc::default()).unwrap();
         let rsa = ring.generate(&domain, "2026a", DkimAlgorithm::Rsa2048, true).unwrap();
         let ed = ring.generate(&domain, "2026b", DkimAlgorithm::Ed25519, false).unwrap();
         assert_eq!(ring.generate(&domain, "2026a", DkimAlgorithm::Ed25519, true), Err(KeysFault::Exists));
@@ -218,7 +261,7 @@ mod tests {
                 Err(KeysFault::Invalid(_))
             ));
         }
-        let again = Keyring::open(dir.path()).unwrap();
+        let again = Keyring::open(dir.path(), Arc::default()).unwrap();
         // Row MA-07: the host uses the keys of the nearest parent.
         let host = Domain::parse("mail.example.org").unwrap();
         assert_eq!(again.for_domain(&host), [rsa.clone(), ed.clone()]);
@@ -231,5 +274,14 @@ mod tests {
         let raw = STANDARD.decode(&ed.public).unwrap();
         UnparsedPublicKey::new(&ED25519, &raw).verify(digest.as_ref(), &signature).unwrap();
         assert_eq!(again.sign(&domain, "2026c", b"data"), Err(KeysFault::NoKey));
+
+        // Row MA-05: what the file says is stronger than what the key was made for.
+        let text = "[domains.\"example.org\".dkim]\nsign = [\"2026b\", \"gone\"]\n\
+            [domains.\"example.org\".dkim.selectors.2026b]\nexpiration = \"72h\"\nseal-headers = true\n";
+        again.configure(Arc::new(Domains::parse(text).unwrap()));
+        let signing: Vec<DkimKey> = again.for_domain(&host).into_iter().filter(|key| key.signs).collect();
+        let [key] = &signing[..] else { panic!("{signing:?}") };
+        assert_eq!((key.selector.as_str(), key.how.expiration), ("2026b", Some(72 * 3600)));
+        assert_eq!(key.how.seal, Some(true));
     }
 }

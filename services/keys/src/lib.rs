@@ -15,6 +15,7 @@ mod tls;
 
 use libmox_ipc::{Answer, Refusal, Service};
 use libmox_keys::{KeysContract, KeysFault, KeysRole, Reply, Request};
+use libmox_service::config::{Domains, Mistakes, Static};
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, net, paths};
 use std::os::fd::OwnedFd;
@@ -25,7 +26,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub async fn serve(context: Context) -> anyhow::Result<()> {
     let state = paths::state("/var/lib/mox-keys");
     let config = context.config();
-    let keys = Arc::new(KeyService::open(&state, &config)?);
+    let domains = read_domains().unwrap_or_else(|mistakes| {
+        tracing::error!(mox_reason = %mistakes, "keys sign as usual: {mistakes}");
+        Arc::default()
+    });
+    let keys = Arc::new(KeyService::open(&state, &config, domains)?);
     let mut sockets = context.take_sockets();
     let mut accepting = tokio::task::JoinSet::new();
     for (role, name) in KeysRole::ALL {
@@ -50,13 +55,24 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
         tokio::select! {
             () = context.life.stopping() => return Ok(()),
             changed = reloads.changed() => {
-                if changed.is_ok()
-                    && let Err(error) = keys.reload(&context.config()) {
-                    tracing::error!(mox_reason = %error, "certificates kept as they were: {error}");
+                if changed.is_ok() {
+                    if let Err(error) = keys.reload(&context.config()) {
+                        tracing::error!(mox_reason = %error, "certificates kept as they were: {error}");
+                    }
+                    match read_domains() {
+                        Ok(domains) => keys.dkim.configure(domains),
+                        Err(error) => {
+                            tracing::error!(mox_reason = %error, "keys sign as before: {error}");
+                        }
+                    }
                 }
             }
         }
     }
+}
+
+fn read_domains() -> Result<Arc<Domains>, Mistakes> {
+    libmox_service::config::load_domains(&paths::config())
 }
 
 /// All keys, and what may be done with them.
@@ -99,16 +115,16 @@ impl From<KeysError> for KeysFault {
 
 impl KeyService {
     /// Reads all keys; makes those of the host on first start.
-    pub fn open(state: &Path, config: &libmox_service::config::Static) -> Result<Self, KeysError> {
+    pub fn open(state: &Path, config: &Static, domains: Arc<Domains>) -> Result<Self, KeysError> {
         Ok(Self {
             state: state.to_owned(),
             hostname: config.hostname.clone(),
             tls: RwLock::new(Arc::new(tls::Identity::open(state, config)?)),
-            dkim: dkim::Keyring::open(&state.join("dkim"))?,
+            dkim: dkim::Keyring::open(&state.join("dkim"), domains)?,
         })
     }
 
-    fn reload(&self, config: &libmox_service::config::Static) -> Result<(), KeysError> {
+    fn reload(&self, config: &Static) -> Result<(), KeysError> {
         let fresh = tls::Identity::open(&self.state, config)?;
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         tracing::info!(hostname = %self.hostname, "certificates read");
@@ -146,7 +162,9 @@ impl KeyService {
             Request::ReloadKeys(_) => {
                 let config = libmox_service::config::load_static(&paths::config())
                     .map_err(|mistakes| KeysFault::Invalid(mistakes.to_string()))?;
+                let domains = read_domains().map_err(|mistakes| KeysFault::Invalid(mistakes.to_string()))?;
                 self.reload(&config)?;
+                self.dkim.configure(domains);
                 Reply::ReloadKeys(())
             }
         })

@@ -4,7 +4,9 @@
 
 use crate::deliver::Pieces;
 use crate::{Shared, limits};
-use libmox_message::dsn::{Action, Dsn, Recipient, Variant, header_section};
+use libmox_message::dsn::{
+    Action, Dsn, Recipient, Returned, Variant, WHOLE_OCTETS, can_return, header_section,
+};
 use libmox_message::received;
 use libmox_service::clock;
 use libmox_smtp::client::Failure;
@@ -55,6 +57,7 @@ pub async fn about(shared: &Shared, news: &[News], attempt: u32) -> Option<Repor
             })
             .collect()
     };
+    let is_failure = !failed.is_empty();
     let (recipients, subject, text) = match (failed.is_empty(), good.is_empty()) {
         (false, _) => (
             // RFC 3464 §2.1: one report may say different things of different recipients.
@@ -74,8 +77,10 @@ pub async fn about(shared: &Shared, news: &[News], attempt: u32) -> Option<Repor
     if recipients.is_empty() {
         return None;
     }
-    let header = original_header(shared, entry).await;
-    compose(shared, entry, &recipients, (subject, text), &header)
+    // RFC 3461 §4.3: only where something failed.
+    let whole = is_failure && entry.wishes.ret == "FULL";
+    let bytes = original_bytes(shared, entry, whole).await;
+    compose(shared, entry, &recipients, (subject, text), returned(&bytes, whole))
 }
 
 const RELAYED: (&str, &str) = (
@@ -86,7 +91,7 @@ const RELAYED: (&str, &str) = (
 /// The header of what may have to be reported as delivered; none where nobody asks for that.
 pub async fn header_for_success(shared: &Shared, entries: &[QueueEntry]) -> Option<Vec<u8>> {
     let entry = entries.iter().find(|entry| asks_for_success(entry))?;
-    Some(original_header(shared, entry).await)
+    Some(original_bytes(shared, entry, false).await)
 }
 
 /// A report of success alone, with the header read before.
@@ -96,7 +101,13 @@ pub fn good(shared: &Shared, news: &[News], header: &[u8]) -> Option<Report> {
     if recipients.is_empty() {
         return None;
     }
-    compose(shared, entry, &recipients, ("message delivered", "reached the mailbox of:"), header)
+    compose(
+        shared,
+        entry,
+        &recipients,
+        ("message delivered", "reached the mailbox of:"),
+        Returned::Header(header),
+    )
 }
 
 fn good_recipients(news: &[News]) -> Vec<Recipient> {
@@ -127,7 +138,7 @@ fn compose(
     entry: &QueueEntry,
     recipients: &[Recipient],
     (subject, text): (&str, &str),
-    header: &[u8],
+    original: Returned<'_>,
 ) -> Option<Report> {
     // RFC 5321 §6.1: a report is never reported on.
     let to = entry.mail_from.address()?.clone();
@@ -162,8 +173,7 @@ fn compose(
         future_release: future_release.as_deref(),
         recipients,
         original_message_id: message_id.as_deref(),
-        // RFC 3461 §4.3, departed from because the sender has the message: RET=FULL gets the header too, whatever its size.
-        original_header: header,
+        original,
         message_id: &format!("<{unique}@{}>", from.domain.ascii()),
         date: clock::now(),
         boundary: &unique,
@@ -213,8 +223,9 @@ fn recipient(entry: &QueueEntry, failure: &Failure, action: Action) -> Recipient
     }
 }
 
-/// The header section of the original, cut at a line where it is very long; empty if it cannot be read.
-async fn original_header(shared: &Shared, entry: &QueueEntry) -> Vec<u8> {
+/// The whole message where that is wanted and it is small, or its header section, cut at a line where it is very long;
+/// empty if it cannot be read.
+async fn original_bytes(shared: &Shared, entry: &QueueEntry, whole: bool) -> Vec<u8> {
     let Ok((content, descriptors)) = shared.store.ask_with(QueueOpen(entry.id), Vec::new()).await else {
         return Vec::new();
     };
@@ -222,10 +233,40 @@ async fn original_header(shared: &Shared, entry: &QueueEntry) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Ok(Some(piece)) = pieces.next().await {
         bytes.extend_from_slice(&piece);
+        if whole && bytes.len() <= WHOLE_OCTETS {
+            continue;
+        }
         if let Some(header) = header_section(&bytes, limits::REPORT_HEADER) {
             return header.to_vec();
         }
     }
-    // All header, no body.
+    // The whole message, or one that is all header.
     bytes
+}
+
+/// What of it goes into the report. It is delivered here, so that eight bits are no trouble.
+fn returned(bytes: &[u8], whole: bool) -> Returned<'_> {
+    match header_section(bytes, limits::REPORT_HEADER) {
+        Some(header) if whole && header.len() < bytes.len() && can_return(bytes, true) => {
+            Returned::Whole(bytes)
+        }
+        Some(header) => Returned::Header(header),
+        None => Returned::Header(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3461 §4.3.
+    #[test]
+    fn what_comes_back_is_whole_where_it_can_be() {
+        let message = b"A: b\r\n\r\nbody\r\n";
+        assert_eq!(returned(message, true), Returned::Whole(message));
+        assert_eq!(returned(message, false), Returned::Header(b"A: b\r\n"));
+        // Too large, or not in lines: its header was read alone, or it cannot stand in a report.
+        assert_eq!(returned(b"A: b\r\n", true), Returned::Header(b"A: b\r\n"));
+        assert_eq!(returned(b"A: b\r\n\r\na\0b", true), Returned::Header(b"A: b\r\n"));
+    }
 }

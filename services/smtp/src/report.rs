@@ -4,7 +4,7 @@
 //! Law: RFC 5321 §4.2.5 and §6.1, RFC 3464, RFC 3461. The sender's server is told 250, so the sender must hear of it from us;
 //! only where SPF says that the sender's address is not forged (row SR-18).
 
-use libmox_message::dsn::{Action, Dsn, Recipient, Variant, header_section};
+use libmox_message::dsn::{Action, Dsn, Recipient, Returned, Variant, can_return, header_section};
 use libmox_message::received;
 use libmox_service::clock;
 use libmox_service::config::Static;
@@ -90,6 +90,8 @@ pub(crate) struct Original<'a> {
     pub(crate) message_id: &'a str,
     /// Its front.
     pub(crate) bytes: &'a [u8],
+    /// All of it is there, and the sender wants it back (RFC 3461 §4.3).
+    pub(crate) whole: bool,
     pub(crate) arrival: Timestamp,
 }
 
@@ -134,6 +136,7 @@ pub(crate) fn about(
     if recipients.is_empty() {
         return None;
     }
+    let is_failure = !failed.is_empty();
     let unique = format!("{:016x}{:016x}", clock::random_u64(), clock::random_u64());
     let message_id = (!original.message_id.is_empty()).then(|| format!("<{}>", original.message_id));
     let utf8 = to.needs_utf8() || recipients.iter().any(|one| one.address.needs_utf8());
@@ -149,8 +152,13 @@ pub(crate) fn about(
         future_release: None,
         recipients: &recipients,
         original_message_id: message_id.as_deref(),
-        // RFC 3461 §4.3, departed from because the sender has the message: RET=FULL gets the header too.
-        original_header: header_section(original.bytes, HEADER_OCTETS).unwrap_or(original.bytes),
+        original: match original.whole && is_failure && can_return(original.bytes, false) {
+            // It goes out again, perhaps to a server that takes seven bits alone.
+            true => Returned::Whole(original.bytes),
+            false => {
+                Returned::Header(header_section(original.bytes, HEADER_OCTETS).unwrap_or(original.bytes))
+            }
+        },
         message_id: &format!("<{unique}@{}>", from.domain.ascii()),
         date: now,
         boundary: &unique,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 type Outcome = Result<(Reply, Vec<OwnedFd>), Fault>;
 
-/// Answers one request.
+/// Answers one request. What lasts, a watch, is small: whatever else a request may need is put aside while it runs.
 pub async fn dispatch(
     peer: &Arc<Peer>,
     request: Request,
@@ -28,28 +28,28 @@ pub async fn dispatch(
             Err(fault) => answer.reply(Err(fault)).await,
         },
         Request::MessageList(request) => match peer.session(request.session) {
-            Ok(session) => store.message_list(session.account, request, answer).await,
+            Ok(session) => Box::pin(store.message_list(session.account, request, answer)).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
         Request::MailboxList(request) => match peer.session(request.session) {
-            Ok(session) => store.mailbox_list(session.account, answer).await,
+            Ok(session) => Box::pin(store.mailbox_list(session.account, answer)).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
         Request::AnnotationList(request) => match peer.session(request.session) {
-            Ok(session) => store.annotation_list(session.account, request, answer).await,
+            Ok(session) => Box::pin(store.annotation_list(session.account, request, answer)).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
         Request::ReferenceList(request) => match peer.session(request.session) {
-            Ok(session) => store.reference_list(session.account, request, answer).await,
+            Ok(session) => Box::pin(store.reference_list(session.account, request, answer)).await,
             Err(fault) => answer.reply(Err(fault)).await,
         },
-        Request::QueueWatch(_) => store.queue_watch(answer).await,
+        Request::QueueWatch(_) => Box::pin(store.queue_watch(answer)).await,
         // Not at hand: it can take long, and a store that is told to stop ends it.
-        Request::Backup(_) => answer.reply(store.backup(given).await.map(Reply::Backup)).await,
+        Request::Backup(_) => answer.reply(Box::pin(store.backup(given)).await.map(Reply::Backup)).await,
         request => {
             let once = answer.once();
             let _at_hand = AtHand::new(&store.at_hand);
-            match reply(peer, request, once).await {
+            match Box::pin(reply(peer, request, once)).await {
                 Ok((reply, descriptors)) => answer.reply_with(Ok(reply), descriptors).await,
                 Err(fault) => answer.reply(Err(fault)).await,
             }
@@ -371,4 +371,18 @@ fn status(peer: &Peer) -> Result<StoreStatus, Fault> {
         connections: store.connections.load(Ordering::Relaxed),
         sessions: store.session_count(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_small() {
+        fn size<'a, F>(_: fn(&'a Arc<Peer>, Request, Vec<OwnedFd>, Answer<StoreContract>) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let size = size(dispatch);
+        assert!(size < 4_096, "{size}");
+    }
 }

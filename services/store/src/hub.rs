@@ -252,7 +252,9 @@ fn weight(event: &Event) -> usize {
         Event::MessageAdded { keywords, .. }
         | Event::FlagsChanged { keywords, .. }
         | Event::Keywords { keywords, .. } => 1 + keywords.len(),
-        Event::MessagesRemoved { uids, .. } => 1 + uids.ranges().len() / 4,
+        Event::MessagesRemoved { uids, .. } | Event::ManyFlagsChanged { uids, .. } => {
+            1 + uids.ranges().len() / 4
+        }
         Event::MailboxAdded { .. }
         | Event::MailboxRemoved { .. }
         | Event::MailboxRenamed { .. }

@@ -40,6 +40,10 @@ pub const KEYWORDS: usize = 100;
 pub const KEYWORD_OCTETS: usize = 4 << 10;
 /// Messages that one copy, flag change or expunge touches at once: the reply with all uids has to fit a frame.
 pub const BULK: usize = 50_000;
+/// Messages of one change whose flags are told each by itself; of more it is told which they are.
+pub const FLAGS_TOLD: usize = 128;
+/// Messages whose flags one change of the index changes. Tests do it in more steps.
+pub const FLAGS_AT_ONCE: usize = if cfg!(test) { 150 } else { 25_000 };
 /// Ranges in a set of messages that one reply carries.
 pub const FLAGGED_RANGES: usize = 50_000;
 /// Removals that a mailbox remembers; with more the oldest half is forgotten. Tests forget sooner.

@@ -9,8 +9,8 @@ use crate::hub::Watcher;
 use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
-    BULK, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE, OPENED_OCTETS, ROWS_TOGETHER,
-    SNAPSHOT_MESSAGES, WORDS_OF_A_ROW,
+    BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE,
+    OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, WORDS_OF_A_ROW,
 };
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
@@ -232,35 +232,45 @@ impl Store {
         Ok(QuotaState { used: account.used, limit: self.directory().quota(&session.name).map(ByteCount) })
     }
 
-    /// STORE.
+    /// STORE. Very many messages are changed in steps.
     pub async fn flags_change(&self, session: &Session, request: FlagsChange) -> Result<FlagsChanged, Fault> {
-        let FlagsChange { mailbox, uids, how, flags, mut keywords, unchanged_since, .. } = request;
+        let FlagsChange { mailbox, mut uids, how, flags, mut keywords, unchanged_since, .. } = request;
         keywords.sort_unstable();
         keywords.dedup();
-        let store = |writer: &mut Writer<'_>| {
-            let mut modified = UidSet::new();
-            writer.mailbox(mailbox)?;
-            for (uid, message) in bounded(writer, mailbox, &uids)? {
-                if unchanged_since.is_some_and(|since| message.mod_seq > since) {
-                    modified.insert(uid);
-                    continue;
-                }
-                let (new_flags, new_keywords) = match how {
-                    FlagsHow::Replace => (flags, keywords.clone()),
-                    FlagsHow::Add => (message.flags.union(flags), merged(&message.keywords, &keywords)),
-                    FlagsHow::Remove => {
-                        let left = message.keywords.iter().filter(|k| keywords.binary_search(k).is_err());
-                        (message.flags.minus(flags), left.cloned().collect())
+        let mut outcome = FlagsChanged { change: 0, modified: UidSet::new() };
+        loop {
+            let store = |writer: &mut Writer<'_>| {
+                let mut modified = UidSet::new();
+                writer.mailbox(mailbox)?;
+                let (messages, next) = some_messages(writer, mailbox, &uids, FLAGS_AT_ONCE)?;
+                for (uid, message) in messages {
+                    if unchanged_since.is_some_and(|since| message.mod_seq > since) {
+                        modified.insert(uid);
+                        continue;
                     }
-                };
-                if new_flags != message.flags || new_keywords != message.keywords {
-                    writer.set_flags(mailbox, uid, message, new_flags, new_keywords)?;
+                    let (new_flags, new_keywords) = match how {
+                        FlagsHow::Replace => (flags, keywords.clone()),
+                        FlagsHow::Add => (message.flags.union(flags), merged(&message.keywords, &keywords)),
+                        FlagsHow::Remove => {
+                            let left = message.keywords.iter().filter(|k| keywords.binary_search(k).is_err());
+                            (message.flags.minus(flags), left.cloned().collect())
+                        }
+                    };
+                    if new_flags != message.flags || new_keywords != message.keywords {
+                        writer.set_flags(mailbox, uid, message, new_flags, new_keywords)?;
+                    }
                 }
+                Ok((modified, next))
+            };
+            let ((modified, next), change) = self.change(session, store).await?;
+            outcome.change = outcome.change.max(change);
+            outcome.modified.extend(&modified);
+            if outcome.modified.ranges().len() > FLAGGED_RANGES {
+                return Err(Fault::Limit("messages changed meanwhile".into()));
             }
-            Ok(modified)
-        };
-        let (modified, change) = self.change(session, store).await?;
-        Ok(FlagsChanged { change, modified })
+            let Some(next) = next else { return Ok(outcome) };
+            uids.remove_range(Uid(0), Uid(next.0 - 1));
+        }
     }
 
     /// APPEND, all or none.
@@ -684,6 +694,18 @@ impl Store {
 
     /// Snapshot and everything after it.
     pub async fn watch(&self, session: &Session, request: Watch, answer: Answer<StoreContract>) {
+        // What the beginning needs is not kept for as long as the watch lasts.
+        if let Some(begun) = Box::pin(self.begin_watch(session, request, answer)).await {
+            follow(session, begun).await;
+        }
+    }
+
+    async fn begin_watch(
+        &self,
+        session: &Session,
+        request: Watch,
+        answer: Answer<StoreContract>,
+    ) -> Option<Begun> {
         let mut stream = answer.stream();
         let taken = self.watched(session, request.mailbox.as_ref(), |live, mailbox| {
             if let Some(snapshot) = live.hot.with(mailbox.id, Hot::snapshot) {
@@ -698,18 +720,32 @@ impl Store {
         });
         let (watched, messages) = match taken.await {
             Ok(taken) => taken,
-            Err(fault) => return stream.end(Err(fault)).await,
+            Err(fault) => {
+                stream.end(Err(fault)).await;
+                return None;
+            }
         };
         for part in messages.unwrap_or_default().chunks(SNAPSHOT_MESSAGES) {
             if stream.send(&Item::Snapshot(part.to_vec())).await.is_err() {
-                return;
+                return None;
             }
         }
-        follow(session, watched, stream).await;
+        begun(watched, stream).await
     }
 
     /// The same, where it is enough to know which messages there are.
     pub async fn watch_set(&self, session: &Session, name: &MailboxName, answer: Answer<StoreContract>) {
+        if let Some(begun) = Box::pin(self.begin_watch_set(session, name, answer)).await {
+            follow(session, begun).await;
+        }
+    }
+
+    async fn begin_watch_set(
+        &self,
+        session: &Session,
+        name: &MailboxName,
+        answer: Answer<StoreContract>,
+    ) -> Option<Begun> {
         let mut stream = answer.stream();
         let taken = self.watched(session, Some(name), |live, mailbox| {
             let (mut ranges, mut unseen) = (Ranges::default(), None);
@@ -729,7 +765,10 @@ impl Store {
         });
         let (watched, set) = match taken.await {
             Ok(taken) => taken,
-            Err(fault) => return stream.end(Err(fault)).await,
+            Err(fault) => {
+                stream.end(Err(fault)).await;
+                return None;
+            }
         };
         let (set, unseen) = set.unwrap_or_default();
         let ranges: Vec<(Uid, Uid)> = set.ranges().collect();
@@ -740,10 +779,10 @@ impl Store {
             part.iter().for_each(|(low, high)| set.insert_range(*low, *high));
             let unseen = unseen.filter(|_| parts.peek().is_none());
             if stream.send(&Item::SnapshotSet(set, unseen)).await.is_err() {
-                return;
+                return None;
             }
         }
-        follow(session, watched, stream).await;
+        begun(watched, stream).await
     }
 
     /// Subscribes, and looks at a mailbox at that instant. The account's writers wait while it is looked at, so that it
@@ -781,12 +820,21 @@ fn messages_of(mailbox: &Mailbox) -> usize {
     mailbox.counts.total as usize + mailbox.counts.deleted as usize
 }
 
-/// The end of a snapshot, and everything after it.
-async fn follow(session: &Session, watched: Watched, mut stream: StreamOut<StoreContract>) {
+/// A watch that told what there is.
+struct Begun {
+    watcher: Arc<Watcher>,
+    stream: StreamOut<StoreContract>,
+}
+
+/// The end of a snapshot.
+async fn begun(watched: Watched, mut stream: StreamOut<StoreContract>) -> Option<Begun> {
     let Watched { watcher, change, mailbox } = watched;
-    if stream.send(&Item::SnapshotEnd(mailbox, change)).await.is_err() {
-        return;
-    }
+    stream.send(&Item::SnapshotEnd(mailbox, change)).await.ok()?;
+    Some(Begun { watcher, stream })
+}
+
+/// Everything after it.
+async fn follow(session: &Session, Begun { watcher, mut stream }: Begun) {
     let mut ended = session.ended.subscribe();
     loop {
         let next = tokio::select! {
@@ -826,6 +874,32 @@ pub(crate) fn arrived(message: &AppendMessage, file: u64, now: Timestamp) -> New
 fn bounded(writer: &Writer<'_>, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<(Uid, Message)>, Fault> {
     let messages = writer.messages(mailbox, Some(uids))?;
     if messages.len() > BULK { Err(Fault::Limit("messages changed at once".into())) } else { Ok(messages) }
+}
+
+/// Messages of a mailbox by uid.
+type Messages = Vec<(Uid, Message)>;
+
+/// The first messages of a set, and where the others begin.
+fn some_messages(
+    writer: &Writer<'_>,
+    mailbox: MailboxId,
+    uids: &UidSet,
+    most: usize,
+) -> Result<(Messages, Option<Uid>), Fault> {
+    let (mut found, mut next) = (Vec::new(), None);
+    let visited = visit_messages(&*writer.tx, writer.id, mailbox, uids, |uid, message| {
+        if found.len() == most {
+            next = Some(uid);
+            // Ends the visit; nobody sees it.
+            return Err(Fault::Limit(String::new()));
+        }
+        found.push((uid, message));
+        Ok(())
+    });
+    if next.is_none() {
+        visited?;
+    }
+    Ok((found, next))
 }
 
 fn first_messages(

@@ -18,7 +18,7 @@ use crate::engine::{FileName, Tx};
 use crate::hot::{Row, Touch};
 use crate::junk::{Habits, Learnt, Trainer, wanted};
 use crate::keys;
-use crate::limits::{KEYWORD_OCTETS, KEYWORDS, MAILBOXES};
+use crate::limits::{FLAGS_TOLD, KEYWORD_OCTETS, KEYWORDS, MAILBOXES};
 use crate::records::{
     self, Account, Cold, Expunged, MailboxRecord, Message, Place, Read, Training, count, encode, put_blob,
 };
@@ -189,11 +189,12 @@ impl<'a> Writer<'a> {
                 });
             }
         }
+        let events = told_together(self.events);
         let learnt = match self.trainer.take() {
             Some(trainer) => Some(trainer.finish(self.tx, self.id)),
             None => self.wiped.then(|| Learnt { wiped: true, ..Learnt::default() }),
         };
-        Happened { events: self.events, expunged: self.expunged, touched: self.touched, learnt }
+        Happened { events, expunged: self.expunged, touched: self.touched, learnt }
     }
 
     /// The mailbox with this name.
@@ -625,6 +626,28 @@ impl<'a> Writer<'a> {
         self.mod_seq = self.account.mod_seq;
         Happened { events: Vec::new(), ..self.finish() }
     }
+}
+
+/// The same events, where the flags of very many messages changed with one for all of a mailbox.
+fn told_together(events: Vec<Event>) -> Vec<Event> {
+    let is_flags = |event: &&Event| matches!(event, Event::FlagsChanged { .. });
+    if events.iter().filter(is_flags).count() <= FLAGS_TOLD {
+        return events;
+    }
+    let (mut rest, mut many) = (Vec::new(), BTreeMap::<MailboxId, (UidSet, ModSeq)>::new());
+    for event in events {
+        match event {
+            Event::FlagsChanged { mailbox, uid, mod_seq, .. } => {
+                let (uids, last) = many.entry(mailbox).or_default();
+                uids.insert(uid);
+                *last = mod_seq;
+            }
+            event => rest.push(event),
+        }
+    }
+    let many =
+        many.into_iter().map(|(mailbox, (uids, mod_seq))| Event::ManyFlagsChanged { mailbox, uids, mod_seq });
+    many.chain(rest).collect()
 }
 
 /// Visits the messages of a mailbox that are in a set, ascending.

@@ -119,6 +119,31 @@ fn mail_of_a_person_is_signed_queued_and_delivered() {
     let signed = arrived(&instance, 0, "signed");
     assert!(signed.contains("DKIM-Signature: v=1;"), "{signed}");
     assert!(signed.contains("d=signed.test"), "{signed}");
+    // Row MA-05: two keys, the first signs, for three days.
+    let tag = |message: &str, name: &str| {
+        let field = message.split_once("DKIM-Signature: ").unwrap().1.to_owned();
+        let tag = field.split(';').find_map(|tag| tag.trim().strip_prefix(name).map(str::to_owned));
+        tag.unwrap_or_else(|| panic!("no {name} in {field}"))
+    };
+    let seconds = |name: &str| tag(&signed, name).parse::<i64>().unwrap();
+    assert_eq!(seconds("x=") - seconds("t="), 72 * 3600);
+    let selector = tag(&signed, "s=");
+    let year = selector.strip_suffix('a').unwrap();
+    // The file says otherwise.
+    let path = instance.dir().join("config/domains.toml");
+    let file = std::fs::read_to_string(&path).unwrap();
+    let changed =
+        file.replace(&format!("sign = [\"{selector}\"]"), &format!("sign = [\"{year}b\"]")).replace(
+            &format!(".selectors.{year}b]\n"),
+            &format!(".selectors.{year}b]\nbody-canonicalization = \"simple\"\n"),
+        );
+    assert_ne!(file, changed);
+    std::fs::write(&path, changed).unwrap();
+    instance.json(&["service", "reload", "keys"]);
+    let text = message("you@signed.test", &me, "otherwise");
+    assert_eq!(submission.send("you@signed.test", &me, &text).unwrap().code, 250);
+    let signed = arrived(&instance, 0, "otherwise");
+    assert_eq!((tag(&signed, "s="), tag(&signed, "c=")), (format!("{year}b"), "relaxed/simple".into()));
 
     let mut submissions = Smtp::connect_tls(instance.address("submissions"), &instance.tls()).unwrap();
     assert_eq!(submissions.command("MAIL FROM:<mox@localhost>").unwrap().code, 530, "first the login");

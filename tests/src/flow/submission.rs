@@ -69,9 +69,13 @@ fn success_is_reported_to_who_asks_for_it() {
     );
     let fails = "<other550@elsewhere.test> NOTIFY=FAILURE";
     let text = message(&me, "other550@elsewhere.test", "fails");
-    assert_eq!(submit(&mut smtp, &me, " HOLDFOR=0", &[fails], &text).code, 250);
-    // The request for a release in the future is told too (row SU-07).
-    report(&instance, 0, &["Action: failed", "other550@elsewhere.test", "Future-Release-Request: for;0"]);
+    assert_eq!(submit(&mut smtp, &me, " HOLDFOR=0 RET=FULL", &[fails], &text).code, 250);
+    // The request for a release in the future is told too (row SU-07); the whole message comes back (RFC 3461 §4.3).
+    let lines = ["Action: failed", "other550@elsewhere.test", "Future-Release-Request: for;0"];
+    let failed = report(&instance, 0, &lines);
+    assert!(failed.contains("Content-Type: message/rfc822\r\n"), "{failed}");
+    assert!(failed.contains("\r\n\r\nText of fails.\r\n"), "{failed}");
+    assert!(!report_text.contains("Text of told."), "{report_text}");
     let mut imap = instance.imap(0).unwrap();
     imap.select("INBOX").unwrap();
     let all = imap.messages().unwrap().join("\n");

@@ -1,5 +1,6 @@
 //! `domains.toml`: domains, accounts and their addresses; read by the store, written by `mox-admin`.
 
+use super::dkim::DkimConfig;
 use super::junk::{AutomaticJunkFlags, JunkFilterConfig};
 use super::reader::{Mistakes, Section, parse_bytes, read_file};
 use super::reports::ReportsConfig;
@@ -33,6 +34,8 @@ pub struct DomainConfig {
     pub separators: Vec<String>,
     /// `Jane` and `jane` are two people.
     pub case_sensitive: bool,
+    /// How its mail is signed (row MA-05).
+    pub dkim: DkimConfig,
     /// Where others send reports about mail in its name (row MA-18).
     pub dmarc: Option<ReportsConfig>,
     /// Where they send reports about TLS (row TP-13).
@@ -139,6 +142,7 @@ impl Domains {
                     disabled: s.yes_no("disabled", false),
                     separators: s.texts("localpart-catchall-separators", separator).unwrap_or_default(),
                     case_sensitive: s.yes_no("localpart-case-sensitive", false),
+                    dkim: s.section("dkim", DkimConfig::read),
                     dmarc: s.section("dmarc", |s| ReportsConfig::read(s, "dmarc", "DMARC")),
                     tlsrpt: s.section("tlsrpt", |s| ReportsConfig::read(s, "tls", "TLSRPT")),
                 };

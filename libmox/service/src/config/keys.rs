@@ -513,6 +513,62 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "domains.*.dkim.sign",
+        "",
+        "[\"2026a\"]",
+        "DKIM.Sign",
+        "Selectors of the keys that sign mail of the domain. Without it those sign that were made to. A key stays published and can sign again later.",
+    ),
+    key(
+        D,
+        "domains.*.dkim.selectors.*.hash",
+        "\"sha256\"",
+        "\"sha256\"",
+        "DKIM.Selectors.Hash",
+        "Hash of the signature; no other is allowed (RFC 8301).",
+    ),
+    key(
+        D,
+        "domains.*.dkim.selectors.*.header-canonicalization",
+        "\"relaxed\"",
+        "\"simple\"",
+        "DKIM.Selectors.Canonicalization.HeaderRelaxed",
+        "\"relaxed\" outlives new folding of header fields on the way, \"simple\" nothing (RFC 6376).",
+    ),
+    key(
+        D,
+        "domains.*.dkim.selectors.*.body-canonicalization",
+        "\"relaxed\"",
+        "\"simple\"",
+        "DKIM.Selectors.Canonicalization.BodyRelaxed",
+        "\"relaxed\" outlives changed spaces in the body, \"simple\" only empty lines at its end.",
+    ),
+    key(
+        D,
+        "domains.*.dkim.selectors.*.headers",
+        "",
+        "[\"From\", \"To\", \"Subject\", \"Date\"]",
+        "DKIM.Selectors.Headers",
+        "Fields that are signed where a message has them; From must be one of them. Without it those that RFC 6376 names.",
+    ),
+    key(
+        D,
+        "domains.*.dkim.selectors.*.seal-headers",
+        "",
+        "true",
+        "DKIM.Selectors.DontSealHeaders",
+        "true: none of the signed fields can be added later without breaking the signature; false: all can. Without it: not those that readers see (From, To, Cc, Subject, Date, Message-ID, Reply-To), while mailing lists can add theirs.",
+    ),
+    key(
+        D,
+        "domains.*.dkim.selectors.*.expiration",
+        "",
+        "\"72h\"",
+        "DKIM.Selectors.Expiration",
+        "How long a signature holds, against mail that is sent again and again. New domains have 72h. 1h to 366d.",
+    ),
+    key(
+        D,
         "domains.*.dmarc.account",
         "",
         "\"jane\"",
@@ -955,7 +1011,8 @@ mod tests {
                 Some("aliases") => "\"team@example.org\"",
                 _ => "jane",
             };
-            let full = doc.key.replacen('*', name, 1).replacen('*', "\"jane@example.org\"", 1);
+            let second = if doc.key.contains(".dkim.") { "2026a" } else { "\"jane@example.org\"" };
+            let full = doc.key.replacen('*', name, 1).replacen('*', second, 1);
             let domain = match doc.key {
                 key if key.contains("destinations") => {
                     "[domains.\"example.org\"]\n[accounts.jane]\naddresses = [\"jane@example.org\"]\n"
@@ -1001,7 +1058,9 @@ mod tests {
                                 "{domain}[{table}]\naddresses = [\"jane@example.org\"]\n{last} = {value}\n"
                             )
                         }
-                        None if table.starts_with("domains.\"example.org\".") && last != "account" => {
+                        None if [".dmarc", ".tlsrpt"].iter().any(|kind| table.ends_with(kind))
+                            && last != "account" =>
+                        {
                             format!("{domain}[{table}]\naccount = \"jane\"\n{last} = {value}\n")
                         }
                         None => format!("{domain}[{table}]\n{last} = {value}\n"),
@@ -1019,6 +1078,7 @@ mod tests {
         for (file, source) in [
             (S, include_str!("statics.rs")),
             (S, include_str!("listeners.rs")),
+            (D, include_str!("dkim.rs")),
             (D, include_str!("domains.rs")),
             (D, include_str!("rules.rs")),
             (D, include_str!("junk.rs")),

@@ -1,11 +1,13 @@
 //! The configuration: two TOML files, every key documented, every mistake reported with its line, all at once.
 //!
-//! `mox.toml` is read by every service at start and at reload; `domains.toml` by the store and `mox-admin`. An unknown
+//! `mox.toml` is read by every service at start and at reload; `domains.toml` by the store, by `mox-admin`, and by
+//! `mox-keys` for how to sign. An unknown
 //! key is a mistake. Only checked values leave this module.
 //!
 //! Does not know: who uses a value; whether an account exists in the store.
 //! Fails with: [`Mistakes`].
 
+mod dkim;
 mod domains;
 mod junk;
 mod keys;
@@ -15,6 +17,7 @@ mod reports;
 mod rules;
 mod statics;
 
+pub use dkim::{DkimConfig, SelectorConfig};
 pub use domains::{AccountConfig, AliasConfig, Destination, DomainConfig, Domains};
 pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};

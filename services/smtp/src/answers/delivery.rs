@@ -10,7 +10,7 @@ use libmox_reception::{Pace, Taken, store_refusal, wake_queue};
 use libmox_service::clock;
 use libmox_service::wire::Wire;
 use libmox_smtp::Reply;
-use libmox_smtp::command::RcptPath;
+use libmox_smtp::command::{RcptPath, Ret};
 use libmox_smtp::notify::Event;
 use libmox_smtp::session::{Session, Transaction};
 use libmox_store::{
@@ -39,6 +39,8 @@ struct Several<'a> {
     /// Who cannot.
     failed: Vec<Failed>,
     envelope_id: Option<&'a str>,
+    /// RET=FULL.
+    whole: bool,
     analyses: &'a [Analysis],
 }
 
@@ -157,7 +159,8 @@ impl Answers {
             false => {
                 let known = known.into_iter().zip(told).collect();
                 let envelope_id = transaction.params.envid.as_deref();
-                let several = Several { known, failed, envelope_id, analyses: &analyses };
+                let whole = transaction.params.ret == Some(Ret::Full);
+                let several = Several { known, failed, envelope_id, whole, analyses: &analyses };
                 self.deliver_together(request, several, &mut taken).await
             }
         };
@@ -396,9 +399,9 @@ impl Answers {
         several: Several<'_>,
         taken: &mut Taken<Look>,
     ) -> Result<(Reply, String), StoreError> {
-        let Several { mut known, mut failed, envelope_id, analyses } = several;
+        let Several { mut known, mut failed, envelope_id, whole, analyses } = several;
         for _ in 0..TRIES {
-            let report = self.report(&deliver, envelope_id, &failed, &known, taken);
+            let report = self.report(&deliver, (envelope_id, whole), &failed, &known, taken);
             let together = |deliver| DeliverTogether { deliver, report: report.clone() };
             let outcome = self.hand_in(taken, deliver.clone(), together).await?;
             if let (Body::Staged { .. }, Some(body)) = (&deliver.body, taken.staged()) {
@@ -452,7 +455,7 @@ impl Answers {
     fn report(
         &self,
         deliver: &Deliver,
-        envelope_id: Option<&str>,
+        (envelope_id, whole): (Option<&str>, bool),
         failed: &[Failed],
         known: &[(&RcptPath, Option<Told>)],
         taken: &Taken<Look>,
@@ -463,19 +466,20 @@ impl Answers {
         if failed.is_empty() && delivered.is_empty() {
             return None;
         }
-        let about = |bytes: &[u8]| {
+        let about = |bytes: &[u8], whole| {
             let original = Original {
                 mail_from: &deliver.mail_from,
                 envelope_id,
                 message_id: &deliver.facts.message_id,
                 bytes,
+                whole,
                 arrival: deliver.received,
             };
             report::about(&self.config, &original, failed, &delivered)
         };
         match &deliver.body {
-            Body::Inline(bytes) => about(bytes),
-            Body::Staged { .. } => about(&taken.front(report::HEADER_OCTETS + 1).unwrap_or_default()),
+            Body::Inline(bytes) => about(bytes, whole),
+            Body::Staged { .. } => about(&taken.front(report::HEADER_OCTETS + 1).unwrap_or_default(), false),
         }
     }
 }

@@ -382,6 +382,39 @@ async fn old_removals_are_forgotten() {
     world.end().await;
 }
 
+/// In steps, each one change; of many at once it is told which they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_of_very_many_messages_change_in_steps() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    for _ in 0..4 {
+        append(&imap, session, "Inbox", 80).await;
+    }
+    let inbox = id(&imap, session, "Inbox").await;
+    let changed = imap.ask(flags(session, inbox, uids(&[7]), FlagsHow::Add, &[Flag::Flagged])).await.unwrap();
+    let later = world.list(&imap, session, "Inbox").await[6].mod_seq;
+    let mut watched = Watched::start(&imap, session, Some("Inbox")).await;
+    let mut all = flags(session, inbox, UidSet::all(), FlagsHow::Add, &[Flag::Seen]);
+    all.unchanged_since = Some(ModSeq(later.0 - 1));
+    let stored = imap.ask(all).await.unwrap();
+    assert_eq!((stored.change, stored.modified), (changed.change + 3, uids(&[7])));
+    let events: Vec<Event> =
+        watched.upto(stored.change).await.into_iter().flat_map(|change| change.events).collect();
+    let many: Vec<u64> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::ManyFlagsChanged { uids, .. } => Some(uids.count()),
+            _ => None,
+        })
+        .collect();
+    let single = events.iter().filter(|event| matches!(event, Event::FlagsChanged { .. })).count();
+    assert_eq!((many, single), (vec![149, 150], 20));
+    let records = world.list(&imap, session, "Inbox").await;
+    assert!(records.iter().all(|record| record.flags.has(Flag::Seen) == (record.uid != Uid(7))));
+    world.end().await;
+}
+
 /// In the order asked for; what is large, gone or one too many is to be asked for by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_opened_together() {
