@@ -1,7 +1,7 @@
 //! Connections that another process accepted: it looks at the first octets without taking them, and hands the socket on.
 //!
 //! Law: RFC 7301 (which protocol a client of port 443 wants); row IM-40. On the socket of the receiver one connection
-//! brings one descriptor, with the octet [`TCP`], and ends. Who may connect is decided by the file's rights.
+//! brings one descriptor, with the octet `T`, and ends. Who may connect is decided by the file's rights.
 //! Fails with: `io::Error`; what is no TCP connection is never served.
 
 use crate::life::Life;
