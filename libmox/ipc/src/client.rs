@@ -367,7 +367,7 @@ fn take<C: Contract>(
             Ok(())
         }
         Kind::Item => {
-            let item: C::Item = postcard::from_bytes(payload).map_err(FrameFault::Payload)?;
+            let item = C::read_item(payload).map_err(FrameFault::Payload)?;
             if let Some(Waiting::Stream(items)) = map.get(&id) {
                 match items.try_send(Ok(item)) {
                     Ok(()) => {}

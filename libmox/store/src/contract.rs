@@ -19,6 +19,12 @@ impl Contract for StoreContract {
     fn forbidden() -> Fault {
         Fault::Forbidden
     }
+    fn read_item(bytes: &[u8]) -> Result<Item, postcard::Error> {
+        match bytes.split_first() {
+            Some((0, records)) => crate::rows::read(records).ok_or(postcard::Error::SerdeDeCustom),
+            _ => postcard::from_bytes(bytes),
+        }
+    }
 }
 
 /// What a stream of the store carries.

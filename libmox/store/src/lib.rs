@@ -37,6 +37,7 @@ mod references;
 mod replace;
 mod retired;
 mod role;
+mod rows;
 mod url;
 
 pub use admin::*;
