@@ -9,6 +9,7 @@
 //! Bounded by [`HOT_ROWS`] over all accounts; the mailbox unused for longest goes first, and one that is larger than
 //! the bound is read from the index each time.
 
+use crate::engine::put_number;
 use crate::limits::HOT_ROWS;
 use crate::records::Message;
 use libmox_store::{MessageRecord, SnapshotMessage};
@@ -321,25 +322,16 @@ impl Rows {
 /// Adds a row with its structure. The last two fields of a row are empty: the structure and the preview.
 pub fn push_with_structure(out: &mut Vec<u8>, row: &[u8], structure: &[u8]) {
     out.extend_from_slice(&row[..row.len().saturating_sub(2)]);
-    push_number(out, structure.len());
+    put_number(out, structure.len() as u64);
     out.extend_from_slice(structure);
     out.push(0);
-}
-
-/// As `postcard` writes it.
-fn push_number(out: &mut Vec<u8>, mut rest: usize) {
-    while rest >= 0x80 {
-        out.push(rest.to_le_bytes()[0] | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest.to_le_bytes()[0]);
 }
 
 /// `Item::Messages` with rows that are encoded already: the variant, the number of records, the records.
 pub fn item(count: usize, rows: &[u8]) -> Vec<u8> {
     let mut item = Vec::with_capacity(rows.len() + 11);
     item.push(0);
-    push_number(&mut item, count);
+    put_number(&mut item, count as u64);
     item.extend_from_slice(rows);
     item
 }

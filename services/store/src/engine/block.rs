@@ -8,8 +8,7 @@
 //! A block is a sequence of entries in order, each: octets shared with the key before, octets of the rest of the
 //! key, octets of the value (LEB128 numbers), the rest of the key, the value.
 
-use std::ops::Range;
-
+use super::change::{BadChange, Input, put_number};
 use super::index::Value;
 
 /// A block that grows beyond this is divided, unless it is a single entry.
@@ -22,31 +21,32 @@ pub(super) type Block = (Vec<u8>, Vec<u8>);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
+impl From<BadChange> for Damaged {
+    fn from(BadChange: BadChange) -> Self {
+        Self
+    }
+}
+
 /// The entries of a block, in order.
 pub(super) struct Entries<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: Input<'a>,
     key: Vec<u8>,
 }
 
 impl<'a> Entries<'a> {
     pub fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, key: Vec::with_capacity(64) }
+        Self { rest: Input(bytes), key: Vec::with_capacity(64) }
     }
 
     /// Goes to the next entry. Its key is in [`Entries::key`] until the next call.
     pub fn next(&mut self) -> Result<Option<&'a [u8]>, Damaged> {
-        if self.at == self.bytes.len() {
-            return Ok(None);
-        }
-        let Head { shared, rest, value, end } = head(self.bytes, self.at)?;
-        if shared > self.key.len() {
+        let Some(entry) = Entry::next(&mut self.rest)? else { return Ok(None) };
+        if entry.shared > self.key.len() {
             return Err(Damaged);
         }
-        self.key.truncate(shared);
-        self.key.extend_from_slice(&self.bytes[rest]);
-        self.at = end;
-        Ok(Some(&self.bytes[value]))
+        self.key.truncate(entry.shared);
+        self.key.extend_from_slice(entry.rest);
+        Ok(Some(entry.value))
     }
 
     /// The key of the entry that `next` returned.
@@ -55,42 +55,22 @@ impl<'a> Entries<'a> {
     }
 }
 
-struct Head {
+/// As it stands in a block.
+struct Entry<'a> {
     shared: usize,
-    rest: Range<usize>,
-    value: Range<usize>,
-    end: usize,
+    rest: &'a [u8],
+    value: &'a [u8],
 }
 
-/// The entry at `at`; its ranges lie within `bytes`.
-fn head(bytes: &[u8], at: usize) -> Result<Head, Damaged> {
-    let (shared, at) = number(bytes, at)?;
-    let (rest, at) = number(bytes, at)?;
-    let (value, at) = number(bytes, at)?;
-    let middle = at.checked_add(rest).ok_or(Damaged)?;
-    let end = middle.checked_add(value).filter(|end| *end <= bytes.len()).ok_or(Damaged)?;
-    Ok(Head { shared, rest: at..middle, value: middle..end, end })
-}
-
-fn number(bytes: &[u8], mut at: usize) -> Result<(usize, usize), Damaged> {
-    let mut number = 0;
-    for shift in [0, 7, 14, 21] {
-        let byte = *bytes.get(at).ok_or(Damaged)?;
-        at += 1;
-        number |= usize::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok((number, at));
+impl<'a> Entry<'a> {
+    fn next(input: &mut Input<'a>) -> Result<Option<Self>, Damaged> {
+        if input.0.is_empty() {
+            return Ok(None);
         }
+        let shared = usize::try_from(input.number()?).map_err(|_| Damaged)?;
+        let (rest, value) = (input.number()?, input.number()?);
+        Ok(Some(Self { shared, rest: input.take(rest)?, value: input.take(value)? }))
     }
-    Err(Damaged)
-}
-
-fn put_number(out: &mut Vec<u8>, mut number: usize) {
-    while number >= 0x80 {
-        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
-        number >>= 7;
-    }
-    out.push(u8::try_from(number).unwrap_or(0));
 }
 
 fn common(a: &[u8], b: &[u8]) -> usize {
@@ -99,26 +79,24 @@ fn common(a: &[u8], b: &[u8]) -> usize {
 
 /// The value of a key. Keys are not put together for it: what they share with the one before says where they lie.
 pub(super) fn get<'a>(bytes: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, Damaged> {
-    let mut at = 0;
+    let mut input = Input(bytes);
     // So much of `key` the entry before has in common with it; that entry is below `key`.
     let mut matched = 0;
-    while at < bytes.len() {
-        let Head { shared, rest, value, end } = head(bytes, at)?;
-        if shared < matched {
+    while let Some(entry) = Entry::next(&mut input)? {
+        if entry.shared < matched {
             // It leaves the entry before upwards where that still was as `key` is.
             return Ok(None);
         }
-        if shared == matched {
-            let (rest, wanted) = (&bytes[rest], &key[matched..]);
-            let same = common(rest, wanted);
-            match (rest.get(same), wanted.get(same)) {
-                (None, None) => return Ok(Some(&bytes[value])),
+        if entry.shared == matched {
+            let wanted = &key[matched..];
+            let same = common(entry.rest, wanted);
+            match (entry.rest.get(same), wanted.get(same)) {
+                (None, None) => return Ok(Some(entry.value)),
                 (Some(_), None) => return Ok(None),
                 (Some(ours), Some(theirs)) if ours > theirs => return Ok(None),
                 _ => matched += same,
             }
         }
-        at = end;
     }
     Ok(None)
 }
@@ -137,9 +115,9 @@ impl Piece {
         if self.bytes.is_empty() {
             self.first = key.to_vec();
         }
-        put_number(&mut self.bytes, shared);
-        put_number(&mut self.bytes, key.len() - shared);
-        put_number(&mut self.bytes, value.len());
+        for number in [shared, key.len() - shared, value.len()] {
+            put_number(&mut self.bytes, number as u64);
+        }
         self.bytes.extend_from_slice(&key[shared..]);
         self.bytes.extend_from_slice(value);
         self.last.truncate(shared);

@@ -240,8 +240,8 @@ impl Change {
     }
 }
 
-/// LEB128: seven bits a byte, lowest first.
-pub(super) fn put_number(out: &mut Vec<u8>, mut number: u64) {
+/// LEB128: seven bits a byte, lowest first. As `postcard` writes numbers, too.
+pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;

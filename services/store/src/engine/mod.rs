@@ -44,7 +44,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 pub use backup::{Done, MANIFEST, Progress, Target};
-pub use change::{Change, FileOp, Source};
+pub use change::{Change, FileOp, Source, put_number};
 pub use files::{FileName, Files, Sealed, Staged};
 pub use index::{IndexError, Value};
 pub use limits::Options;
