@@ -175,26 +175,53 @@ impl Index {
         self.shared.hand_on()?;
         let copy = Self::open(dir, COPY_CACHE_BYTES)?;
         let position = self.position().unwrap_or(0);
-        let mut from: Option<Vec<u8>> = None;
         let mut unflushed = 0;
+        self.in_steps(
+            COPY_BYTES,
+            |batch: &mut Batch, key, value| batch.set(key, Some(&Value::from(value))),
+            |batch, bytes| {
+                copy.apply(&batch, position)?;
+                unflushed += bytes;
+                if unflushed >= FLUSH_BYTES {
+                    unflushed = 0;
+                    copy.flush()?;
+                }
+                Ok::<_, IndexError>(())
+            },
+        )?;
+        // Of an empty index, too, the copy knows how far it reaches.
+        copy.apply(&Batch::default(), position)?;
+        copy.sync()
+    }
+
+    /// Visits all keys in order and in steps: what a step gathers from entries of about so many bytes is handed on with
+    /// their number before the next one. No iterator lives longer than a step, so changes are never held up for long.
+    pub fn in_steps<T: Default, E: From<IndexError>>(
+        &self,
+        step_bytes: usize,
+        gather: impl Fn(&mut T, &[u8], &[u8]),
+        mut hand_on: impl FnMut(T, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut from: Option<Vec<u8>> = None;
         loop {
             let lower = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let (mut batch, mut bytes) = (Batch::default(), 0);
+            let (mut gathered, mut bytes, mut last) = (T::default(), 0, None);
             self.visit((lower, Bound::Unbounded), |key, value| {
-                bytes += key.len() + value.len();
-                batch.set(key, Some(&Value::from(value)));
-                if bytes < COPY_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                gather(&mut gathered, key, value);
+                // With what says how long they are.
+                bytes += key.len() + value.len() + 4;
+                if bytes >= step_bytes {
+                    last = Some(key.to_vec());
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
             })?;
-            from = batch.0.last_key_value().map(|(key, _)| key.clone());
-            let is_last = from.is_none();
-            copy.apply(&batch, position)?;
-            unflushed += bytes;
-            if is_last || unflushed >= FLUSH_BYTES {
-                unflushed = 0;
-                copy.flush()?;
+            if bytes > 0 {
+                hand_on(gathered, bytes)?;
             }
-            if is_last {
-                return copy.sync();
+            match last {
+                Some(last) => from = Some(last),
+                None => return Ok(()),
             }
         }
     }

@@ -9,7 +9,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 
 use super::change::{Input, put_bytes};
@@ -74,32 +73,19 @@ pub fn write(dir: &Path, index: &Index, start: u64) -> Result<PathBuf, SnapshotE
     let fault = |source| SnapshotError::Io { path: path.clone(), source };
     let mut out = BufWriter::with_capacity(BLOCK_BYTES, File::create(&path).map_err(fault)?);
     out.write_all(MAGIC).and_then(|()| out.write_all(&start.to_le_bytes())).map_err(fault)?;
-    let mut block = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 4);
-    let mut from: Option<Vec<u8>> = None;
     let mut count = 0u64;
-    loop {
-        let lower = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut last = None;
-        block.clear();
-        // In steps: no iterator lives longer than a block, so changes are never held up for long.
-        index.visit((lower, Bound::Unbounded), |key, value| {
-            put_bytes(&mut block, key);
-            put_bytes(&mut block, value);
-            count += 1;
-            if block.len() >= BLOCK_BYTES {
-                last = Some(key.to_vec());
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-        if !block.is_empty() {
-            write_block(&mut out, &block).map_err(fault)?;
-        }
-        match last {
-            Some(last) => from = Some(last),
-            None => break,
-        }
-    }
+    index.in_steps(
+        BLOCK_BYTES,
+        |(entries, block): &mut (u64, Vec<u8>), key, value| {
+            put_bytes(block, key);
+            put_bytes(block, value);
+            *entries += 1;
+        },
+        |(entries, block), _| {
+            count += entries;
+            write_block(&mut out, &block).map_err(fault)
+        },
+    )?;
     let finish = || -> io::Result<()> {
         out.write_all(&0u32.to_le_bytes())?;
         out.write_all(&crc32fast::hash(&count.to_le_bytes()).to_le_bytes())?;
@@ -206,6 +192,7 @@ pub fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::{Bound, ControlFlow};
 
     fn filled(dir: &Path, entries: u32) -> Index {
         let index = Index::open(&dir.join("a"), 8 << 20).expect("open");
