@@ -85,35 +85,6 @@ impl<'a> Queue<'a> {
     ) -> Result<Vec<QueueId>, Fault> {
         let message = self.state.next;
         let rules = hold::rules(self.tx)?;
-        let mut ids = Vec::with_capacity(recipients.len());
-        for (at, recipient) in recipients.iter().enumerate() {
-            let id = self.state.next;
-            self.state.next = QueueId(id.0 + 1);
-            self.state.entries += 1;
-            let mail_from = new.senders.get(at).cloned();
-            let sender = mail_from.clone().map_or_else(|| new.mail_from.clone(), ReversePath::Address);
-            let entry = QueueRecord {
-                message,
-                held: rules
-                    .iter()
-                    .any(|(_, rule)| rule.matches(new.account_name, &sender, &recipient.address.domain)),
-                recipient: recipient.clone(),
-                next_attempt: new.release,
-                attempts: 0,
-                last: String::new(),
-                mail_from,
-            };
-            if let Some(sender) = &entry.mail_from {
-                self.tx.change().put(keys::unique_sender(new.account, sender), vec![]);
-            }
-            self.tx.change().put(keys::queue(id), encode(&entry));
-            if entry.held {
-                self.state.held += 1;
-            } else {
-                self.tx.change().put(keys::due(new.release, id), vec![]);
-            }
-            ids.push(id);
-        }
         let prefix = u32::try_from(new.prefix.len()).map_err(|_| Fault::BadSize)?;
         let shared = QueueMessage {
             cid: new.cid,
@@ -126,9 +97,35 @@ impl<'a> Queue<'a> {
             prefix,
             needs: new.needs,
             message_id: cut(&new.message_id, MESSAGE_ID_OCTETS),
-            entries: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+            entries: u32::try_from(recipients.len()).unwrap_or(u32::MAX),
             wishes: new.wishes.clone(),
         };
+        let mut ids = Vec::with_capacity(recipients.len());
+        for (at, recipient) in recipients.iter().enumerate() {
+            let id = self.state.next;
+            self.state.next = QueueId(id.0 + 1);
+            self.state.entries += 1;
+            let mut entry = QueueRecord {
+                message,
+                recipient: recipient.clone(),
+                next_attempt: new.release,
+                attempts: 0,
+                held: false,
+                last: String::new(),
+                mail_from: new.senders.get(at).cloned(),
+            };
+            entry.held = rules.iter().any(|(_, rule)| hold::fits(rule, &shared, &entry));
+            if let Some(sender) = &entry.mail_from {
+                self.tx.change().put(keys::unique_sender(new.account, sender), vec![]);
+            }
+            self.tx.change().put(keys::queue(id), encode(&entry));
+            if entry.held {
+                self.state.held += 1;
+            } else {
+                self.tx.change().put(keys::due(new.release, id), vec![]);
+            }
+            ids.push(id);
+        }
         self.tx.change().put(keys::queue_message(message), encode(&shared));
         put_blob(self.tx, &keys::queue_prefix(message), new.prefix);
         let source = self.tx.change().source(given.source());

@@ -19,6 +19,11 @@ pub(super) fn rules(read: &impl Read) -> Result<Vec<(u32, HoldRule)>, Fault> {
     Ok(rules)
 }
 
+/// Whether a rule holds an entry.
+pub(super) fn fits(rule: &HoldRule, message: &QueueMessage, entry: &QueueRecord) -> bool {
+    rule.matches(&message.account_name, &entry.sender(message), &entry.recipient.address.domain)
+}
+
 impl Store {
     /// All rules, by id.
     pub fn hold_rules(&self) -> Result<Vec<(u32, HoldRule)>, Fault> {
@@ -71,8 +76,7 @@ impl Queue<'_> {
                 }
             };
             let Some(message) = message else { continue };
-            if rule.matches(&message.account_name, &before.sender(message), &before.recipient.address.domain)
-            {
+            if fits(rule, message, &before) {
                 self.replace(id, &before, &QueueRecord { held: true, ..before.clone() });
                 held += 1;
             }
