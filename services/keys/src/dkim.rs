@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use libmox_keys::{DkimAlgorithm, DkimHow, DkimKey, KeysFault};
-use libmox_service::config::{Domains, SelectorConfig};
+use libmox_service::config::Domains;
 use libmox_types::Domain;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -87,7 +87,7 @@ impl Keyring {
             if let Some(sign) = &its.dkim.sign {
                 key.signs = sign.contains(&key.selector);
             }
-            key.how = its.dkim.selectors.get(&key.selector).map(how).unwrap_or_default();
+            key.how = its.dkim.selectors.get(&key.selector).cloned().unwrap_or_default();
         }
         key
     }
@@ -166,16 +166,6 @@ impl Keyring {
         let public = entry.public.clone();
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(place, Arc::new(entry));
         Ok(public)
-    }
-}
-
-fn how(config: &SelectorConfig) -> DkimHow {
-    DkimHow {
-        header_simple: config.header_simple,
-        body_simple: config.body_simple,
-        headers: config.headers.clone(),
-        seal: config.seal,
-        expiration: config.expiration.and_then(|time| u32::try_from(time.as_secs()).ok()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[domains."example.org".dkim]`: which keys sign, and how. Row MA-05.
 
 use super::reader::Section;
+use libmox_keys::DkimHow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,22 +11,7 @@ pub struct DkimConfig {
     /// The selectors that sign; none: those that were made to sign.
     pub sign: Option<Vec<String>>,
     /// What differs from the usual, by selector.
-    pub selectors: BTreeMap<String, SelectorConfig>,
-}
-
-/// How one key signs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SelectorConfig {
-    /// `c=` of the header is `simple`, not `relaxed`.
-    pub header_simple: bool,
-    /// The same for the body.
-    pub body_simple: bool,
-    /// Names of the fields that are signed, in lower case; none: the usual ones.
-    pub headers: Option<Vec<String>>,
-    /// None of those fields can be added later, or any can; none: none of those that decide what a reader sees.
-    pub seal: Option<bool>,
-    /// Nobody need believe the signature after this time.
-    pub expiration: Option<Duration>,
+    pub selectors: BTreeMap<String, DkimHow>,
 }
 
 /// Fields that can be named.
@@ -41,12 +27,14 @@ impl DkimConfig {
         s.each("selectors", |name, s| {
             // Read and checked, and nothing else is possible: RFC 8301 §3.1 forbids to sign with anything older.
             let _ = s.text("hash", hash);
-            let config = SelectorConfig {
+            let config = DkimHow {
                 header_simple: s.text("header-canonicalization", is_simple).unwrap_or(false),
                 body_simple: s.text("body-canonicalization", is_simple).unwrap_or(false),
                 headers: s.texts("headers", field_name),
                 seal: s.optional_yes_no("seal-headers"),
-                expiration: s.optional_duration("expiration", EXPIRATION),
+                expiration: s
+                    .optional_duration("expiration", EXPIRATION)
+                    .and_then(|time| u32::try_from(time.as_secs()).ok()),
             };
             // RFC 6376 §5.4
             let without_from = |names: &Vec<String>| !names.iter().any(|name| name == "from");
@@ -132,7 +120,7 @@ mod tests {
         .unwrap();
         assert!(all.header_simple && all.body_simple);
         assert_eq!(all.headers, Some(vec!["from".to_owned(), "subject".to_owned()]));
-        assert_eq!((all.seal, all.expiration.unwrap().as_secs()), (Some(true), 72 * 3600));
+        assert_eq!((all.seal, all.expiration.unwrap()), (Some(true), 72 * 3600));
         for wrong in [
             "hash = \"sha1\"",
             "body-canonicalization = \"loose\"",

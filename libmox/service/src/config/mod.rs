@@ -17,7 +17,7 @@ mod reports;
 mod rules;
 mod statics;
 
-pub use dkim::{DkimConfig, SelectorConfig};
+pub use dkim::DkimConfig;
 pub use domains::{AccountConfig, AliasConfig, Destination, DomainConfig, Domains};
 pub use junk::{AutomaticJunkFlags, JunkFilterConfig, NEW_ACCOUNT};
 pub use keys::{KEYS, KeyDoc, describe};
