@@ -68,13 +68,14 @@ impl Default for Body {
 }
 
 impl Body {
-    fn octet(&mut self, octet: u8) {
+    /// Octets within one line.
+    fn run(&mut self, octets: &[u8]) {
         self.any = true;
         for _ in 0..std::mem::take(&mut self.line_ends) {
             self.out.extend_from_slice(b"\r\n");
             self.spill();
         }
-        self.out.push(octet);
+        self.out.extend_from_slice(octets);
         self.spill();
     }
 
@@ -126,25 +127,25 @@ impl DkimDigest {
     }
 
     fn feed_body(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            match byte {
-                b'\r' => {}
-                b'\n' => {
-                    self.space = false;
-                    self.relaxed.line_ends += 1;
-                    self.simple.line_ends += 1;
-                }
-                b' ' | b'\t' => {
-                    self.space = true;
-                    self.simple.octet(byte);
-                }
-                byte => {
-                    if std::mem::take(&mut self.space) {
-                        self.relaxed.octet(b' ');
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let runs = line.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|run| !run.is_empty());
+            for run in runs {
+                self.simple.run(run);
+                // Each but the first comes after white space.
+                for (at, word) in run.split(|byte| matches!(byte, b' ' | b'\t')).enumerate() {
+                    self.space |= at > 0;
+                    if !word.is_empty() {
+                        if std::mem::take(&mut self.space) {
+                            self.relaxed.run(b" ");
+                        }
+                        self.relaxed.run(word);
                     }
-                    self.relaxed.octet(byte);
-                    self.simple.octet(byte);
                 }
+            }
+            if line.ends_with(b"\n") {
+                self.space = false;
+                self.relaxed.line_ends += 1;
+                self.simple.line_ends += 1;
             }
         }
     }
