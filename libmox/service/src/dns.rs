@@ -261,21 +261,27 @@ fn read(answers: &[Record], kind: RecordType) -> Answer {
     }
 }
 
-/// RFC 1035 §3.5, RFC 3596 §2.5.
+/// The name of an address. RFC 1035 §3.5, RFC 3596 §2.5.
 #[must_use]
 pub fn reverse_name(ip: IpAddr) -> String {
+    reverse_labels(ip) + if ip.is_ipv4() { "in-addr.arpa." } else { "ip6.arpa." }
+}
+
+/// Its front, which lists of addresses have, too. RFC 5782 §2.1, §2.4.
+#[must_use]
+pub fn reverse_labels(ip: IpAddr) -> String {
     use std::fmt::Write as _;
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, c, d] = ip.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa.")
+            format!("{d}.{c}.{b}.{a}.")
         }
         IpAddr::V6(ip) => {
             let mut name = String::with_capacity(74);
             for octet in ip.octets().iter().rev() {
                 let _ = write!(name, "{:x}.{:x}.", octet & 15, octet >> 4);
             }
-            name + "ip6.arpa."
+            name
         }
     }
 }

@@ -7,10 +7,9 @@
 use crate::limits::{LIST_TEXT, LIST_WAIT, LISTS, SENDER_WAIT};
 use crate::report::status;
 use hickory_resolver::proto::rr::{RData, RecordType};
-use libmox_service::dns::{Answer, Asker, Dns, LookupFault};
+use libmox_service::dns::{Answer, Asker, Dns, LookupFault, reverse_labels};
 use libmox_types::Domain;
 use libmox_verify::{Listed, ListsSaid, Looked, Takes};
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -23,8 +22,15 @@ pub(crate) async fn look(
     kind: RecordType,
     wait: Duration,
 ) -> Result<Answer, LookupFault> {
+    in_time(wait, dns.lookup(asker, name, kind)).await
+}
+
+async fn in_time(
+    wait: Duration,
+    lookup: impl Future<Output = Result<Answer, LookupFault>>,
+) -> Result<Answer, LookupFault> {
     let late = || LookupFault::Failed { text: "no answer in time".into(), extended: None };
-    timeout(wait, dns.lookup(asker, name, kind)).await.unwrap_or_else(|_| Err(late()))
+    timeout(wait, lookup).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Whether a domain takes mail.
@@ -67,9 +73,7 @@ fn unknown(domain: &Domain, fault: &LookupFault) -> Looked {
 /// Whether a name has an address.
 pub async fn has_name(dns: &Dns, domain: &Domain) -> Looked {
     let name = format!("{}.", domain.ascii());
-    let late = || LookupFault::Failed { text: "no answer in time".into(), extended: None };
-    let found = timeout(SENDER_WAIT, dns.addresses(Asker::Sender, &name)).await;
-    match found.unwrap_or_else(|_| Err(late())) {
+    match in_time(SENDER_WAIT, dns.addresses(Asker::Sender, &name)).await {
         Ok(answer) => {
             let (takes, has) = match answer.addresses().next() {
                 Some(ip) => (Takes::Mail, format!("has address {ip}")),
@@ -84,20 +88,7 @@ pub async fn has_name(dns: &Dns, domain: &Domain) -> Looked {
 
 /// The name of an address below a zone.
 fn list_name(ip: IpAddr, zone: &Domain) -> String {
-    let mut name = String::with_capacity(80);
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            let _ = write!(name, "{d}.{c}.{b}.{a}.");
-        }
-        IpAddr::V6(ip) => {
-            for octet in ip.octets().iter().rev() {
-                let _ = write!(name, "{:x}.{:x}.", octet & 15, octet >> 4);
-            }
-        }
-    }
-    let _ = write!(name, "{}.", zone.ascii());
-    name
+    format!("{}{}.", reverse_labels(ip.to_canonical()), zone.ascii())
 }
 
 /// Whether a list lists an address, and whether that is proven.
