@@ -14,6 +14,7 @@ pub mod journal;
 pub mod life;
 pub mod limiter;
 pub mod net;
+pub mod password;
 pub mod paths;
 pub mod sockets;
 pub mod tls;

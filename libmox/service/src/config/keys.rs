@@ -642,6 +642,14 @@ pub const KEYS: &[KeyDoc] = &[
     key(D, "accounts.*.full-name", "\"\"", "\"Jane Doe\"", "FullName", "Name of the person."),
     key(
         D,
+        "accounts.*.no-custom-password",
+        "false",
+        "true",
+        "NoCustomPassword",
+        "Whoever has the account changes its password (mox own password) for one that is made, of 12 characters, and cannot choose it; so it is used nowhere else. An administrator still can. New accounts have it.",
+    ),
+    key(
+        D,
         "accounts.*.login-disabled",
         "",
         "\"closed, please call\"",
@@ -975,6 +983,14 @@ pub const KEYS: &[KeyDoc] = &[
         "true",
         "Aliases.AllowMsgFrom",
         "Members may send with the address of the list in From.",
+    ),
+    key(
+        D,
+        "aliases.*.list-members",
+        "false",
+        "true",
+        "Aliases.ListMembers",
+        "Members may see the addresses of the other members: mox own lists.",
     ),
 ];
 
