@@ -6,6 +6,7 @@
 //!
 //! Law: RFC 7208, 6376, 8463, 7489/9989, 8601.
 
+mod arc;
 mod checks;
 mod dkim_keys;
 mod dmarc;
