@@ -13,6 +13,7 @@ pub mod handoff;
 pub mod journal;
 pub mod life;
 pub mod limiter;
+pub mod metrics;
 pub mod net;
 pub mod password;
 pub mod paths;

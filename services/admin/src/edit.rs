@@ -365,9 +365,16 @@ mod tests {
             |add: Vec<Address>, remove: Vec<Address>| Edit::AliasMembers { address: team(), add, remove };
         let text = apply(&text, &members(j2(), none())).unwrap();
         assert!(apply(&text, &members(j2(), none())).is_err(), "twice");
-        let text =
-            apply(&text, &Edit::AliasUpdate { address: team(), post_public: false, allow_msg_from: true, list_members: true })
-                .unwrap();
+        let text = apply(
+            &text,
+            &Edit::AliasUpdate {
+                address: team(),
+                post_public: false,
+                allow_msg_from: true,
+                list_members: true,
+            },
+        )
+        .unwrap();
         let alias = &Domains::parse(&text).unwrap().aliases[0];
         assert_eq!((alias.members.len(), alias.post_public, alias.allow_msg_from), (2, false, true));
         assert!(alias.list_members);

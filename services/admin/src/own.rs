@@ -29,7 +29,9 @@ impl Admin {
                 Ok(who.account_name)
             }
             LoginOutcome::Disabled(why) => Err(AdminError::Denied(why)),
-            LoginOutcome::Limited => Err(AdminError::Denied("too many wrong passwords, wait a minute".into())),
+            LoginOutcome::Limited => {
+                Err(AdminError::Denied("too many wrong passwords, wait a minute".into()))
+            }
             LoginOutcome::Denied | LoginOutcome::NoSecret => {
                 Err(AdminError::Denied("wrong address or password".into()))
             }
@@ -103,8 +105,10 @@ mod tests {
             .iter()
             .map(|one| (one.address.as_str(), one.members.iter().map(String::as_str).collect()))
             .collect();
-        let want =
-            [("open@a.example", vec!["ann@a.example", "j@a.example"]), ("shy@a.example", vec!["JANE@a.example"])];
+        let want = [
+            ("open@a.example", vec!["ann@a.example", "j@a.example"]),
+            ("shy@a.example", vec!["JANE@a.example"]),
+        ];
         assert_eq!(got, want);
         assert!(lists_of(&domains, "nobody").is_empty());
     }

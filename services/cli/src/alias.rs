@@ -85,7 +85,10 @@ pub async fn alias(bus: &Bus, command: Alias, to: To) -> anyhow::Result<()> {
                     ]
                 })
                 .collect();
-            to.text(&columns(&["address", "anyone writes", "members send as it", "see each other", "members"], &rows));
+            to.text(&columns(
+                &["address", "anyone writes", "members send as it", "see each other", "members"],
+                &rows,
+            ));
         }
         Alias::Print { address } => {
             let one = find(&admin.alias_list().await.map_err(plain)?, &address)?;

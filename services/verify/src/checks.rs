@@ -2,8 +2,8 @@
 //!
 //! Law: RFC 7208 §4 (check_host), RFC 6376 §6, RFC 7489 §6.6, RFC 8601 §2.7.3 (iprev).
 
-use crate::dkim_keys::DkimKeys;
 use crate::arc::{self, Fields};
+use crate::dkim_keys::DkimKeys;
 use crate::dmarc::{self, Dmarc};
 use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, IPREV_NAMES, IPREV_WAIT, SIGNATURES, SPF_WAIT};
 use crate::report::{DkimLine, Iprev, Report, arc_word, dkim_word, spf_word};

@@ -480,7 +480,9 @@ quota = "1GiB"
         let list = |name: &str, rest: &str| format!("{FILE}[aliases.\"{name}\"]\n{rest}\n");
         let jane = "addresses = [\"jane@example.org\"]";
         let read = Domains::parse(&list("team@example.org", jane)).unwrap();
-        assert!(read.aliases[0].post_public && !read.aliases[0].allow_msg_from && !read.aliases[0].list_members);
+        assert!(
+            read.aliases[0].post_public && !read.aliases[0].allow_msg_from && !read.aliases[0].list_members
+        );
         for (name, rest, wrong) in [
             ("team@example.net", jane, "no such domain"),
             ("JANE+x@example.org", jane, "belongs to account jane"),
