@@ -12,6 +12,7 @@ mod deliver;
 mod dial;
 mod here;
 mod limits;
+mod monitor;
 mod mx;
 mod report;
 mod schedule;
@@ -73,7 +74,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
         }));
     }
     context.ready();
-    schedule::run(shared).await;
+    tokio::join!(monitor::run(&shared), schedule::run(Arc::clone(&shared)));
     Ok(())
 }
 

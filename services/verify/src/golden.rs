@@ -246,7 +246,7 @@ async fn block_lists_are_checked_and_asked_in_order() {
     for (name, healthy) in
         [("good.example", true), ("all.example", false), ("empty.example", false), ("down.example", false)]
     {
-        assert_eq!(crate::lists::is_healthy(&resolver, &zone(name)).await, healthy, "{name}");
+        assert_eq!(libmox_service::dns::lists::is_healthy(&resolver, &zone(name)).await, healthy, "{name}");
     }
     let zones = [zone("down.example"), zone("good.example")];
     let found = crate::lists::listed(&resolver, "192.0.2.9".parse().unwrap(), &zones).await;

@@ -187,9 +187,9 @@ impl Service for VerifyService {
             Request::HasAddress(ask) => {
                 Ok(Reply::HasAddress(lists::has_name(self.checker.dns(), &ask.0).await))
             }
-            Request::ListHealth(ask) => {
-                Ok(Reply::ListHealth(lists::is_healthy(self.checker.dns(), &ask.0).await))
-            }
+            Request::ListHealth(ask) => Ok(Reply::ListHealth(
+                libmox_service::dns::lists::is_healthy(self.checker.dns(), &ask.0).await,
+            )),
             Request::AskLists(ask) => {
                 let listed = lists::listed(self.checker.dns(), ask.remote_ip, &ask.zones).await;
                 Ok(Reply::AskLists(listed))

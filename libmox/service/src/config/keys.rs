@@ -414,6 +414,14 @@ pub const KEYS: &[KeyDoc] = &[
         "",
         "Deliver everything to this address instead of looking up MX hosts, for tests.",
     ),
+    key(
+        S,
+        "queue.monitor-dns-lists",
+        "[]",
+        "[\"dnsbl.example.net\"]",
+        "MonitorDNSBLs",
+        "More zones of DNS block lists that are watched for the addresses of this machine, beside smtp.dns-lists: those of [listeners], and those that hostname has in the DNS, unless private. Looked at after 100 connections to other servers, at most every 5 minutes and at least every 3 hours; told in the journal and by mox service show queue (mox_dnsbl_ips_success). At most 20 in all.",
+    ),
     key(S, "store.cache", "\"64MiB\"", "\"256MiB\"", "", "Memory for the index. 1MiB to 16GiB."),
     key(
         S,
