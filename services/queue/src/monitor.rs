@@ -178,7 +178,7 @@ async fn look(dns: &Dns, ips: &[IpAddr], zones: &[Domain], before: &Known) -> Ve
                     tracing::warn!(mox_domain = %zone, "block list {zone} lists our address {ip}: {text}");
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(mox_domain = %zone, %error, "block list {zone} cannot be asked")
+                    tracing::warn!(mox_domain = %zone, %error, "block list {zone} cannot be asked");
                 }
                 Some(Ok((false, _))) if was.is_some_and(|(.., fine)| !fine) => {
                     tracing::info!(mox_domain = %zone, "block list {zone} does not list our address {ip} any more");

@@ -7,7 +7,7 @@
 use libmox_types::Domain;
 
 /// What ARC fields there are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fields {
     /// None.
     None,
