@@ -120,7 +120,7 @@ impl Connection {
         self.reader.expect_line();
         let deadline = Instant::now() + self.shared.waits.signed_in;
         loop {
-            self.tell().await?;
+            Box::pin(self.tell()).await?;
             self.flush().await?;
             self.wire.rest();
             let Self { wire, watching, notifying, session, shared, .. } = self;
@@ -158,7 +158,7 @@ impl Connection {
                     {
                         Box::pin(self.watch_anew()).await?;
                     }
-                    self.tell().await?;
+                    Box::pin(self.tell()).await?;
                     return Ok(self.session.on_done(&line, self.wire.output()) == Step::Close);
                 }
                 taken = watch => {
