@@ -30,6 +30,7 @@ mod urls;
 mod watch;
 
 pub use bus::offer;
+pub use deflate::Deflate;
 
 use anyhow::Context as _;
 use connection::Connection;
