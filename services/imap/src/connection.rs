@@ -271,7 +271,8 @@ impl Connection {
                     }
                     // Nobody waits for a line here, and `More` was taken out above.
                     Owned::LineOf(_) | Owned::More => Step::Done,
-                    Owned::Bye(text) => return Err(Failure::Bye(None, text.into())),
+                    // Row IM-03.
+                    Owned::Bye(text) => return Err(Failure::Bye(Some(Code::Alert), text.into())),
                 }
             }
         };
@@ -293,7 +294,7 @@ impl Connection {
             }
             Step::StartDeflate => {
                 self.flush().await?;
-                self.wire.start_coding(Box::new(Deflate::new()));
+                self.wire.start_coding(Box::new(Deflate::default()));
                 Ok(false)
             }
             Step::Ask(ask) => {

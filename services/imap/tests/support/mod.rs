@@ -245,6 +245,13 @@ impl Peer {
     }
 }
 
+/// Octets of memory that are this process's own.
+pub fn own_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().split(' ').next().unwrap().parse::<u64>().unwrap() * 1024
+}
+
 /// Whether a text fits a pattern in which `{*}` stands for anything.
 pub fn fits(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split("{*}");
