@@ -409,7 +409,7 @@ impl Connection {
             Ask::GenUrlAuth(urls) => Box::pin(self.generate_urls(&urls)).await,
             Ask::ResetKey(mailbox) => self.reset_url_key(mailbox).await,
             Ask::UrlFetch(urls) => Box::pin(self.fetch_urls(&urls)).await,
-            Ask::Copy { uids, to, take, missing } => self.copy(uids, to, take, missing).await,
+            Ask::Copy { uids, to, take, by, missing } => self.copy(uids, to, take, by, missing).await,
         };
         if kept && outcome.is_err() {
             self.session.search_failed();

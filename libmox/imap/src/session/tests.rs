@@ -259,14 +259,15 @@ fn sets_become_uids() {
         search(SearchKey::Or(Box::new(SearchKey::Among(set(&[9]))), Box::new(SearchKey::Among(set(&[]))))),
     );
     talk.asks("a UID EXPUNGE 1:4", Ask::Expunge(Some(set(&[3, 4]))));
-    let copy = |uids: &[u32], take| Ask::Copy {
+    let copy = |uids: &[u32], by, take| Ask::Copy {
         uids: set(uids),
         to: MailboxName::parse("x").unwrap(),
         take,
+        by,
         missing: false,
     };
-    talk.asks("a COPY 1 x", copy(&[3], false));
-    talk.asks("a UID MOVE 9 x", copy(&[9], true));
+    talk.asks("a COPY 1 x", copy(&[3], By::Seq, false));
+    talk.asks("a UID MOVE 9 x", copy(&[9], By::Uid, true));
     assert!(!talk.session.enabled().condstore);
     talk.say("a FETCH 1 MODSEQ");
     assert!(talk.session.enabled().condstore);
