@@ -13,7 +13,7 @@ use crate::engine::put_number;
 use crate::limits::HOT_ROWS;
 use crate::records::Message;
 use libmox_store::{MessageRecord, SnapshotMessage};
-use libmox_types::{AccountId, Flags, MailboxId, ModSeq, MsgId, Uid};
+use libmox_types::{AccountId, Flag, Flags, MailboxId, ModSeq, MsgId, Uid};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +55,14 @@ pub fn as_record(uid: Uid, message: Message) -> MessageRecord {
     }
 }
 
+/// Adds a run that lies behind all others.
+fn join(runs: &mut Vec<(Uid, Uid)>, (low, high): (Uid, Uid)) {
+    match runs.last_mut() {
+        Some((_, last)) if last.0 + 1 == low.0 => *last = high,
+        _ => runs.push((low, high)),
+    }
+}
+
 /// What a change does to the messages of a mailbox.
 pub enum Touch {
     /// It is so now.
@@ -73,6 +81,15 @@ struct Page {
     /// Where each row ends in `bytes`.
     ends: Vec<u32>,
     bytes: Vec<u8>,
+    /// Until the page changes.
+    known: Option<Known>,
+}
+
+/// What opening a mailbox tells of a page.
+struct Known {
+    runs: Vec<(Uid, Uid)>,
+    /// The place of the first without `\Seen`.
+    unseen: Option<usize>,
 }
 
 impl Page {
@@ -84,7 +101,17 @@ impl Page {
         &self.bytes[self.start(at)..self.ends[at] as usize]
     }
 
+    fn known(&mut self) -> &Known {
+        let Self { uids, flags, known, .. } = self;
+        known.get_or_insert_with(|| {
+            let mut runs: Vec<(Uid, Uid)> = Vec::new();
+            uids.iter().for_each(|uid| join(&mut runs, (*uid, *uid)));
+            Known { runs, unseen: flags.iter().position(|flags| !flags.has(Flag::Seen)) }
+        })
+    }
+
     fn splice(&mut self, at: usize, old: usize, new: &[u8]) {
+        self.known = None;
         let start = self.start(at);
         if old == new.len() {
             self.bytes[start..start + old].copy_from_slice(new);
@@ -190,7 +217,9 @@ impl Hot {
             mod_seqs: page.mod_seqs.split_off(half),
             ends: page.ends.split_off(half),
             bytes: page.bytes.split_off(start),
+            known: None,
         };
+        page.known = None;
         let start = u32::try_from(start).unwrap_or(u32::MAX);
         next.ends.iter_mut().for_each(|end| *end -= start);
         self.pages.insert(at + 1, next);
@@ -220,6 +249,18 @@ impl Hot {
             hot.pages.iter().flat_map(of).collect()
         };
         self.rows == other.rows && rows(self) == rows(other)
+    }
+
+    /// Which there are, as runs, and the number of the first without `\Seen`, 0 if there is none.
+    pub fn known(&mut self) -> (Vec<(Uid, Uid)>, u32) {
+        let (mut runs, mut unseen, mut before) = (Vec::new(), None, 0);
+        for page in &mut self.pages {
+            let known = page.known();
+            known.runs.iter().for_each(|run| join(&mut runs, *run));
+            unseen = unseen.or(known.unseen.map(|at| before + at + 1));
+            before += page.uids.len();
+        }
+        (runs, unseen.map_or(0, |number| u32::try_from(number).unwrap_or(u32::MAX)))
     }
 
     /// Uid and flags of all of them, ascending.
@@ -374,6 +415,11 @@ impl HotMailboxes {
         self.lock().get(&mailbox).map(look)
     }
 
+    /// The same for what is noted beside the rows when it is asked for.
+    pub fn with_mut<T>(&self, mailbox: MailboxId, look: impl FnOnce(&mut Hot) -> T) -> Option<T> {
+        self.lock().get_mut(&mailbox).map(look)
+    }
+
     pub fn put(&self, mailbox: MailboxId, hot: Hot) {
         self.lock().insert(mailbox, hot);
     }
@@ -434,7 +480,7 @@ mod tests {
             id: MsgId(u64::from(number)),
             mod_seq: ModSeq(u64::from(number) % 50),
             create_seq: ModSeq(1),
-            flags: Flags::NONE,
+            flags: if number % 8 == 0 { Flags::NONE } else { Flags::NONE.with(Flag::Seen) },
             keywords: (0..number % 3).map(|n| Keyword::parse(&format!("k{n}")).unwrap()).collect(),
             size: ByteCount(u64::from(number) * 1000),
             prefix: 3,
@@ -467,6 +513,9 @@ mod tests {
             let (mut hot, mut model) = (Hot::default(), BTreeMap::new());
             for (uid, number, what) in ops {
                 let uid = Uid(uid);
+                if what == 3 {
+                    hot.known();
+                }
                 if what == 0 {
                     hot.remove(uid);
                     model.remove(&uid);
@@ -476,6 +525,12 @@ mod tests {
                 }
             }
             prop_assert_eq!(hot.rows(), model.len());
+            let (runs, unseen) = hot.known();
+            let uids: Vec<Uid> = runs.iter().flat_map(|(low, high)| (low.0..=high.0).map(Uid)).collect();
+            prop_assert_eq!(uids, model.keys().copied().collect::<Vec<_>>());
+            prop_assert!(runs.is_sorted_by(|a, b| a.1.0 + 1 < b.0.0), "joined");
+            let first = model.values().position(|message| !message.flags.has(Flag::Seen));
+            prop_assert_eq!(unseen as usize, first.map_or(0, |at| at + 1));
             prop_assert_eq!(hot.snapshot().iter().map(|m| m.uid).collect::<Vec<_>>(), model.keys().copied().collect::<Vec<_>>());
             let (since, high) = (since.map(ModSeq), Uid(low + width));
             let mut found = Vec::new();

@@ -16,6 +16,8 @@ pub const ROWS_TOGETHER: usize = 500;
 pub const OPENED_OCTETS: usize = 512 << 10;
 /// Messages of a snapshot in one item.
 pub const SNAPSHOT_MESSAGES: usize = 20_000;
+/// Messages at either end of a mailbox that are looked at for the first without `\Seen` before all of them are read.
+pub const UNSEEN_LOOKED_AT: usize = if cfg!(test) { 10 } else { 200 };
 /// Octets of the entries in one reply of the queue.
 pub const PAGE_OCTETS: usize = 512 << 10;
 /// Octets of a recipient's RFC 3461 parameters, each; RFC 3461 §4.2 allows 500 for an address.

@@ -10,20 +10,20 @@ use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
     BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE,
-    OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, WORDS_OF_A_ROW,
+    OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, UNSEEN_LOOKED_AT, WORDS_OF_A_ROW,
 };
 use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
-use libmox_ipc::{Answer, StreamOut};
+use libmox_ipc::{Answer, StreamOut, Unwanted};
 use libmox_store::{
     Append, AppendMessage, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow,
     INLINE_OCTETS, Item, Mailbox, Mailboxes, Marks, MessageList, MessageRecord, OPENED_TOGETHER,
     PREFIX_OCTETS, Placed, QuotaState, SnapshotMessage, StoreContract, Want, Watch,
 };
 use libmox_types::{
-    AccountId, ByteCount, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp,
-    Uid, UidSet,
+    AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp, Uid,
+    UidSet,
 };
 use std::io::Read as _;
 use std::ops::{Bound, ControlFlow};
@@ -747,42 +747,133 @@ impl Store {
         answer: Answer<StoreContract>,
     ) -> Option<Begun> {
         let mut stream = answer.stream();
-        let taken = self.watched(session, Some(name), |live, mailbox| {
-            let (mut ranges, mut unseen) = (Ranges::default(), None);
-            let mut note = |uid: Uid, flags: Flags| {
-                ranges.push(uid);
-                if unseen.is_none() && !flags.has(Flag::Seen) {
-                    unseen = Some(uid);
-                }
-            };
-            if live.hot.with(mailbox.id, |hot| hot.each_flags(&mut note)).is_none() {
-                visit_messages(&self.engine, live.id, mailbox.id, &UidSet::all(), |uid, message| {
-                    note(uid, message.flags);
-                    Ok(())
-                })?;
+        match self.open_mailbox(session, name, &mut stream).await {
+            Ok(Ok((watcher, change))) => {
+                stream.send(&Item::SnapshotEnd(None, change)).await.ok()?;
+                Some(Begun { watcher, stream })
             }
-            Ok((ranges.finish(), unseen))
-        });
-        let (watched, set) = match taken.await {
-            Ok(taken) => taken,
+            Ok(Err(Unwanted)) => None,
             Err(fault) => {
                 stream.end(Err(fault)).await;
-                return None;
-            }
-        };
-        let (set, unseen) = set.unwrap_or_default();
-        let ranges: Vec<(Uid, Uid)> = set.ranges().collect();
-        drop(set);
-        let mut parts = ranges.chunks(SNAPSHOT_MESSAGES).peekable();
-        while let Some(part) = parts.next() {
-            let mut set = UidSet::new();
-            part.iter().for_each(|(low, high)| set.insert_range(*low, *high));
-            let unseen = unseen.filter(|_| parts.peek().is_none());
-            if stream.send(&Item::SnapshotSet(set, unseen)).await.is_err() {
-                return None;
+                None
             }
         }
-        begun(watched, stream).await
+    }
+
+    /// Subscribes, tells of a mailbox at that instant, and which messages are in it. Who opens it need not wait for the
+    /// second, which may have to be read; the account's writers do, so that everything is of that instant.
+    async fn open_mailbox(
+        &self,
+        session: &Session,
+        name: &MailboxName,
+        stream: &mut StreamOut<StoreContract>,
+    ) -> Result<Result<(Arc<Watcher>, u64), Unwanted>, Fault> {
+        let live = self.accounts.live(session.account);
+        let lock = live.lock.lock().await;
+        self.engine.settled().await;
+        let (watcher, change) = live.hub.watch(session.id);
+        let mailbox = Box::new(self.mailbox(session.account, name)?);
+        let id = mailbox.id;
+        let ((runs, unseen), mailbox) = match live.hot.with_mut(id, Hot::known) {
+            Some(known) => {
+                drop(lock);
+                self.forget_unused(live.id, id, messages_of(&mailbox));
+                (known, Some(mailbox))
+            }
+            None => {
+                let mut early = false;
+                if let Some(unseen) = self.first_unseen(live.id, &mailbox)? {
+                    match stream.send_now(&Item::SnapshotOpen(mailbox.clone(), unseen)) {
+                        Ok(sent) => early = sent,
+                        Err(unwanted) => return Ok(Err(unwanted)),
+                    }
+                    // So that it leaves before this reads on.
+                    tokio::task::yield_now().await;
+                }
+                let known = self.known(&live, &mailbox)?;
+                drop(lock);
+                (known, (!early).then_some(mailbox))
+            }
+        };
+        if let Some(mailbox) = mailbox
+            && let Err(unwanted) = stream.send(&Item::SnapshotOpen(mailbox, unseen)).await
+        {
+            return Ok(Err(unwanted));
+        }
+        for part in runs.chunks(SNAPSHOT_MESSAGES) {
+            let mut set = UidSet::new();
+            part.iter().for_each(|(low, high)| set.insert_range(*low, *high));
+            if let Err(unwanted) = stream.send(&Item::SnapshotSet(set, None)).await {
+                return Ok(Err(unwanted));
+            }
+        }
+        Ok(Ok((watcher, change)))
+    }
+
+    /// Which messages there are and the number of the first without `\Seen`. Under the account's lock, with nothing in
+    /// flight.
+    fn known(&self, live: &Live, mailbox: &Mailbox) -> Result<(Vec<(Uid, Uid)>, u32), Fault> {
+        let there = messages_of(mailbox);
+        if there as u64 >= HOT_WORTH && there <= HOT_ROWS {
+            self.load(live, mailbox.id)?;
+            if let Some(known) = live.hot.with_mut(mailbox.id, Hot::known) {
+                return Ok(known);
+            }
+        }
+        let (mut ranges, mut number, mut unseen) = (Ranges::default(), 0, 0);
+        visit_messages(&self.engine, live.id, mailbox.id, &UidSet::all(), |uid, message| {
+            ranges.push(uid);
+            number += 1;
+            if unseen == 0 && !message.flags.has(Flag::Seen) {
+                unseen = number;
+            }
+            Ok(())
+        })?;
+        Ok((ranges.finish().ranges().collect(), unseen))
+    }
+
+    /// The number of the first message without `\Seen`, 0 if there is none, where it is found soon: near the first
+    /// message, or near the last where few are without. Under the account's lock, with nothing in flight.
+    fn first_unseen(&self, account: AccountId, mailbox: &Mailbox) -> Result<Option<u32>, Fault> {
+        let (there, unseen) = (messages_of(mailbox), mailbox.counts.unseen as usize);
+        if unseen == 0 {
+            return Ok(Some(0));
+        }
+        let bounds = [Uid(0), Uid(u32::MAX)].map(|uid| keys::message(account, mailbox.id, uid));
+        let range = (Bound::Included(bounds[0].as_slice()), Bound::Included(bounds[1].as_slice()));
+        let is_unseen = |key: &[u8], value: &[u8]| -> Result<bool, Fault> {
+            Ok(!records::decode::<Message>(key, value)?.flags.has(Flag::Seen))
+        };
+        let (mut at, mut found) = (0, Ok(None));
+        self.engine.visit(range, |key, value| {
+            at += 1;
+            match is_unseen(key, value) {
+                Ok(false) if at < UNSEEN_LOOKED_AT => return ControlFlow::Continue(()),
+                Ok(false) => {}
+                Ok(true) => found = Ok(u32::try_from(at).ok()),
+                Err(fault) => found = Err(fault),
+            }
+            ControlFlow::Break(())
+        })?;
+        if found != Ok(None) {
+            return found;
+        }
+        let mut left = unseen;
+        at = 0;
+        self.engine.visit_back(range, |key, value| {
+            at += 1;
+            match is_unseen(key, value) {
+                Ok(true) if left == 1 => found = Ok(u32::try_from(there + 1 - at).ok()),
+                Ok(is) if at < UNSEEN_LOOKED_AT => {
+                    left -= usize::from(is);
+                    return ControlFlow::Continue(());
+                }
+                Ok(_) => {}
+                Err(fault) => found = Err(fault),
+            }
+            ControlFlow::Break(())
+        })?;
+        found
     }
 
     /// Subscribes, and looks at a mailbox at that instant. The account's writers wait while it is looked at, so that it

@@ -375,10 +375,13 @@ async fn old_removals_are_forgotten() {
     let single = Watched::start(&imap, session, Some("Inbox")).await.snapshot;
     let watch = WatchSet { session, mailbox: name("Inbox") };
     let mut items = imap.stream(Request::WatchSet(watch)).await.unwrap();
-    let Item::SnapshotSet(set, unseen) = items.next().await.unwrap().unwrap() else { panic!() };
+    let Item::SnapshotOpen(mailbox, unseen) = items.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(mailbox.id, inbox);
+    let Item::SnapshotSet(set, None) = items.next().await.unwrap().unwrap() else { panic!() };
     assert_eq!(set.iter().collect::<Vec<_>>(), single.iter().map(|one| one.uid).collect::<Vec<_>>());
-    assert_eq!(unseen, Some(Uid(gone + 3)));
-    assert!(matches!(items.next().await, Some(Ok(Item::SnapshotEnd(Some(_), _)))));
+    let number = single.iter().position(|one| one.uid == Uid(gone + 3)).unwrap() + 1;
+    assert_eq!(unseen as usize, number);
+    assert!(matches!(items.next().await, Some(Ok(Item::SnapshotEnd(None, _)))));
     world.end().await;
 }
 
