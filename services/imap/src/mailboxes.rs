@@ -19,7 +19,8 @@ impl Connection {
         access: Access,
         params: &SelectParams,
     ) -> Result<Done, Failure> {
-        self.watching = None;
+        // Let go of once the answer is on its way: the store need not hear of it first.
+        let _before = self.watching.take();
         let (watching, mailbox, first_unseen) =
             Watching::open(&self.shared.store, self.session_id()?, name).await?;
         self.watching = Some(watching);
