@@ -858,21 +858,27 @@ impl Store {
         if found != Ok(None) {
             return found;
         }
-        let mut left = unseen;
-        at = 0;
-        self.engine.visit_back(range, |key, value| {
+        // All that are without may be among the last ones: then their first is the first of all.
+        let last = mailbox.uid_next.0.saturating_sub(u32::try_from(UNSEEN_LOOKED_AT).unwrap_or(u32::MAX));
+        let from = keys::message(account, mailbox.id, Uid(last));
+        let range = (Bound::Included(from.as_slice()), Bound::Included(bounds[1].as_slice()));
+        let (mut at, mut without, mut first) = (0, 0, 0);
+        self.engine.visit(range, |key, value| {
             at += 1;
             match is_unseen(key, value) {
-                Ok(true) if left == 1 => found = Ok(u32::try_from(there + 1 - at).ok()),
-                Ok(is) if at < UNSEEN_LOOKED_AT => {
-                    left -= usize::from(is);
+                Ok(is) => {
+                    first = if is && without == 0 { at } else { first };
+                    without += usize::from(is);
                     return ControlFlow::Continue(());
                 }
-                Ok(_) => {}
                 Err(fault) => found = Err(fault),
             }
             ControlFlow::Break(())
         })?;
+        if found.is_ok() && without == unseen {
+            // As many are before it as are not among these, and those among these that are before it.
+            found = Ok(u32::try_from(there + first - at).ok());
+        }
         found
     }
 
