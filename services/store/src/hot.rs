@@ -480,7 +480,7 @@ mod tests {
             id: MsgId(u64::from(number)),
             mod_seq: ModSeq(u64::from(number) % 50),
             create_seq: ModSeq(1),
-            flags: if number % 8 == 0 { Flags::NONE } else { Flags::NONE.with(Flag::Seen) },
+            flags: if number.is_multiple_of(8) { Flags::NONE } else { Flags::NONE.with(Flag::Seen) },
             keywords: (0..number % 3).map(|n| Keyword::parse(&format!("k{n}")).unwrap()).collect(),
             size: ByteCount(u64::from(number) * 1000),
             prefix: 3,
