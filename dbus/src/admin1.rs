@@ -91,6 +91,21 @@ pub struct AliasItem {
     pub post_public: bool,
     /// Members may send as it.
     pub allow_msg_from: bool,
+    /// Members may see the others.
+    pub list_members: bool,
+}
+
+/// A list, as one of its members sees it.
+#[derive(Debug, Clone, Serialize, Deserialize, Type, PartialEq, Eq)]
+pub struct OwnListItem {
+    /// Its own address.
+    pub address: String,
+    /// Anyone may write to it.
+    pub post_public: bool,
+    /// Members may send as it.
+    pub allow_msg_from: bool,
+    /// Addresses of all members, where members may see them; those of whoever asks otherwise.
+    pub members: Vec<String>,
 }
 
 /// A report of somebody else about mail in our name, or about TLS to our servers.
@@ -255,7 +270,17 @@ pub trait Admin {
     /// See the interface file.
     fn alias_add(&self, address: &str, members: &[String]) -> zbus::Result<()>;
     /// See the interface file.
-    fn alias_update(&self, address: &str, post_public: bool, allow_msg_from: bool) -> zbus::Result<()>;
+    fn alias_update(
+        &self,
+        address: &str,
+        post_public: bool,
+        allow_msg_from: bool,
+        list_members: bool,
+    ) -> zbus::Result<()>;
+    /// See the interface file.
+    fn own_password(&self, login: &str, password: &str, wanted: &str) -> zbus::Result<String>;
+    /// See the interface file.
+    fn own_lists(&self, login: &str, password: &str) -> zbus::Result<Vec<OwnListItem>>;
     /// See the interface file.
     fn alias_remove(&self, address: &str) -> zbus::Result<()>;
     /// See the interface file.

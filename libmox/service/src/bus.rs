@@ -191,7 +191,7 @@ impl Service {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn metrics(&self) -> HashMap<String, u64> {
-        crate::dns::counters().into_iter().collect()
+        crate::dns::counters().into_iter().chain(crate::metrics::all()).collect()
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod counters;
 mod extended;
+pub mod lists;
 
 pub use counters::{Asker, counters};
 pub use extended::Extended;

@@ -13,6 +13,8 @@ pub enum CacheKind {
     WebSession = 2,
     /// Whether a DNS block list works, by zone.
     DnsList = 3,
+    /// Whether block lists list this machine: one entry.
+    OwnAddresses = 4,
 }
 
 /// One cached value. Reply: [`Cached`], if there is one that has not ended.

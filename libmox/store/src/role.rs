@@ -56,15 +56,17 @@ impl Role {
             | R::Analyze(_)
             | R::Decided(_)
             | R::Feedback(_) => self == Self::Smtp,
-            R::LoginPassword(_)
-            | R::ScramStart(_)
+            // Role admin: for what people do about their own account. It has no verb that reads mail with it.
+            R::LoginPassword(_) | R::SignOut(_) => {
+                matches!(self, Self::Submission | Self::Imap | Self::Admin)
+            }
+            R::ScramStart(_)
             | R::ScramFinish(_)
             | R::CramStart(_)
             | R::CramFinish(_)
             | R::LoginKey(_)
             | R::AskStanding(_)
-            | R::NoteAgent(_)
-            | R::SignOut(_) => {
+            | R::NoteAgent(_) => {
                 matches!(self, Self::Submission | Self::Imap)
             }
             R::LoginLocal(_) | R::CheckSender(_) | R::QueueAdd(_) => self == Self::Submission,

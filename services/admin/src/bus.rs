@@ -15,7 +15,7 @@ use libmox_store::{
 use libmox_types::{Address, Domain, Timestamp};
 use mox_dbus::admin1::{
     AccountItem, AliasItem, AppPasswordItem, DecisionItem, DnsCheckItem, DomainItem, EvaluationItem,
-    ReportAddressItem, ReportItem, SystemStatus, TlsKeyItem,
+    OwnListItem, ReportAddressItem, ReportItem, SystemStatus, TlsKeyItem,
 };
 use std::sync::Arc;
 use zbus::message::Header;
@@ -65,7 +65,7 @@ impl Admin {
         }
     }
 
-    fn domains() -> Result<Arc<config::Domains>, AdminError> {
+    pub(crate) fn domains() -> Result<Arc<config::Domains>, AdminError> {
         config::load_domains(&paths::config()).map_err(|mistakes| AdminError::Mistakes(mistakes.to_string()))
     }
 
@@ -366,6 +366,7 @@ impl AdminInterface {
             members: alias.members.iter().map(ToString::to_string).collect(),
             post_public: alias.post_public,
             allow_msg_from: alias.allow_msg_from,
+            list_members: alias.list_members,
         };
         Ok(Admin::domains()?.aliases.iter().map(item).collect())
     }
@@ -387,11 +388,23 @@ impl AdminInterface {
         name: &str,
         post_public: bool,
         allow_msg_from: bool,
+        list_members: bool,
         #[zbus(connection)] c: &Connection,
         #[zbus(header)] h: Header<'_>,
     ) -> fdo::Result<()> {
         authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
-        Ok(self.0.change(Edit::AliasUpdate { address: address(name)?, post_public, allow_msg_from }).await?)
+        let edit = Edit::AliasUpdate { address: address(name)?, post_public, allow_msg_from, list_members };
+        Ok(self.0.change(edit).await?)
+    }
+
+    /// Whoever knows the password of the account may: nobody else is asked.
+    async fn own_password(&self, login: &str, password: &str, wanted: &str) -> fdo::Result<String> {
+        Ok(self.0.own_password(login, password, wanted).await?)
+    }
+
+    /// The same.
+    async fn own_lists(&self, login: &str, password: &str) -> fdo::Result<Vec<OwnListItem>> {
+        Ok(self.0.own_lists(login, password).await?)
     }
 
     async fn alias_remove(

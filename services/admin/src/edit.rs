@@ -25,8 +25,8 @@ pub enum Edit {
     AddressRemove { address: String },
     /// A new list of addresses.
     AliasAdd { address: Address, members: Vec<Address> },
-    /// Who may write to it, and as it.
-    AliasUpdate { address: Address, post_public: bool, allow_msg_from: bool },
+    /// Who may write to it, as it, and see who is on it.
+    AliasUpdate { address: Address, post_public: bool, allow_msg_from: bool, list_members: bool },
     /// A list goes.
     AliasRemove { address: Address },
     /// Members come and go.
@@ -125,10 +125,11 @@ fn change(root: &mut Table, edit: &Edit) -> Result<(), AdminError> {
             fresh.insert("post-public", Item::Value(Value::from(true)));
             aliases.insert(&address.to_string(), Item::Table(fresh));
         }
-        Edit::AliasUpdate { address, post_public, allow_msg_from } => {
+        Edit::AliasUpdate { address, post_public, allow_msg_from, list_members } => {
             let alias = existing_alias(root, address)?;
             alias.insert("post-public", Item::Value(Value::from(*post_public)));
             alias.insert("allow-msg-from", Item::Value(Value::from(*allow_msg_from)));
+            alias.insert("list-members", Item::Value(Value::from(*list_members)));
         }
         Edit::AliasRemove { address } => {
             let aliases = table(root, "aliases")?;
@@ -364,11 +365,19 @@ mod tests {
             |add: Vec<Address>, remove: Vec<Address>| Edit::AliasMembers { address: team(), add, remove };
         let text = apply(&text, &members(j2(), none())).unwrap();
         assert!(apply(&text, &members(j2(), none())).is_err(), "twice");
-        let text =
-            apply(&text, &Edit::AliasUpdate { address: team(), post_public: false, allow_msg_from: true })
-                .unwrap();
+        let text = apply(
+            &text,
+            &Edit::AliasUpdate {
+                address: team(),
+                post_public: false,
+                allow_msg_from: true,
+                list_members: true,
+            },
+        )
+        .unwrap();
         let alias = &Domains::parse(&text).unwrap().aliases[0];
         assert_eq!((alias.members.len(), alias.post_public, alias.allow_msg_from), (2, false, true));
+        assert!(alias.list_members);
         // A member's address cannot go while it is one.
         let gone = Edit::AddressRemove { address: "j2@example.org".into() };
         assert!(apply(&text, &gone).unwrap_err().to_string().contains("not an address of an account"));

@@ -16,6 +16,9 @@ pub enum AdminError {
     /// It is there already.
     #[error("{0} exists already")]
     Exists(String),
+    /// Whoever asks has not shown that they may.
+    #[error("{0}")]
+    Denied(String),
     /// Somebody else changed the file at the same moment. Row CF-02.
     #[error("domains.toml was changed by somebody else at the same moment, nothing was written")]
     Stale,
@@ -56,6 +59,7 @@ impl From<AdminError> for fdo::Error {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::Invalid(_) | AdminError::Mistakes(_) => fdo::Error::InvalidArgs(error.to_string()),
+            AdminError::Denied(_) => fdo::Error::AccessDenied(error.to_string()),
             AdminError::NotFound(_) => fdo::Error::UnknownObject(error.to_string()),
             AdminError::Exists(_) => fdo::Error::FileExists(error.to_string()),
             _ => fdo::Error::Failed(error.to_string()),

@@ -11,6 +11,7 @@ mod dnscheck;
 mod edit;
 mod error;
 mod feedback;
+mod own;
 
 use libmox_keys::{Keys, KeysRole};
 use libmox_service::bus::Offer;

@@ -24,7 +24,7 @@ pub enum Alias {
         #[arg(required = true)]
         members: Vec<String>,
     },
-    /// Who may write to a list, and as it
+    /// Who may write to a list, as it, and see who is on it
     Update {
         /// Address of the list
         address: String,
@@ -34,6 +34,9 @@ pub enum Alias {
         /// Members may send with its address in From
         #[arg(long, value_name = "BOOL")]
         allow_msg_from: Option<bool>,
+        /// Members may see the addresses of the others
+        #[arg(long, value_name = "BOOL")]
+        list_members: Option<bool>,
     },
     /// Remove a list
     Rm {
@@ -73,10 +76,19 @@ pub async fn alias(bus: &Bus, command: Alias, to: To) -> anyhow::Result<()> {
             let rows: Vec<Vec<String>> = all
                 .into_iter()
                 .map(|one| {
-                    vec![one.address, yes(one.post_public), yes(one.allow_msg_from), one.members.join(" ")]
+                    vec![
+                        one.address,
+                        yes(one.post_public),
+                        yes(one.allow_msg_from),
+                        yes(one.list_members),
+                        one.members.join(" "),
+                    ]
                 })
                 .collect();
-            to.text(&columns(&["address", "anyone writes", "members send as it", "members"], &rows));
+            to.text(&columns(
+                &["address", "anyone writes", "members send as it", "see each other", "members"],
+                &rows,
+            ));
         }
         Alias::Print { address } => {
             let one = find(&admin.alias_list().await.map_err(plain)?, &address)?;
@@ -90,11 +102,12 @@ pub async fn alias(bus: &Bus, command: Alias, to: To) -> anyhow::Result<()> {
             admin.alias_add(&address, &members).await.map_err(plain)?;
             to.done(&format!("{address} has {} members, anyone may write to it", members.len()));
         }
-        Alias::Update { address, post_public, allow_msg_from } => {
+        Alias::Update { address, post_public, allow_msg_from, list_members } => {
             let now = find(&admin.alias_list().await.map_err(plain)?, &address)?;
             let public = post_public.unwrap_or(now.post_public);
             let from = allow_msg_from.unwrap_or(now.allow_msg_from);
-            admin.alias_update(&address, public, from).await.map_err(plain)?;
+            let list = list_members.unwrap_or(now.list_members);
+            admin.alias_update(&address, public, from, list).await.map_err(plain)?;
             to.done(&format!("{address} changed"));
         }
         Alias::Rm { address } => {
@@ -124,5 +137,6 @@ fn as_json(one: &mox_dbus::admin1::AliasItem) -> Value {
     json!({
         "address": one.address, "members": one.members,
         "post_public": one.post_public, "allow_msg_from": one.allow_msg_from,
+        "list_members": one.list_members,
     })
 }

@@ -277,10 +277,11 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         Command::Alias(command) => crate::alias::alias(bus, command, to).await?,
         Command::Domain(command) => domain(bus, command, to).await?,
         Command::Setaccountpassword { account } => {
-            let password = read_password()?;
+            let password = read_password("New password: ")?;
             bus.admin().await?.account_set_password(&account, &password).await.map_err(plain)?;
             to.done(&format!("password of {account} set"));
         }
+        Command::Own(command) => crate::own::own(bus, command, to).await?,
         Command::Admin(command) => crate::admin::run(bus, command).await?,
         Command::Tlspubkey(command) => credentials::tls_pub_key(bus, command, to).await?,
         Command::Apppassword(command) => credentials::app_password(bus, command, to).await?,
@@ -637,13 +638,13 @@ fn confirmed(question: &str, word: &str) -> anyhow::Result<bool> {
 }
 
 /// One line of standard input; a terminal does not show it.
-fn read_password() -> anyhow::Result<String> {
+pub(crate) fn read_password(question: &str) -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     let terminal = stdin.is_terminal().then(|| rustix::termios::tcgetattr(&stdin)).transpose()?;
     if let Some(settings) = &terminal {
         #[expect(clippy::print_stderr, reason = "a question to the person")]
         {
-            eprint!("New password: ");
+            eprint!("{question}");
         }
         let mut quiet = settings.clone();
         quiet.local_modes.remove(rustix::termios::LocalModes::ECHO);

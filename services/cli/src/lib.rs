@@ -8,6 +8,7 @@ mod credentials;
 mod localserve;
 mod message;
 mod operate;
+mod own;
 mod pages;
 mod quickstart;
 mod reports;
@@ -59,6 +60,9 @@ enum Command {
         /// Name of the account, not an address
         account: String,
     },
+    /// Your own account, with its password
+    #[command(subcommand)]
+    Own(own::Own),
     /// Act on the mail of others
     #[command(subcommand)]
     Admin(admin::Admin),

@@ -8,7 +8,7 @@ use crate::commands::Bus;
 use crate::show::To;
 use anyhow::{Context as _, bail};
 use libmox_service::config::{DOMAINS_FILE, NEW_ACCOUNT, STATIC_FILE};
-use libmox_service::{clock, paths};
+use libmox_service::{password, paths};
 use libmox_types::{Address, Domain};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -101,7 +101,7 @@ pub async fn run(args: Args, to: To) -> anyhow::Result<()> {
 
     let bus = Bus::connect(None).await?;
     let admin = bus.admin().await?;
-    let password = password();
+    let password = password::made();
     admin.account_set_password(&account, &password).await.context("password")?;
     // The domain stands in the file already; adding it makes its keys.
     admin.domain_keys(address.domain.unicode()).await.context("DKIM keys")?;
@@ -211,17 +211,6 @@ fn systemctl(words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 12 characters without look-alikes: about 69 bits. Row AU-19.
-fn password() -> String {
-    const LETTERS: &[u8; 54] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ346789";
-    (0..12)
-        .map(|_| {
-            let at = usize::try_from(clock::random_u64() % LETTERS.len() as u64).unwrap_or(0);
-            char::from(LETTERS[at])
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,13 +224,6 @@ mod tests {
             all[0].1.ends_with("ListenStream=\nListenStream=192.0.2.1:25\nListenStream=[2001:db8::1]:25\n")
         );
         assert!(listen_dropins(&[])[4].1.ends_with("ListenStream=0.0.0.0:993\nListenStream=[::]:993\n"));
-    }
-
-    #[test]
-    fn passwords_are_long_and_differ() {
-        let (one, other) = (password(), password());
-        assert_eq!(one.len(), 12);
-        assert_ne!(one, other);
     }
 
     #[test]

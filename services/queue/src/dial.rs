@@ -93,6 +93,7 @@ impl Link {
     pub async fn connect(address: SocketAddr) -> Result<Self, Failure> {
         match timeout(limits::DIAL, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
+                crate::monitor::connected();
                 let _ = stream.set_nodelay(true);
                 Ok(Self { stream: Box::new(stream), input: Vec::new(), tls: None })
             }

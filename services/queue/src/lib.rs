@@ -12,6 +12,7 @@ mod deliver;
 mod dial;
 mod here;
 mod limits;
+mod monitor;
 mod mx;
 mod report;
 mod schedule;
@@ -85,7 +86,7 @@ async fn serve(context: Context) -> anyhow::Result<()> {
         }));
     }
     context.ready();
-    schedule::run(shared).await;
+    tokio::join!(monitor::run(&shared), schedule::run(Arc::clone(&shared)));
     Ok(())
 }
 

@@ -26,5 +26,21 @@ pub const STORE_AWAY: Duration = Duration::from_secs(2);
 pub const DELAY_REPORT: u32 = 5;
 /// Octets of a report that is signed: ours are far smaller.
 pub const SIGNED_OCTETS: u64 = 1 << 20;
+/// Connections to other servers until our own addresses are looked up in block lists again. Row MA-23.
+pub const MONITOR_CONNECTIONS: u64 = 100;
+/// But not before so many seconds.
+pub const MONITOR_PAUSE: i64 = 5 * 60;
+/// And after so many in any case.
+pub const MONITOR_AGE: i64 = 3 * 3600;
+/// How often it is seen whether it is time.
+pub const MONITOR_TICK: Duration = Duration::from_secs(60);
+/// How long what was found is known, in seconds.
+pub const MONITOR_KEPT: i64 = 7 * 86_400;
+/// Lists asked.
+pub const MONITOR_ZONES: usize = 20;
+/// Addresses of ours.
+pub const MONITOR_IPS: usize = 20;
+/// Characters of what a list says.
+pub const MONITOR_TEXT: usize = 300;
 /// Octets of the original header in a report.
 pub const REPORT_HEADER: usize = 64 * 1024;

@@ -2,7 +2,8 @@
 //!
 //! Rows MA-10, MA-12, MA-18. Law: RFC 7489 §7.2.
 
-use libmox_store::{Analysis, DmarcSeen, Evaluation, Feedback, ReportKept, ReportRead};
+use libmox_service::metrics;
+use libmox_store::{Analysis, DmarcSeen, Evaluation, Feedback, ReportKept, ReportKind, ReportRead};
 use libmox_types::{Address, Domain, ReversePath, Timestamp};
 use std::net::IpAddr;
 
@@ -22,7 +23,48 @@ pub(crate) struct Judged<'a> {
     pub(crate) analyses: &'a [Analysis],
 }
 
+/// Counters of messages to addresses for reports: taken as one, and not.
+const REPORTS: [[&str; 2]; 2] = [
+    [
+        "mox_reports_received_total{kind=\"dmarc\",result=\"taken\"}",
+        "mox_reports_received_total{kind=\"dmarc\",result=\"error\"}",
+    ],
+    [
+        "mox_reports_received_total{kind=\"tls\",result=\"taken\"}",
+        "mox_reports_received_total{kind=\"tls\",result=\"error\"}",
+    ],
+];
+/// What reports were about: messages, or sessions, that were as they should be, and others.
+const REPORTED: [[&str; 2]; 2] = [
+    [
+        "mox_reports_rows_total{kind=\"dmarc\",good=\"yes\"}",
+        "mox_reports_rows_total{kind=\"dmarc\",good=\"no\"}",
+    ],
+    ["mox_reports_rows_total{kind=\"tls\",good=\"yes\"}", "mox_reports_rows_total{kind=\"tls\",good=\"no\"}"],
+];
+
+/// Row TR-27.
+pub(crate) fn preset_counters() {
+    metrics::preset(REPORTS.into_iter().chain(REPORTED).flatten());
+}
+
 impl Judged<'_> {
+    /// Row MA-18: what is counted of a message to an address for reports, once it was taken.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let is_report = self.analyses.iter().any(|analysis| analysis.reason == "report");
+        let failed = self.analyses.iter().any(|analysis| analysis.report_error.is_some());
+        if !is_report && !failed {
+            return Vec::new();
+        }
+        let kind = usize::from(self.report.is_some_and(|read| read.kind == ReportKind::Tls));
+        let mut counts = vec![(REPORTS[kind][usize::from(!is_report)], 1)];
+        if let Some(read) = self.report.filter(|_| is_report) {
+            counts.push((REPORTED[kind][0], read.good));
+            counts.push((REPORTED[kind][1], read.total.saturating_sub(read.good)));
+        }
+        counts
+    }
+
     /// What is kept where it was taken, or was not. A message that was refused as junk tells nobody anything.
     pub(crate) fn feedback(&self, accepted: bool) -> Option<Feedback> {
         let first = self.analyses.first()?;
@@ -58,7 +100,7 @@ impl Judged<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libmox_store::{Decision, ReportKind};
+    use libmox_store::Decision;
 
     fn analysis(reason: &str, dmarc_override: Option<&str>) -> Analysis {
         Analysis {
@@ -177,6 +219,27 @@ mod tests {
             };
             judged.feedback(accepted)
         };
+        let count = |name: &str| metrics::all().into_iter().find(|(have, _)| have == name).unwrap().1;
+        preset_counters();
+        for (reason, error) in
+            [("report", None), ("no-bad-signals", Some("no DMARC pass")), ("junk-content", None)]
+        {
+            let analyses = [Analysis { report_error: error.map(Into::into), ..analysis(reason, None) }];
+            let judged = Judged {
+                at: Timestamp(7),
+                ip: "192.0.2.9".parse().unwrap(),
+                mail_from: &ReversePath::Null,
+                to: None,
+                from: None,
+                seen: None,
+                not_enforced: false,
+                report: Some(&ReportRead { total: 5, good: 3, ..read.clone() }),
+                analyses: &analyses,
+            };
+            judged.counts().into_iter().for_each(|(name, more)| metrics::count(name, more));
+        }
+        assert_eq!((count(REPORTS[0][0]), count(REPORTS[0][1]), count(REPORTS[1][0])), (1, 1, 0));
+        assert_eq!((count(REPORTED[0][0]), count(REPORTED[0][1])), (3, 2));
         let kept = of("report", true).unwrap();
         assert_eq!(
             *kept.report.unwrap(),

@@ -100,6 +100,7 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
         !accepting.is_empty(),
         "no socket named {SOCKET}: start mox-smtp through its socket unit"
     );
+    feedback::preset_counters();
     context.ready();
     let mut reloads = context.life.reloads();
     loop {

@@ -2,6 +2,7 @@
 //!
 //! Law: RFC 7208 §4 (check_host), RFC 6376 §6, RFC 7489 §6.6, RFC 8601 §2.7.3 (iprev).
 
+use crate::arc::{self, Fields};
 use crate::dkim_keys::DkimKeys;
 use crate::dmarc::{self, Dmarc};
 use crate::limits::{ARC_SETS, ARC_WAIT, DKIM_WAIT, IPREV_NAMES, IPREV_WAIT, SIGNATURES, SPF_WAIT};
@@ -214,11 +215,17 @@ impl Checker {
 
     /// RFC 8617 §5.2, and what the last to seal it says of it (§5.1.1).
     async fn arc<'x>(&self, parsed: &'x AuthenticatedMessage<'x>) -> Arc {
-        if parsed.as_headers.is_empty() {
-            return Arc { word: "none", sealed_by: None };
-        }
-        if parsed.as_headers.len() > ARC_SETS {
-            return Arc { word: "policy", sealed_by: None };
+        let word = match arc::look(parsed.headers.iter().copied(), ARC_SETS) {
+            Fields::None => Some("none"),
+            Fields::Sets(sets) if sets > ARC_SETS => Some("policy"),
+            Fields::Sets(_) => None,
+            Fields::Broken(what) => {
+                tracing::debug!(what, "ARC fields that are no chain");
+                Some("fail")
+            }
+        };
+        if let Some(word) = word {
+            return Arc { word, sealed_by: None };
         }
         let seals = parsed.as_headers.iter().map(|field| field.header.domain_key());
         let names = seals.chain(parsed.ams_headers.iter().map(|field| field.header.domain_key()));

@@ -6,6 +6,7 @@
 //!
 //! Law: RFC 7208, 6376, 8463, 7489/9989, 8601.
 
+mod arc;
 mod checks;
 mod dkim_keys;
 mod dmarc;
@@ -203,9 +204,9 @@ impl Service for VerifyService {
             Request::HasAddress(ask) => {
                 Ok(Reply::HasAddress(lists::has_name(self.checker.dns(), &ask.0).await))
             }
-            Request::ListHealth(ask) => {
-                Ok(Reply::ListHealth(lists::is_healthy(self.checker.dns(), &ask.0).await))
-            }
+            Request::ListHealth(ask) => Ok(Reply::ListHealth(
+                libmox_service::dns::lists::is_healthy(self.checker.dns(), &ask.0).await,
+            )),
             Request::AskLists(ask) => {
                 let listed = lists::listed(self.checker.dns(), ask.remote_ip, &ask.zones).await;
                 Ok(Reply::AskLists(listed))

@@ -22,8 +22,6 @@ pub const ARC_SETS: usize = 10;
 pub const ARC_WAIT: Duration = Duration::from_secs(30);
 /// One question about a sender's domain.
 pub const SENDER_WAIT: Duration = Duration::from_secs(15);
-/// One question to a DNS block list.
-pub const LIST_WAIT: Duration = Duration::from_secs(10);
 /// DNS block lists asked.
 pub const LISTS: usize = 20;
 /// Characters of what one says.

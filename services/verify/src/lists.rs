@@ -1,16 +1,16 @@
 //! DNS questions about a sender: does its domain take mail (row SR-09), does its EHLO name exist (row SR-03), and do
 //! DNS block lists know its address (row MA-22).
 //!
-//! Law: RFC 5321 §5.1, RFC 7505 (null MX), RFC 5782 §2.1 (IPv4), §2.4 (IPv6) and §5 (test addresses).
+//! Law: RFC 5321 §5.1, RFC 7505 (null MX); RFC 5782 is in `libmox_service::dns::lists`.
 //! Fails with: nothing; a lookup that fails is an answer.
 
-use crate::limits::{LIST_TEXT, LIST_WAIT, LISTS, SENDER_WAIT};
+use crate::limits::{LIST_TEXT, LISTS, SENDER_WAIT};
 use crate::report::status;
 use hickory_resolver::proto::rr::{RData, RecordType};
-use libmox_service::dns::{Answer, Asker, Dns, LookupFault, reverse_labels};
+use libmox_service::dns::{Answer, Asker, Dns, LookupFault, lists};
 use libmox_types::Domain;
 use libmox_verify::{Listed, ListsSaid, Looked, Takes};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -86,30 +86,11 @@ pub async fn has_name(dns: &Dns, domain: &Domain) -> Looked {
     }
 }
 
-/// The name of an address below a zone.
-fn list_name(ip: IpAddr, zone: &Domain) -> String {
-    format!("{}{}.", reverse_labels(ip.to_canonical()), zone.ascii())
-}
-
-/// Whether a list lists an address, and whether that is proven.
-async fn is_listed(dns: &Dns, ip: IpAddr, zone: &Domain) -> Result<(bool, bool), LookupFault> {
-    let answer = look(dns, Asker::DnsList, &list_name(ip, zone), RecordType::A, LIST_WAIT).await?;
-    // RFC 5782 §2.1: the answer is within 127.0.0.0/8; anything else is no list any more.
-    Ok((answer.addresses().any(|ip| ip.is_loopback()), answer.authentic))
-}
-
-/// RFC 5782 §5: a list that works lists 127.0.0.2 and does not list 127.0.0.1.
-pub async fn is_healthy(dns: &Dns, zone: &Domain) -> bool {
-    let of = |last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-    let (listed, not) = tokio::join!(is_listed(dns, of(2), zone), is_listed(dns, of(1), zone));
-    listed.is_ok_and(|(listed, _)| listed) && not.is_ok_and(|(listed, _)| !listed)
-}
-
 /// The first zone, in the order given, that lists an address. A zone that fails lists nothing.
 pub async fn listed(dns: &Dns, ip: IpAddr, zones: &[Domain]) -> ListsSaid {
     let mut said = ListsSaid::default();
     for zone in zones.iter().take(LISTS) {
-        let authentic = match is_listed(dns, ip, zone).await {
+        let authentic = match lists::is_listed(dns, ip, zone).await {
             Ok((true, authentic)) => authentic,
             Ok((false, authentic)) => {
                 said.chain.push(format!("{zone}: not listed, {}", status(authentic)));
@@ -120,35 +101,11 @@ pub async fn listed(dns: &Dns, ip: IpAddr, zones: &[Domain]) -> ListsSaid {
                 continue;
             }
         };
-        let text = look(dns, Asker::DnsList, &list_name(ip, zone), RecordType::TXT, LIST_WAIT).await;
-        let text = text.ok().and_then(|answer| answer.texts().next()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let text: String = text.chars().filter(|c| !c.is_control()).take(LIST_TEXT).collect();
+        let text = lists::text(dns, ip, zone, LIST_TEXT).await;
         let gap = if text.is_empty() { "" } else { ": " };
         said.chain.push(format!("{zone}: listed, {}{gap}{text}", status(authentic)));
         said.listed = Some(Listed { zone: zone.clone(), text, authentic });
         break;
     }
     said
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_below_a_zone() {
-        let zone = Domain::parse("dnsbl.example").unwrap();
-        for (ip, want) in [
-            ("192.0.2.99", "99.2.0.192.dnsbl.example."),
-            ("::ffff:192.0.2.99", "99.2.0.192.dnsbl.example."),
-            // RFC 5782 §2.4
-            (
-                "2001:db8:1:2:3:4:567:89ab",
-                "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2.dnsbl.example.",
-            ),
-        ] {
-            assert_eq!(list_name(ip.parse().unwrap(), &zone), want);
-        }
-    }
 }

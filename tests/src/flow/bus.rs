@@ -1,7 +1,7 @@
 //! The control plane: what administrators ask, what services show of themselves, and mail without it.
 
 use super::{arrived, message};
-use mox_testkit::{Instance, Spec, repository};
+use mox_testkit::{Instance, Spec, repository, wait_for};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -86,6 +86,44 @@ fn lookups_are_counted_and_shown() {
     let results = ["found", "no-records", "no-name", "failed", "bogus"];
     assert!(results.iter().map(|result| count("check", result)).sum::<u64>() > 0);
     assert_eq!(results.map(|result| count("spf", result)), [0; 5]);
+    instance.check();
+}
+
+/// Row MA-23: what block lists say about our own address is shown, and known to the next process. Here none works.
+#[test]
+fn block_lists_are_watched_for_our_own_addresses() {
+    let instance = Spec::new()
+        .set("localserve=false")
+        .set("dns.servers=[\"127.0.0.1:9\"]")
+        .set("dns.timeout=100ms")
+        .set("smtp.dns-lists=[\"one.test\"]")
+        .set("queue.monitor-dns-lists=[\"other.test\"]")
+        .start();
+    let file = instance.dir().join("config/mox.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let listener = "[listeners.public]\naddresses = [\"192.0.2.7\", \"127.0.0.1\"]\n";
+    std::fs::write(&file, format!("{text}\n{listener}")).unwrap();
+    instance.json(&["service", "reload", "queue"]);
+    let states = || {
+        let shown = instance.json(&["service", "show", "queue"]);
+        let metrics = shown["metrics"].as_object().unwrap().clone();
+        let states: Vec<(String, u64)> = metrics
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("mox_dnsbl_ips_success"))
+            .map(|(name, value)| (name, value.as_u64().unwrap()))
+            .collect();
+        (!states.is_empty()).then_some(states)
+    };
+    let wait = Duration::from_secs(20);
+    let first = wait_for("what block lists say", wait, states);
+    let name = |zone: &str| format!("mox_dnsbl_ips_success{{zone=\"{zone}\",ip=\"192.0.2.7\"}}");
+    assert_eq!(first, [(name("one.test"), 0), (name("other.test"), 0)]);
+    // The next one has it from the store.
+    instance.json(&["service", "stop", "queue"]);
+    wait_for("the end of mox-queue", wait, || {
+        (!instance.services().iter().any(|(service, _)| service == "mox-queue")).then_some(())
+    });
+    assert_eq!(wait_for("what block lists said", wait, states), first);
     instance.check();
 }
 

@@ -10,6 +10,7 @@ mod local;
 mod logins;
 mod mail;
 mod operate;
+mod own;
 mod rules;
 mod submission;
 

@@ -53,6 +53,8 @@ pub struct AliasConfig {
     pub post_public: bool,
     /// Members may send with its address in From.
     pub allow_msg_from: bool,
+    /// Members may see the addresses of the others.
+    pub list_members: bool,
 }
 
 /// Members of one list.
@@ -67,6 +69,8 @@ pub struct AccountConfig {
     pub catchall: Vec<Domain>,
     /// For people.
     pub full_name: String,
+    /// Its people get passwords that are made for them, and choose none (row AU-19).
+    pub no_custom_password: bool,
     /// Nobody may sign in, with the text to show.
     pub login_disabled: Option<String>,
     /// IMAP capabilities that its clients cannot cope with, in upper case. Row IM-47.
@@ -154,6 +158,7 @@ impl Domains {
             root.each("accounts", |name, s| {
                 let mut account = AccountConfig {
                     full_name: s.text("full-name", |t| Ok::<_, String>(t.to_owned())).unwrap_or_default(),
+                    no_custom_password: s.yes_no("no-custom-password", false),
                     login_disabled: s.text("login-disabled", disabled_text),
                     disabled_capabilities: s
                         .texts("imap-capabilities-disabled", capability)
@@ -323,8 +328,9 @@ impl AliasConfig {
         let members = s.texts("addresses", Address::parse).unwrap_or_default();
         let (post_public, allow_msg_from) =
             (s.yes_no("post-public", true), s.yes_no("allow-msg-from", false));
+        let list_members = s.yes_no("list-members", false);
         match Address::parse(name) {
-            Ok(address) => Some(Self { address, members, post_public, allow_msg_from }),
+            Ok(address) => Some(Self { address, members, post_public, allow_msg_from, list_members }),
             Err(error) => {
                 s.mistake(format!("aliases.{name}: {error}"));
                 None
@@ -474,7 +480,9 @@ quota = "1GiB"
         let list = |name: &str, rest: &str| format!("{FILE}[aliases.\"{name}\"]\n{rest}\n");
         let jane = "addresses = [\"jane@example.org\"]";
         let read = Domains::parse(&list("team@example.org", jane)).unwrap();
-        assert!(read.aliases[0].post_public && !read.aliases[0].allow_msg_from);
+        assert!(
+            read.aliases[0].post_public && !read.aliases[0].allow_msg_from && !read.aliases[0].list_members
+        );
         for (name, rest, wrong) in [
             ("team@example.net", jane, "no such domain"),
             ("JANE+x@example.org", jane, "belongs to account jane"),

@@ -5,8 +5,9 @@
 use super::reader::Section;
 use super::rules::Pattern;
 
-/// What a new account says about mail from strangers (rows JK-02, JK-11, JK-14), as lines of its table.
-pub const NEW_ACCOUNT: &str = "rejects-mailbox = \"Rejects\"\nsubject-pass = \"12h\"\n\
+/// What a new account says about mail from strangers (rows JK-02, JK-11, JK-14) and its password (row AU-19), as lines
+/// of its table.
+pub const NEW_ACCOUNT: &str = "no-custom-password = true\nrejects-mailbox = \"Rejects\"\nsubject-pass = \"12h\"\n\
                                junk-filter.enabled = true\nautomatic-junk-flags.enabled = true\n";
 
 /// `[accounts.jane.junk-filter]`

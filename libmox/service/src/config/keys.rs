@@ -414,6 +414,14 @@ pub const KEYS: &[KeyDoc] = &[
         "",
         "Deliver everything to this address instead of looking up MX hosts, for tests.",
     ),
+    key(
+        S,
+        "queue.monitor-dns-lists",
+        "[]",
+        "[\"dnsbl.example.net\"]",
+        "MonitorDNSBLs",
+        "More zones of DNS block lists that are watched for the addresses of this machine, beside smtp.dns-lists: those of [listeners], and those that hostname has in the DNS, unless private. Looked at after 100 connections to other servers, at most every 5 minutes and at least every 3 hours; told in the journal and by mox service show queue (mox_dnsbl_ips_success). At most 20 in all.",
+    ),
     key(S, "store.cache", "\"64MiB\"", "\"256MiB\"", "", "Memory for the index. 1MiB to 16GiB."),
     key(
         S,
@@ -640,6 +648,14 @@ pub const KEYS: &[KeyDoc] = &[
         "Addresses that deliver to the account, which may also send from them; \"@domain\" takes what nobody else does. The first is the one it sends as by default.",
     ),
     key(D, "accounts.*.full-name", "\"\"", "\"Jane Doe\"", "FullName", "Name of the person."),
+    key(
+        D,
+        "accounts.*.no-custom-password",
+        "false",
+        "true",
+        "NoCustomPassword",
+        "Whoever has the account changes its password (mox own password) for one that is made, of 12 characters, and cannot choose it; so it is used nowhere else. An administrator still can. New accounts have it.",
+    ),
     key(
         D,
         "accounts.*.login-disabled",
@@ -975,6 +991,14 @@ pub const KEYS: &[KeyDoc] = &[
         "true",
         "Aliases.AllowMsgFrom",
         "Members may send with the address of the list in From.",
+    ),
+    key(
+        D,
+        "aliases.*.list-members",
+        "false",
+        "true",
+        "Aliases.ListMembers",
+        "Members may see the addresses of the other members: mox own lists.",
     ),
 ];
 

@@ -162,6 +162,8 @@ pub struct QueueConfig {
     pub max_deliveries: u64,
     /// Deliver everything to this address and port instead of MX hosts; for localserve.
     pub local_target: Option<SocketAddr>,
+    /// DNS block lists that are only watched for our own addresses (row MA-23).
+    pub monitor_dns_lists: Vec<Domain>,
 }
 
 /// `[store]`
@@ -328,6 +330,7 @@ fn build(root: &mut Section<'_>) -> Static {
             ),
             max_deliveries: s.number("max-deliveries", 10, 1..=1_000),
             local_target: s.text("local-target", socket_address),
+            monitor_dns_lists: s.texts("monitor-dns-lists", Domain::parse).unwrap_or_default(),
         }),
         store: root.section("store", |s| StoreConfig {
             cache: s.bytes("cache", 64 * MIB, MIB..=16_384 * MIB),

@@ -7,8 +7,8 @@ use crate::{events, header, policy};
 use libmox_ipc::Verb;
 use libmox_message::received::{self, Received, With};
 use libmox_reception::{Pace, Taken, store_refusal, wake_queue};
-use libmox_service::clock;
 use libmox_service::wire::Wire;
+use libmox_service::{clock, metrics};
 use libmox_smtp::Reply;
 use libmox_smtp::command::{RcptPath, Ret};
 use libmox_smtp::notify::Event;
@@ -130,6 +130,7 @@ impl Answers {
         let size = taken.size.0;
         let judged = self.judged(&asked, &known, &analyses);
         let (accepted, refused) = (judged.feedback(true), judged.feedback(false));
+        let counts = judged.counts();
         let body = taken.lend();
         let request = Deliver {
             cid: self.cid,
@@ -182,6 +183,7 @@ impl Answers {
                     let pace = policy::judge_pace(&analyses);
                     return (self.refuse(transaction, reply, &reason), pace);
                 }
+                counts.into_iter().for_each(|(name, more)| metrics::count(name, more));
                 taken.used();
                 let why = match &analyses[..] {
                     // For several each has its own entry.
