@@ -11,9 +11,9 @@
 
 use crate::engine::put_number;
 use crate::limits::HOT_ROWS;
-use crate::records::Message;
-use libmox_store::{MessageRecord, SnapshotMessage};
-use libmox_types::{AccountId, Flag, Flags, MailboxId, ModSeq, MsgId, Uid};
+use crate::records::{FlagPatch, Message};
+use libmox_store::{Counts, MessageRecord, SnapshotMessage};
+use libmox_types::{AccountId, Flag, Flags, MailboxId, ModSeq, MsgId, Uid, UidSet};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -67,6 +67,8 @@ fn join(runs: &mut Vec<(Uid, Uid)>, (low, high): (Uid, Uid)) {
 pub enum Touch {
     /// It is so now.
     Set(MailboxId, Uid, Row),
+    /// The flags of these changed alike.
+    Flags(MailboxId, Vec<(Uid, Uid)>, FlagPatch),
     /// It is not there any more.
     Gone(MailboxId, Uid),
     /// The mailbox is not there any more.
@@ -83,7 +85,12 @@ struct Page {
     bytes: Vec<u8>,
     /// Until the page changes.
     known: Option<Known>,
+    /// `bytes` have earlier flags and modseqs.
+    stale: bool,
 }
+
+/// What a row begins with.
+type Head = (Uid, MsgId, ModSeq, Flags);
 
 /// What opening a mailbox tells of a page.
 struct Known {
@@ -93,12 +100,41 @@ struct Known {
 }
 
 impl Page {
+    /// Where the messages from `low` to `high` begin and end.
+    fn within(&self, low: Uid, high: Uid) -> (usize, usize) {
+        (self.uids.partition_point(|uid| *uid < low), self.uids.partition_point(|uid| *uid <= high))
+    }
+
     fn start(&self, at: usize) -> usize {
         at.checked_sub(1).map_or(0, |before| self.ends[before] as usize)
     }
 
     fn row(&self, at: usize) -> &[u8] {
         &self.bytes[self.start(at)..self.ends[at] as usize]
+    }
+
+    /// Has the flags and modseqs in the rows, too.
+    fn freshen(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len() + self.uids.len() * 2);
+        let mut ends = Vec::with_capacity(self.ends.len());
+        for at in 0..self.uids.len() {
+            let row = self.row(at);
+            match postcard::take_from_bytes::<Head>(row) {
+                Ok(((uid, id, _, _), rest)) => {
+                    let head: Head = (uid, id, self.mod_seqs[at], self.flags[at]);
+                    // Only a failing sink could make this fail; a vector does not.
+                    bytes = postcard::to_extend(&head, bytes).unwrap_or_default();
+                    bytes.extend_from_slice(rest);
+                }
+                // Not a row of ours.
+                Err(_) => bytes.extend_from_slice(row),
+            }
+            ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+        (self.bytes, self.ends) = (bytes, ends);
     }
 
     fn known(&mut self) -> &Known {
@@ -155,6 +191,38 @@ impl Page {
 pub struct Hot {
     pages: Vec<Page>,
     rows: usize,
+}
+
+/// What a patch would do. See [`Hot::planned`].
+#[derive(Default)]
+pub struct Planned {
+    /// Messages that would change.
+    pub changed: Vec<(Uid, Uid)>,
+    /// Messages that changed after what was named.
+    pub modified: Vec<(Uid, Uid)>,
+    /// Of those that would change, how many are of each [`kind`] before and after.
+    kinds: [(u32, u32); 4],
+}
+
+/// What counts of a message depend on.
+fn kind(flags: Flags) -> usize {
+    usize::from(flags.has(Flag::Seen)) + 2 * usize::from(flags.has(Flag::Deleted))
+}
+
+impl Planned {
+    /// The counts after it.
+    pub fn count(&self, counts: &mut Counts) {
+        let step = |number: &mut u32, kinds: &[usize]| {
+            for &kind in kinds {
+                let (before, after) = self.kinds[kind];
+                *number = (*number + after).saturating_sub(before);
+            }
+        };
+        step(&mut counts.total, &[0, 1]);
+        step(&mut counts.deleted, &[2, 3]);
+        step(&mut counts.unseen, &[0, 2]);
+        step(&mut counts.unread, &[0]);
+    }
 }
 
 /// Part of a list.
@@ -218,6 +286,7 @@ impl Hot {
             ends: page.ends.split_off(half),
             bytes: page.bytes.split_off(start),
             known: None,
+            stale: page.stale,
         };
         page.known = None;
         let start = u32::try_from(start).unwrap_or(u32::MAX);
@@ -238,9 +307,57 @@ impl Hot {
         }
     }
 
+    /// Changes the flags of messages alike.
+    pub fn patch(&mut self, runs: &[(Uid, Uid)], patch: FlagPatch) {
+        for &(low, high) in runs {
+            let from = self.page(low);
+            for page in self.pages.iter_mut().skip(from) {
+                let (from, to) = page.within(low, high);
+                for at in from..to {
+                    page.flags[at] = patch.flags(page.flags[at]);
+                    page.mod_seqs[at] = patch.mod_seq;
+                }
+                if from < to {
+                    (page.known, page.stale) = (None, true);
+                }
+                if to < page.uids.len() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What a patch would do to the messages of a set; those changed after `since` it would leave.
+    pub fn planned(&self, uids: &UidSet, patch: FlagPatch, since: Option<ModSeq>) -> Planned {
+        let mut planned = Planned::default();
+        for (low, high) in uids.ranges() {
+            for page in self.pages.iter().skip(self.page(low)) {
+                let (from, to) = page.within(low, high);
+                for at in from..to {
+                    if since.is_some_and(|since| page.mod_seqs[at] > since) {
+                        join(&mut planned.modified, (page.uids[at], page.uids[at]));
+                        continue;
+                    }
+                    let before = page.flags[at];
+                    let after = patch.flags(before);
+                    if before != after {
+                        join(&mut planned.changed, (page.uids[at], page.uids[at]));
+                        planned.kinds[kind(before)].0 += 1;
+                        planned.kinds[kind(after)].1 += 1;
+                    }
+                }
+                if to < page.uids.len() {
+                    break;
+                }
+            }
+        }
+        planned
+    }
+
     /// Whether both hold the same messages.
-    pub fn is_like(&self, other: &Self) -> bool {
-        let rows = |hot: &Self| -> Vec<(Uid, Flags, ModSeq, Vec<u8>)> {
+    pub fn is_like(&mut self, other: &mut Self) -> bool {
+        [&mut *self, &mut *other].into_iter().flat_map(|hot| &mut hot.pages).for_each(Page::freshen);
+        let rows = |hot: &mut Self| -> Vec<(Uid, Flags, ModSeq, Vec<u8>)> {
             let of = |page: &Page| -> Vec<_> {
                 let row =
                     |at: usize| (page.uids[at], page.flags[at], page.mod_seqs[at], page.row(at).to_vec());
@@ -280,11 +397,12 @@ impl Hot {
     }
 
     /// At most so many rows of the messages from `low` to `high` that changed after `since`.
-    pub fn rows_of(&self, low: Uid, high: Uid, since: Option<ModSeq>, most: usize) -> Rows {
+    pub fn rows_of(&mut self, low: Uid, high: Uid, since: Option<ModSeq>, most: usize) -> Rows {
         let mut found = Rows { bytes: Vec::new(), ends: Vec::with_capacity(most), next: None };
-        for page in &self.pages[self.page(low).min(self.pages.len())..] {
-            let from = page.uids.partition_point(|uid| *uid < low);
-            let to = page.uids.partition_point(|uid| *uid <= high);
+        let first = self.page(low);
+        for page in self.pages.iter_mut().skip(first) {
+            let (from, to) = page.within(low, high);
+            page.freshen();
             for at in from..to {
                 if found.ends.len() >= most {
                     found.next = Some(page.uids[at]);
@@ -303,13 +421,21 @@ impl Hot {
     }
 
     /// At most one item's worth of the messages from `low` to `high` that changed after `since`.
-    pub fn part(&self, low: Uid, high: Uid, since: Option<ModSeq>, records: usize, octets: usize) -> Part {
+    pub fn part(
+        &mut self,
+        low: Uid,
+        high: Uid,
+        since: Option<ModSeq>,
+        records: usize,
+        octets: usize,
+    ) -> Part {
         let mut body = Vec::new();
         let mut count = 0;
         let mut last = None;
-        'pages: for page in &self.pages[self.page(low).min(self.pages.len())..] {
-            let from = page.uids.partition_point(|uid| *uid < low);
-            let to = page.uids.partition_point(|uid| *uid <= high);
+        let first = self.page(low);
+        'pages: for page in self.pages.iter_mut().skip(first) {
+            let (from, to) = page.within(low, high);
+            page.freshen();
             if since.is_none() && from < to && count + (to - from) <= records {
                 body.extend_from_slice(&page.bytes[page.start(from)..page.ends[to - 1] as usize]);
                 count += to - from;
@@ -398,6 +524,11 @@ impl HotMailboxes {
                 Touch::Set(mailbox, uid, row) => {
                     if let Some(hot) = all.get_mut(&mailbox) {
                         hot.set(uid, &row);
+                    }
+                }
+                Touch::Flags(mailbox, runs, patch) => {
+                    if let Some(hot) = all.get_mut(&mailbox) {
+                        hot.patch(&runs, patch);
                     }
                 }
                 Touch::Gone(mailbox, uid) => {
@@ -494,6 +625,12 @@ mod tests {
         }
     }
 
+    fn counted(model: &BTreeMap<Uid, Message>) -> Counts {
+        let mut counts = Counts::default();
+        model.values().for_each(|message| crate::records::count(&mut counts, message, true));
+        counts
+    }
+
     fn read(item: &[u8]) -> Vec<MessageRecord> {
         match postcard::from_bytes(item).unwrap() {
             Item::Messages(records) => records,
@@ -505,7 +642,7 @@ mod tests {
         /// Whatever comes and goes, a list in parts is what a map of the same messages has.
         #[test]
         fn parts_are_the_list(
-            ops in proptest::collection::vec((1..3000u32, any::<u32>(), 0..4u8), 1..2500),
+            ops in proptest::collection::vec((1..3000u32, any::<u32>(), 0..5u8), 1..2500),
             since in proptest::option::of(0..50u64),
             (low, width) in (1..3000u32, 0..3000u32),
             records in 1..900usize,
@@ -515,6 +652,30 @@ mod tests {
                 let uid = Uid(uid);
                 if what == 3 {
                     hot.known();
+                }
+                if what == 4 {
+                    let (low, high) = (Uid(number % 3000), Uid(number % 3000 + number % 700));
+                    let flags = [Flag::Seen, Flag::Deleted, Flag::Flagged][number as usize % 3];
+                    let (add, remove) = if number.is_multiple_of(2) {
+                        (Flags::NONE.with(flags), Flags::NONE)
+                    } else {
+                        (Flags::NONE, Flags::NONE.with(flags))
+                    };
+                    let patch = FlagPatch { mod_seq: ModSeq(50 + u64::from(number % 50)), add, remove };
+                    let mut set = UidSet::new();
+                    set.insert_range(low, high);
+                    let planned = hot.planned(&set, patch, None);
+                    hot.patch(&planned.changed, patch);
+                    let mut counts = counted(&model);
+                    for (_, message) in model.range_mut(low..=high) {
+                        let after = patch.flags(message.flags);
+                        if after != message.flags {
+                            (message.flags, message.mod_seq) = (after, patch.mod_seq);
+                        }
+                    }
+                    planned.count(&mut counts);
+                    prop_assert_eq!(counts, counted(&model));
+                    continue;
                 }
                 if what == 0 {
                     hot.remove(uid);

@@ -46,6 +46,8 @@ pub const BULK: usize = 50_000;
 pub const FLAGS_TOLD: usize = 128;
 /// Messages whose flags one change of the index changes. Tests do it in more steps.
 pub const FLAGS_AT_ONCE: usize = if cfg!(test) { 150 } else { 25_000 };
+/// Messages whose flags are changed one by one; with more, one patch changes all of them. Tests patch few.
+pub const FLAGS_PATCHED: u64 = if cfg!(test) { 3 } else { FLAGS_TOLD as u64 };
 /// Ranges in a set of messages that one reply carries.
 pub const FLAGGED_RANGES: usize = 50_000;
 /// Removals that a mailbox remembers; with more the oldest half is forgotten. Tests forget sooner.

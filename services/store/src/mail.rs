@@ -1,6 +1,6 @@
 //! What a signed-in reader does: mailboxes, lists, flags, appends, copies, expunges, watches.
 
-use crate::accounts::Live;
+use crate::accounts::{Live, publish, told};
 use crate::engine::{FileName, Source};
 use crate::events;
 use crate::flagged::Ranges;
@@ -9,10 +9,10 @@ use crate::hub::Watcher;
 use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
-    BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE,
-    OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, UNSEEN_LOOKED_AT, WORDS_OF_A_ROW,
+    BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, FLAGS_PATCHED, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS,
+    MAILBOX_PAGE, OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, UNSEEN_LOOKED_AT, WORDS_OF_A_ROW,
 };
-use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
+use crate::records::{self, Cold, Expunged, FlagPatch, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
 use libmox_ipc::{Answer, StreamOut, Unwanted};
@@ -22,8 +22,8 @@ use libmox_store::{
     PREFIX_OCTETS, Placed, QuotaState, SnapshotMessage, StoreContract, Want, Watch,
 };
 use libmox_types::{
-    AccountId, ByteCount, Flag, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp, Uid,
-    UidSet,
+    AccountId, ByteCount, Flag, Flags, Keyword, MailboxId, MailboxName, ModSeq, MsgId, SpecialUse, Timestamp,
+    Uid, UidSet,
 };
 use std::io::Read as _;
 use std::ops::{Bound, ControlFlow};
@@ -232,8 +232,11 @@ impl Store {
         Ok(QuotaState { used: account.used, limit: self.directory().quota(&session.name).map(ByteCount) })
     }
 
-    /// STORE. Very many messages are changed in steps.
+    /// STORE. Very many messages are changed alike where that can be, else in steps.
     pub async fn flags_change(&self, session: &Session, request: FlagsChange) -> Result<FlagsChanged, Fault> {
+        if let Some(outcome) = self.flags_patched(session, &request).await? {
+            return Ok(outcome);
+        }
         let FlagsChange { mailbox, mut uids, how, flags, mut keywords, unchanged_since, .. } = request;
         keywords.sort_unstable();
         keywords.dedup();
@@ -271,6 +274,63 @@ impl Store {
             let Some(next) = next else { return Ok(outcome) };
             uids.remove_range(Uid(0), Uid(next.0 - 1));
         }
+    }
+
+    /// Changes the flags of very many messages with one patch: flags that nothing but the counts depends on, of a mailbox
+    /// that fits into memory.
+    async fn flags_patched(
+        &self,
+        session: &Session,
+        request: &FlagsChange,
+    ) -> Result<Option<FlagsChanged>, Fault> {
+        let (add, remove) = match request.how {
+            FlagsHow::Add => (request.flags, Flags::NONE),
+            FlagsHow::Remove => (Flags::NONE, request.flags),
+            FlagsHow::Replace => return Ok(None),
+        };
+        let learnt = Flags::NONE.with(Flag::Junk).with(Flag::NotJunk);
+        if request.uids.count() <= FLAGS_PATCHED
+            || !request.keywords.is_empty()
+            || request.flags.minus(learnt) != request.flags
+        {
+            return Ok(None);
+        }
+        let live = self.accounts.live(session.account);
+        let mut tx = self.engine.begin().await?;
+        let lock = live.lock.lock().await;
+        // With nothing in flight what is in memory is what this builds on.
+        self.engine.settled().await;
+        let mut writer = Writer::open(&mut tx, session.account)?;
+        if writer.account.upgrade.is_some() {
+            return Ok(None);
+        }
+        let counts = writer.mailbox(request.mailbox)?.counts;
+        let there = counts.total as usize + counts.deleted as usize;
+        if (there as u64) < HOT_WORTH || there > HOT_ROWS {
+            return Ok(None);
+        }
+        if live.hot.with(request.mailbox, Hot::rows).is_none() {
+            self.load(&live, request.mailbox)?;
+        }
+        let patch = FlagPatch { mod_seq: writer.mod_seq(), add, remove };
+        let plan = |hot: &Hot| hot.planned(&request.uids, patch, request.unchanged_since);
+        let Some(planned) = live.hot.with(request.mailbox, plan) else { return Ok(None) };
+        if planned.changed.len().max(planned.modified.len()) > FLAGGED_RANGES {
+            return Ok(None);
+        }
+        let mut outcome = FlagsChanged { change: 0, modified: UidSet::new() };
+        planned.modified.iter().for_each(|(low, high)| outcome.modified.insert_range(*low, *high));
+        if planned.changed.is_empty() {
+            return Ok(Some(outcome));
+        }
+        writer.patch_flags(request.mailbox, planned, patch)?;
+        let happened = writer.finish();
+        let number = publish(&mut tx, &live, Some(session.id), happened);
+        let ticket = tx.submit()?;
+        drop(lock);
+        ticket.committed().await?;
+        outcome.change = told(&number);
+        Ok(Some(outcome))
     }
 
     /// APPEND, all or none.
@@ -457,8 +517,9 @@ impl Store {
         }
         for (mut low, high) in request.uids.ranges() {
             loop {
-                let quick = |hot: &Hot| hot.part(low, high, request.changed_since, LIST_RECORDS, LIST_OCTETS);
-                let quick = if plain { live.hot.with(request.mailbox, quick) } else { None };
+                let quick =
+                    |hot: &mut Hot| hot.part(low, high, request.changed_since, LIST_RECORDS, LIST_OCTETS);
+                let quick = if plain { live.hot.with_mut(request.mailbox, quick) } else { None };
                 if let Some(Part { item, next }) = quick {
                     if let Some(item) = item
                         && stream.send_encoded(&item).await.is_err()
@@ -471,8 +532,8 @@ impl Store {
                     }
                     continue;
                 }
-                let rows = |hot: &Hot| hot.rows_of(low, high, request.changed_since, ROWS_TOGETHER);
-                let rows = if from_memory { live.hot.with(request.mailbox, rows) } else { None };
+                let rows = |hot: &mut Hot| hot.rows_of(low, high, request.changed_since, ROWS_TOGETHER);
+                let rows = if from_memory { live.hot.with_mut(request.mailbox, rows) } else { None };
                 if let Some(rows) = rows {
                     let items = match self.with_structures(account, &rows) {
                         Ok(items) => items,
