@@ -24,7 +24,7 @@ mod tests;
 pub use client::{CallError, Client, Items};
 pub use contract::{Contract, Hello, OnceKey, Verb};
 pub use frame::{FrameFault, FrameReader, Header, Kind};
-pub use server::{Answer, Refusal, ServeFault, Service, StreamOut, serve, serve_until};
+pub use server::{Answer, Refusal, ServeFault, Service, StreamOut, Unwanted, serve, serve_until};
 pub use task::{boxed, spawn};
 
 #[doc(hidden)]

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 
 /// Who answers the requests of a contract.
 pub trait Service: Send + Sync + 'static {
@@ -169,6 +169,27 @@ impl<C: Contract> StreamOut<C> {
             Unwanted
         })?;
         self.answer.out.send(frame).await.map_err(|_| Unwanted)
+    }
+
+    /// Sends one item if that takes no waiting; whether it did.
+    pub fn send_now(&mut self, item: &C::Item) -> Result<bool, Unwanted> {
+        let permit = match self.credit.try_acquire() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits) => return Ok(false),
+            Err(TryAcquireError::Closed) => return Err(Unwanted),
+        };
+        let frame = Outgoing::new(Kind::Item, self.answer.id, item, Vec::new()).map_err(|fault| {
+            tracing::error!(%fault, "stream item cannot be encoded");
+            Unwanted
+        })?;
+        match self.answer.out.try_send(frame) {
+            Ok(()) => {
+                permit.forget();
+                Ok(true)
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(false),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Unwanted),
+        }
     }
 
     /// Ends well or with a fault.

@@ -34,7 +34,8 @@ pub enum Item {
     Messages(Vec<MessageRecord>),
     /// Of [`Watch`]: part of the mailbox, ascending.
     Snapshot(Vec<SnapshotMessage>),
-    /// Of [`Watch`]: the mailbox itself at that instant (none if none was asked for), and the last change it contains.
+    /// Of [`Watch`]: the mailbox itself at that instant (none if none was asked for, or [`Item::SnapshotOpen`] told of
+    /// it), and the last change it contains.
     SnapshotEnd(Option<Box<Mailbox>>, u64),
     /// Of [`Watch`]: what happened after.
     Events(Vec<ChangeEvents>),
@@ -46,8 +47,11 @@ pub enum Item {
     Mailboxes(Mailboxes),
     /// Of [`ReferenceList`].
     References(Vec<MessageReferences>),
-    /// Of [`WatchSet`]: part of the mailbox, ascending, and in the last part the first message without `\\Seen`.
+    /// Of [`WatchSet`]: part of the mailbox, ascending. The second was used before there was [`Item::SnapshotOpen`].
     SnapshotSet(UidSet, Option<libmox_types::Uid>),
+    /// Of [`WatchSet`]: the mailbox at that instant, and the number of the first message without `\\Seen`, 0 if there is
+    /// none.
+    SnapshotOpen(Box<Mailbox>, u32),
 }
 
 libmox_ipc::verbs! {

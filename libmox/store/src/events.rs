@@ -17,7 +17,8 @@ pub struct Watch {
     pub mailbox: Option<MailboxName>,
 }
 
-/// The same, but the snapshot says which messages there are, as sets: [`crate::Item::SnapshotSet`].
+/// The same, but the snapshot says which messages there are, as sets: [`crate::Item::SnapshotOpen`], which comes before
+/// the messages were looked at, [`crate::Item::SnapshotSet`] chunks, [`crate::Item::SnapshotEnd`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WatchSet {
     /// Whose.

@@ -194,7 +194,7 @@ impl Connection {
 
     /// Until the next event of the reader, and what it leads to. True at the end.
     async fn step(&mut self) -> Result<bool, Failure> {
-        let Self { wire, reader, appending, session, shared, .. } = self;
+        let Self { wire, reader, appending, shared, .. } = self;
         let mut input = wire.buffered();
         let before = input.len();
         let event = reader.read(&mut input);
@@ -227,8 +227,9 @@ impl Connection {
                         return Ok(false);
                     }
                     Owned::Command(tag, command) => {
+                        self.ready().await?;
                         if let Some(watching) = &mut self.watching
-                            && watching.drain(session)? == Taken::Overflow
+                            && watching.drain(&mut self.session)? == Taken::Overflow
                         {
                             Box::pin(self.watch_anew()).await?;
                         }
@@ -246,6 +247,7 @@ impl Connection {
                         self.session.on_fault(tag.as_ref(), &fault, self.wire.output())
                     }
                     Owned::Message(tag, mailbox, message) => {
+                        self.ready().await?;
                         Box::pin(self.append_message(tag, mailbox, message)).await?;
                         self.flush().await?;
                         return Ok(false);

@@ -3,10 +3,10 @@
 use crate::connection::{Connection, Done};
 use crate::error::Failure;
 use crate::watch::{OwnFlags, Watching};
-use libmox_imap::Opened;
 use libmox_imap::command::{Access, List, SelectParams, StatusItems};
 use libmox_imap::list::{self, Entry};
 use libmox_imap::response::{self, Code, MailboxState, Status};
+use libmox_imap::{Opened, View};
 use libmox_store::{
     Mailbox, MailboxCreate, MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, Mailboxes,
 };
@@ -19,23 +19,26 @@ impl Connection {
         access: Access,
         params: &SelectParams,
     ) -> Result<Done, Failure> {
-        self.watching = None;
-        let (watching, snapshot) = Watching::start(&self.shared.store, self.session_id()?, name).await?;
-        let mailbox = snapshot.mailbox;
+        // Let go of once the answer is on its way: the store need not hear of it first.
+        let _before = self.watching.take();
+        let (watching, mailbox, first_unseen) =
+            Watching::open(&self.shared.store, self.session_id()?, name).await?;
         self.watching = Some(watching);
         let opened = Opened {
             id: mailbox.id,
             name: mailbox.name.clone(),
             access,
-            view: snapshot.view,
+            exists: mailbox.counts.total + mailbox.counts.deleted,
+            view: View::default(),
             uid_validity: mailbox.uid_validity,
             uid_next: mailbox.uid_next,
             mod_seq: mailbox.mod_seq,
             keywords: mailbox.keywords.clone(),
-            first_unseen: snapshot.first_unseen,
+            first_unseen,
         };
         self.session.selected(opened, self.wire.output());
         if let Some(client) = &params.qresync {
+            self.ready().await?;
             self.resync(client, &mailbox).await?;
         }
         Ok(match access {

@@ -4,7 +4,7 @@
 
 use crate::connection::{Connection, Done, Owned, notification, own, stopping};
 use crate::error::Failure;
-use crate::watch::{OwnFlags, Taken, Watching, uids};
+use crate::watch::{OwnFlags, Taken, Watching};
 use libmox_imap::response;
 use libmox_imap::{Step, Told};
 use libmox_store::{MailboxStatus, MessageList, MessageRecord, Request, Want};
@@ -81,17 +81,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Has the messages of the mailbox, if it was opened just now.
+    pub(crate) async fn ready(&mut self) -> Result<(), Failure> {
+        match &mut self.watching {
+            Some(watching) if watching.is_loading() => Box::pin(watching.ready(&mut self.session)).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Events were lost: a new snapshot takes their place.
     pub(crate) async fn watch_anew(&mut self) -> Result<(), Failure> {
         self.watching = None;
         let session = self.session_id()?;
         let Some(selected) = self.session.mailbox_mut() else { return Ok(()) };
-        let (watching, snapshot) =
-            Watching::start(&self.shared.store, session, selected.name.clone()).await.map_err(gone)?;
-        if snapshot.mailbox.id != selected.id {
+        let (mut watching, mailbox, _) =
+            Watching::open(&self.shared.store, session, selected.name.clone()).await.map_err(gone)?;
+        if mailbox.id != selected.id {
             return Err(Failure::Bye(None, "selected mailbox was deleted".into()));
         }
-        selected.view.on_snapshot(&uids(&snapshot.view));
+        selected.view.on_snapshot(&watching.snapshot().await?);
         self.watching = Some(watching);
         Ok(())
     }

@@ -1,14 +1,16 @@
 //! The change stream of the selected mailbox.
 //!
-//! A watch begins with a snapshot; from then on each change of the account has a number. A command that changed
+//! A watch begins with a snapshot, of which the counters come first and are told at once; from then on each change of the
+//! account has a number. A command that changed
 //! something waits here until its own change has come by, so that what the client is told is in the order of the
 //! store. Events of other mailboxes only move the number.
 
 use crate::error::Failure;
+use crate::events;
+use libmox_imap::Session;
 use libmox_imap::response::Code;
-use libmox_imap::{Session, View};
 use libmox_store::{ChangeEvents, Event, Item, Mailbox, SessionId, Store, StoreContract, WatchSet};
-use libmox_types::{MailboxId, MailboxName, ModSeq, Uid, UidSet};
+use libmox_types::{MailboxId, MailboxName, ModSeq, UidSet};
 use std::time::Duration;
 
 /// A change that was committed comes by within this time, or the stream is broken.
@@ -37,44 +39,62 @@ pub struct Watching {
     open: bool,
     /// The highest modseq of this mailbox that came by.
     mod_seq: ModSeq,
-}
-
-/// What a watch begins with.
-pub struct Snapshot {
-    /// The mailbox at that instant.
-    pub mailbox: Mailbox,
-    /// Its messages.
-    pub view: View,
-    /// The first without `\Seen`.
-    pub first_unseen: Option<Uid>,
+    /// So many messages the client was told of; which they are is still to come.
+    loading: Option<u32>,
 }
 
 impl Watching {
-    /// Begins to watch a mailbox.
-    pub async fn start(
+    /// Begins to watch a mailbox; with it the number of the first message without `\Seen`. Which messages it holds comes
+    /// after that: [`Self::ready`] or [`Self::snapshot`].
+    pub async fn open(
         store: &Store,
         session: SessionId,
         name: MailboxName,
-    ) -> Result<(Self, Snapshot), Failure> {
+    ) -> Result<(Self, Mailbox, Option<u32>), Failure> {
         let watch = WatchSet { session, mailbox: name };
         let mut items = store.stream(libmox_store::Request::WatchSet(watch)).await?;
-        let (mut view, mut first_unseen) = (View::default(), None);
+        match items.next().await {
+            Some(Ok(Item::SnapshotOpen(mailbox, unseen))) => {
+                let exists = mailbox.counts.total + mailbox.counts.deleted;
+                let (mod_seq, mailbox_id) = (mailbox.mod_seq, mailbox.id);
+                let watching = Self {
+                    items,
+                    session,
+                    mailbox: mailbox_id,
+                    seen: 0,
+                    open: false,
+                    mod_seq,
+                    loading: Some(exists),
+                };
+                Ok((watching, *mailbox, (unseen > 0).then_some(unseen)))
+            }
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(_)) | None => Err(broken()),
+        }
+    }
+
+    /// Whether it is still to come which messages the mailbox held when it was opened.
+    pub fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
+    /// Has the messages of the mailbox in the session: before anything is said of one of them.
+    pub async fn ready(&mut self, session: &mut Session) -> Result<(), Failure> {
+        while self.is_loading() {
+            self.next(session).await?;
+        }
+        Ok(())
+    }
+
+    /// The messages of the mailbox when it was opened, for a session that has it open already.
+    pub async fn snapshot(&mut self) -> Result<UidSet, Failure> {
+        let mut all = UidSet::new();
         loop {
-            match items.next().await {
-                Some(Ok(Item::SnapshotSet(uids, unseen))) => {
-                    uids.ranges().for_each(|(low, high)| view.push_range(low, high));
-                    first_unseen = first_unseen.or(unseen);
-                }
-                Some(Ok(Item::SnapshotEnd(Some(mailbox), seen))) => {
-                    let watching = Self {
-                        items,
-                        session,
-                        mailbox: mailbox.id,
-                        seen,
-                        open: false,
-                        mod_seq: mailbox.mod_seq,
-                    };
-                    return Ok((watching, Snapshot { mailbox: *mailbox, view, first_unseen }));
+            match self.items.next().await {
+                Some(Ok(Item::SnapshotSet(uids, _))) => all.extend(&uids),
+                Some(Ok(Item::SnapshotEnd(None, seen))) => {
+                    (self.seen, self.loading) = (seen, None);
+                    return Ok(all);
                 }
                 Some(Err(error)) => return Err(error.into()),
                 Some(Ok(_)) | None => return Err(broken()),
@@ -146,7 +166,24 @@ impl Watching {
     }
 
     fn take(&mut self, item: Item, session: &mut Session, own: OwnFlags) -> Result<Taken, Failure> {
-        let Item::Events(changes) = item else { return Err(broken()) };
+        let changes = match (item, self.loading) {
+            (Item::Events(changes), None) => changes,
+            (Item::SnapshotSet(uids, _), Some(_)) => {
+                if let Some(selected) = session.mailbox_mut() {
+                    uids.ranges().for_each(|(low, high)| selected.view.push_range(low, high));
+                }
+                return Ok(Taken::All);
+            }
+            (Item::SnapshotEnd(None, seen), Some(exists)) => {
+                (self.seen, self.loading) = (seen, None);
+                if session.mailbox().is_some_and(|selected| selected.view.exists() != exists) {
+                    events::trouble("a mailbox", "its counters are not those of its messages");
+                    return Err(broken());
+                }
+                return Ok(Taken::All);
+            }
+            _ => return Err(broken()),
+        };
         for ChangeEvents { change, by, events, last } in changes {
             self.seen = self.seen.max(change);
             let own_change = by == Some(self.session);
@@ -225,11 +262,6 @@ pub enum Taken {
     All,
     /// Events were lost: watch anew.
     Overflow,
-}
-
-/// All messages of a snapshot as a set.
-pub fn uids(view: &View) -> UidSet {
-    view.present()
 }
 
 pub(crate) fn broken() -> Failure {

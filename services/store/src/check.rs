@@ -69,8 +69,8 @@ impl Store {
             if live.hot.with(mailbox, |_| ()).is_none() {
                 continue;
             }
-            let fresh = self.read_hot(id, mailbox)?;
-            let same = live.hot.with(mailbox, |hot| hot.is_like(&fresh)).unwrap_or(true);
+            let mut fresh = self.read_hot(id, mailbox)?;
+            let same = live.hot.with_mut(mailbox, |hot| hot.is_like(&mut fresh)).unwrap_or(true);
             findings.expect(same, || {
                 format!("{name}/{mailbox_name}: the list in memory is not that of the index")
             });

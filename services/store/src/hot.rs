@@ -11,9 +11,9 @@
 
 use crate::engine::put_number;
 use crate::limits::HOT_ROWS;
-use crate::records::Message;
-use libmox_store::{MessageRecord, SnapshotMessage};
-use libmox_types::{AccountId, Flags, MailboxId, ModSeq, MsgId, Uid};
+use crate::records::{FlagPatch, Message};
+use libmox_store::{Counts, MessageRecord, SnapshotMessage};
+use libmox_types::{AccountId, Flag, Flags, MailboxId, ModSeq, MsgId, Uid, UidSet};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -55,10 +55,20 @@ pub fn as_record(uid: Uid, message: Message) -> MessageRecord {
     }
 }
 
+/// Adds a run that lies behind all others.
+fn join(runs: &mut Vec<(Uid, Uid)>, (low, high): (Uid, Uid)) {
+    match runs.last_mut() {
+        Some((_, last)) if last.0 + 1 == low.0 => *last = high,
+        _ => runs.push((low, high)),
+    }
+}
+
 /// What a change does to the messages of a mailbox.
 pub enum Touch {
     /// It is so now.
     Set(MailboxId, Uid, Row),
+    /// The flags of these changed alike.
+    Flags(MailboxId, Vec<(Uid, Uid)>, FlagPatch),
     /// It is not there any more.
     Gone(MailboxId, Uid),
     /// The mailbox is not there any more.
@@ -73,9 +83,28 @@ struct Page {
     /// Where each row ends in `bytes`.
     ends: Vec<u32>,
     bytes: Vec<u8>,
+    /// Until the page changes.
+    known: Option<Known>,
+    /// `bytes` have earlier flags and modseqs.
+    stale: bool,
+}
+
+/// What a row begins with.
+type Head = (Uid, MsgId, ModSeq, Flags);
+
+/// What opening a mailbox tells of a page.
+struct Known {
+    runs: Vec<(Uid, Uid)>,
+    /// The place of the first without `\Seen`.
+    unseen: Option<usize>,
 }
 
 impl Page {
+    /// Where the messages from `low` to `high` begin and end.
+    fn within(&self, low: Uid, high: Uid) -> (usize, usize) {
+        (self.uids.partition_point(|uid| *uid < low), self.uids.partition_point(|uid| *uid <= high))
+    }
+
     fn start(&self, at: usize) -> usize {
         at.checked_sub(1).map_or(0, |before| self.ends[before] as usize)
     }
@@ -84,7 +113,41 @@ impl Page {
         &self.bytes[self.start(at)..self.ends[at] as usize]
     }
 
+    /// Has the flags and modseqs in the rows, too.
+    fn freshen(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len() + self.uids.len() * 2);
+        let mut ends = Vec::with_capacity(self.ends.len());
+        for at in 0..self.uids.len() {
+            let row = self.row(at);
+            match postcard::take_from_bytes::<Head>(row) {
+                Ok(((uid, id, _, _), rest)) => {
+                    let head: Head = (uid, id, self.mod_seqs[at], self.flags[at]);
+                    // Only a failing sink could make this fail; a vector does not.
+                    bytes = postcard::to_extend(&head, bytes).unwrap_or_default();
+                    bytes.extend_from_slice(rest);
+                }
+                // Not a row of ours.
+                Err(_) => bytes.extend_from_slice(row),
+            }
+            ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+        (self.bytes, self.ends) = (bytes, ends);
+    }
+
+    fn known(&mut self) -> &Known {
+        let Self { uids, flags, known, .. } = self;
+        known.get_or_insert_with(|| {
+            let mut runs: Vec<(Uid, Uid)> = Vec::new();
+            uids.iter().for_each(|uid| join(&mut runs, (*uid, *uid)));
+            Known { runs, unseen: flags.iter().position(|flags| !flags.has(Flag::Seen)) }
+        })
+    }
+
     fn splice(&mut self, at: usize, old: usize, new: &[u8]) {
+        self.known = None;
         let start = self.start(at);
         if old == new.len() {
             self.bytes[start..start + old].copy_from_slice(new);
@@ -128,6 +191,38 @@ impl Page {
 pub struct Hot {
     pages: Vec<Page>,
     rows: usize,
+}
+
+/// What a patch would do. See [`Hot::planned`].
+#[derive(Default)]
+pub struct Planned {
+    /// Messages that would change.
+    pub changed: Vec<(Uid, Uid)>,
+    /// Messages that changed after what was named.
+    pub modified: Vec<(Uid, Uid)>,
+    /// Of those that would change, how many are of each [`kind`] before and after.
+    kinds: [(u32, u32); 4],
+}
+
+/// What counts of a message depend on.
+fn kind(flags: Flags) -> usize {
+    usize::from(flags.has(Flag::Seen)) + 2 * usize::from(flags.has(Flag::Deleted))
+}
+
+impl Planned {
+    /// The counts after it.
+    pub fn count(&self, counts: &mut Counts) {
+        let step = |number: &mut u32, kinds: &[usize]| {
+            for &kind in kinds {
+                let (before, after) = self.kinds[kind];
+                *number = (*number + after).saturating_sub(before);
+            }
+        };
+        step(&mut counts.total, &[0, 1]);
+        step(&mut counts.deleted, &[2, 3]);
+        step(&mut counts.unseen, &[0, 2]);
+        step(&mut counts.unread, &[0]);
+    }
 }
 
 /// Part of a list.
@@ -190,7 +285,10 @@ impl Hot {
             mod_seqs: page.mod_seqs.split_off(half),
             ends: page.ends.split_off(half),
             bytes: page.bytes.split_off(start),
+            known: None,
+            stale: page.stale,
         };
+        page.known = None;
         let start = u32::try_from(start).unwrap_or(u32::MAX);
         next.ends.iter_mut().for_each(|end| *end -= start);
         self.pages.insert(at + 1, next);
@@ -209,9 +307,57 @@ impl Hot {
         }
     }
 
+    /// Changes the flags of messages alike.
+    pub fn patch(&mut self, runs: &[(Uid, Uid)], patch: FlagPatch) {
+        for &(low, high) in runs {
+            let from = self.page(low);
+            for page in self.pages.iter_mut().skip(from) {
+                let (from, to) = page.within(low, high);
+                for at in from..to {
+                    page.flags[at] = patch.flags(page.flags[at]);
+                    page.mod_seqs[at] = patch.mod_seq;
+                }
+                if from < to {
+                    (page.known, page.stale) = (None, true);
+                }
+                if to < page.uids.len() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What a patch would do to the messages of a set; those changed after `since` it would leave.
+    pub fn planned(&self, uids: &UidSet, patch: FlagPatch, since: Option<ModSeq>) -> Planned {
+        let mut planned = Planned::default();
+        for (low, high) in uids.ranges() {
+            for page in self.pages.iter().skip(self.page(low)) {
+                let (from, to) = page.within(low, high);
+                for at in from..to {
+                    if since.is_some_and(|since| page.mod_seqs[at] > since) {
+                        join(&mut planned.modified, (page.uids[at], page.uids[at]));
+                        continue;
+                    }
+                    let before = page.flags[at];
+                    let after = patch.flags(before);
+                    if before != after {
+                        join(&mut planned.changed, (page.uids[at], page.uids[at]));
+                        planned.kinds[kind(before)].0 += 1;
+                        planned.kinds[kind(after)].1 += 1;
+                    }
+                }
+                if to < page.uids.len() {
+                    break;
+                }
+            }
+        }
+        planned
+    }
+
     /// Whether both hold the same messages.
-    pub fn is_like(&self, other: &Self) -> bool {
-        let rows = |hot: &Self| -> Vec<(Uid, Flags, ModSeq, Vec<u8>)> {
+    pub fn is_like(&mut self, other: &mut Self) -> bool {
+        [&mut *self, &mut *other].into_iter().flat_map(|hot| &mut hot.pages).for_each(Page::freshen);
+        let rows = |hot: &mut Self| -> Vec<(Uid, Flags, ModSeq, Vec<u8>)> {
             let of = |page: &Page| -> Vec<_> {
                 let row =
                     |at: usize| (page.uids[at], page.flags[at], page.mod_seqs[at], page.row(at).to_vec());
@@ -220,6 +366,18 @@ impl Hot {
             hot.pages.iter().flat_map(of).collect()
         };
         self.rows == other.rows && rows(self) == rows(other)
+    }
+
+    /// Which there are, as runs, and the number of the first without `\Seen`, 0 if there is none.
+    pub fn known(&mut self) -> (Vec<(Uid, Uid)>, u32) {
+        let (mut runs, mut unseen, mut before) = (Vec::new(), None, 0);
+        for page in &mut self.pages {
+            let known = page.known();
+            known.runs.iter().for_each(|run| join(&mut runs, *run));
+            unseen = unseen.or(known.unseen.map(|at| before + at + 1));
+            before += page.uids.len();
+        }
+        (runs, unseen.map_or(0, |number| u32::try_from(number).unwrap_or(u32::MAX)))
     }
 
     /// Uid and flags of all of them, ascending.
@@ -239,11 +397,12 @@ impl Hot {
     }
 
     /// At most so many rows of the messages from `low` to `high` that changed after `since`.
-    pub fn rows_of(&self, low: Uid, high: Uid, since: Option<ModSeq>, most: usize) -> Rows {
+    pub fn rows_of(&mut self, low: Uid, high: Uid, since: Option<ModSeq>, most: usize) -> Rows {
         let mut found = Rows { bytes: Vec::new(), ends: Vec::with_capacity(most), next: None };
-        for page in &self.pages[self.page(low).min(self.pages.len())..] {
-            let from = page.uids.partition_point(|uid| *uid < low);
-            let to = page.uids.partition_point(|uid| *uid <= high);
+        let first = self.page(low);
+        for page in self.pages.iter_mut().skip(first) {
+            let (from, to) = page.within(low, high);
+            page.freshen();
             for at in from..to {
                 if found.ends.len() >= most {
                     found.next = Some(page.uids[at]);
@@ -262,13 +421,21 @@ impl Hot {
     }
 
     /// At most one item's worth of the messages from `low` to `high` that changed after `since`.
-    pub fn part(&self, low: Uid, high: Uid, since: Option<ModSeq>, records: usize, octets: usize) -> Part {
+    pub fn part(
+        &mut self,
+        low: Uid,
+        high: Uid,
+        since: Option<ModSeq>,
+        records: usize,
+        octets: usize,
+    ) -> Part {
         let mut body = Vec::new();
         let mut count = 0;
         let mut last = None;
-        'pages: for page in &self.pages[self.page(low).min(self.pages.len())..] {
-            let from = page.uids.partition_point(|uid| *uid < low);
-            let to = page.uids.partition_point(|uid| *uid <= high);
+        let first = self.page(low);
+        'pages: for page in self.pages.iter_mut().skip(first) {
+            let (from, to) = page.within(low, high);
+            page.freshen();
             if since.is_none() && from < to && count + (to - from) <= records {
                 body.extend_from_slice(&page.bytes[page.start(from)..page.ends[to - 1] as usize]);
                 count += to - from;
@@ -359,6 +526,11 @@ impl HotMailboxes {
                         hot.set(uid, &row);
                     }
                 }
+                Touch::Flags(mailbox, runs, patch) => {
+                    if let Some(hot) = all.get_mut(&mailbox) {
+                        hot.patch(&runs, patch);
+                    }
+                }
                 Touch::Gone(mailbox, uid) => {
                     if let Some(hot) = all.get_mut(&mailbox) {
                         hot.remove(uid);
@@ -372,6 +544,11 @@ impl HotMailboxes {
     /// Looks at a mailbox, if it is in memory.
     pub fn with<T>(&self, mailbox: MailboxId, look: impl FnOnce(&Hot) -> T) -> Option<T> {
         self.lock().get(&mailbox).map(look)
+    }
+
+    /// The same for what is noted beside the rows when it is asked for.
+    pub fn with_mut<T>(&self, mailbox: MailboxId, look: impl FnOnce(&mut Hot) -> T) -> Option<T> {
+        self.lock().get_mut(&mailbox).map(look)
     }
 
     pub fn put(&self, mailbox: MailboxId, hot: Hot) {
@@ -434,7 +611,7 @@ mod tests {
             id: MsgId(u64::from(number)),
             mod_seq: ModSeq(u64::from(number) % 50),
             create_seq: ModSeq(1),
-            flags: Flags::NONE,
+            flags: if number.is_multiple_of(8) { Flags::NONE } else { Flags::NONE.with(Flag::Seen) },
             keywords: (0..number % 3).map(|n| Keyword::parse(&format!("k{n}")).unwrap()).collect(),
             size: ByteCount(u64::from(number) * 1000),
             prefix: 3,
@@ -448,6 +625,12 @@ mod tests {
         }
     }
 
+    fn counted(model: &BTreeMap<Uid, Message>) -> Counts {
+        let mut counts = Counts::default();
+        model.values().for_each(|message| crate::records::count(&mut counts, message, true));
+        counts
+    }
+
     fn read(item: &[u8]) -> Vec<MessageRecord> {
         match postcard::from_bytes(item).unwrap() {
             Item::Messages(records) => records,
@@ -459,7 +642,7 @@ mod tests {
         /// Whatever comes and goes, a list in parts is what a map of the same messages has.
         #[test]
         fn parts_are_the_list(
-            ops in proptest::collection::vec((1..3000u32, any::<u32>(), 0..4u8), 1..2500),
+            ops in proptest::collection::vec((1..3000u32, any::<u32>(), 0..5u8), 1..2500),
             since in proptest::option::of(0..50u64),
             (low, width) in (1..3000u32, 0..3000u32),
             records in 1..900usize,
@@ -467,6 +650,33 @@ mod tests {
             let (mut hot, mut model) = (Hot::default(), BTreeMap::new());
             for (uid, number, what) in ops {
                 let uid = Uid(uid);
+                if what == 3 {
+                    hot.known();
+                }
+                if what == 4 {
+                    let (low, high) = (Uid(number % 3000), Uid(number % 3000 + number % 700));
+                    let flags = [Flag::Seen, Flag::Deleted, Flag::Flagged][number as usize % 3];
+                    let (add, remove) = if number.is_multiple_of(2) {
+                        (Flags::NONE.with(flags), Flags::NONE)
+                    } else {
+                        (Flags::NONE, Flags::NONE.with(flags))
+                    };
+                    let patch = FlagPatch { mod_seq: ModSeq(50 + u64::from(number % 50)), add, remove };
+                    let mut set = UidSet::new();
+                    set.insert_range(low, high);
+                    let planned = hot.planned(&set, patch, None);
+                    hot.patch(&planned.changed, patch);
+                    let mut counts = counted(&model);
+                    for (_, message) in model.range_mut(low..=high) {
+                        let after = patch.flags(message.flags);
+                        if after != message.flags {
+                            (message.flags, message.mod_seq) = (after, patch.mod_seq);
+                        }
+                    }
+                    planned.count(&mut counts);
+                    prop_assert_eq!(counts, counted(&model));
+                    continue;
+                }
                 if what == 0 {
                     hot.remove(uid);
                     model.remove(&uid);
@@ -476,6 +686,12 @@ mod tests {
                 }
             }
             prop_assert_eq!(hot.rows(), model.len());
+            let (runs, unseen) = hot.known();
+            let uids: Vec<Uid> = runs.iter().flat_map(|(low, high)| (low.0..=high.0).map(Uid)).collect();
+            prop_assert_eq!(uids, model.keys().copied().collect::<Vec<_>>());
+            prop_assert!(runs.is_sorted_by(|a, b| a.1.0 + 1 < b.0.0), "joined");
+            let first = model.values().position(|message| !message.flags.has(Flag::Seen));
+            prop_assert_eq!(unseen as usize, first.map_or(0, |at| at + 1));
             prop_assert_eq!(hot.snapshot().iter().map(|m| m.uid).collect::<Vec<_>>(), model.keys().copied().collect::<Vec<_>>());
             let (since, high) = (since.map(ModSeq), Uid(low + width));
             let mut found = Vec::new();

@@ -16,6 +16,8 @@ pub const ROWS_TOGETHER: usize = 500;
 pub const OPENED_OCTETS: usize = 512 << 10;
 /// Messages of a snapshot in one item.
 pub const SNAPSHOT_MESSAGES: usize = 20_000;
+/// Messages at either end of a mailbox that are looked at for the first without `\Seen` before all of them are read.
+pub const UNSEEN_LOOKED_AT: usize = if cfg!(test) { 10 } else { 200 };
 /// Octets of the entries in one reply of the queue.
 pub const PAGE_OCTETS: usize = 512 << 10;
 /// Octets of a recipient's RFC 3461 parameters, each; RFC 3461 §4.2 allows 500 for an address.
@@ -44,6 +46,8 @@ pub const BULK: usize = 50_000;
 pub const FLAGS_TOLD: usize = 128;
 /// Messages whose flags one change of the index changes. Tests do it in more steps.
 pub const FLAGS_AT_ONCE: usize = if cfg!(test) { 150 } else { 25_000 };
+/// Messages whose flags are changed one by one; with more, one patch changes all of them. Tests patch few.
+pub const FLAGS_PATCHED: u64 = if cfg!(test) { 3 } else { FLAGS_TOLD as u64 };
 /// Ranges in a set of messages that one reply carries.
 pub const FLAGGED_RANGES: usize = 50_000;
 /// Removals that a mailbox remembers; with more the oldest half is forgotten. Tests forget sooner.

@@ -1,6 +1,6 @@
 //! What a signed-in reader does: mailboxes, lists, flags, appends, copies, expunges, watches.
 
-use crate::accounts::Live;
+use crate::accounts::{Live, publish, told};
 use crate::engine::{FileName, Source};
 use crate::events;
 use crate::flagged::Ranges;
@@ -9,13 +9,13 @@ use crate::hub::Watcher;
 use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
-    BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS, MAILBOX_PAGE,
-    OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, WORDS_OF_A_ROW,
+    BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, FLAGS_PATCHED, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS,
+    MAILBOX_PAGE, OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, UNSEEN_LOOKED_AT, WORDS_OF_A_ROW,
 };
-use crate::records::{self, Cold, Expunged, MailboxRecord, Message, Place, Read};
+use crate::records::{self, Cold, Expunged, FlagPatch, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
 use crate::writer::{Arrival, NewMessage, Writer, visit_messages};
-use libmox_ipc::{Answer, StreamOut};
+use libmox_ipc::{Answer, StreamOut, Unwanted};
 use libmox_store::{
     Append, AppendMessage, Changed, Content, Copy, Expunge, Fault, FlagsChange, FlagsChanged, FlagsHow,
     INLINE_OCTETS, Item, Mailbox, Mailboxes, Marks, MessageList, MessageRecord, OPENED_TOGETHER,
@@ -232,8 +232,11 @@ impl Store {
         Ok(QuotaState { used: account.used, limit: self.directory().quota(&session.name).map(ByteCount) })
     }
 
-    /// STORE. Very many messages are changed in steps.
+    /// STORE. Very many messages are changed alike where that can be, else in steps.
     pub async fn flags_change(&self, session: &Session, request: FlagsChange) -> Result<FlagsChanged, Fault> {
+        if let Some(outcome) = self.flags_patched(session, &request).await? {
+            return Ok(outcome);
+        }
         let FlagsChange { mailbox, mut uids, how, flags, mut keywords, unchanged_since, .. } = request;
         keywords.sort_unstable();
         keywords.dedup();
@@ -271,6 +274,63 @@ impl Store {
             let Some(next) = next else { return Ok(outcome) };
             uids.remove_range(Uid(0), Uid(next.0 - 1));
         }
+    }
+
+    /// Changes the flags of very many messages with one patch: flags that nothing but the counts depends on, of a mailbox
+    /// that fits into memory.
+    async fn flags_patched(
+        &self,
+        session: &Session,
+        request: &FlagsChange,
+    ) -> Result<Option<FlagsChanged>, Fault> {
+        let (add, remove) = match request.how {
+            FlagsHow::Add => (request.flags, Flags::NONE),
+            FlagsHow::Remove => (Flags::NONE, request.flags),
+            FlagsHow::Replace => return Ok(None),
+        };
+        let learnt = Flags::NONE.with(Flag::Junk).with(Flag::NotJunk);
+        if request.uids.count() <= FLAGS_PATCHED
+            || !request.keywords.is_empty()
+            || request.flags.minus(learnt) != request.flags
+        {
+            return Ok(None);
+        }
+        let live = self.accounts.live(session.account);
+        let mut tx = self.engine.begin().await?;
+        let lock = live.lock.lock().await;
+        // With nothing in flight what is in memory is what this builds on.
+        self.engine.settled().await;
+        let mut writer = Writer::open(&mut tx, session.account)?;
+        if writer.account.upgrade.is_some() {
+            return Ok(None);
+        }
+        let counts = writer.mailbox(request.mailbox)?.counts;
+        let there = counts.total as usize + counts.deleted as usize;
+        if (there as u64) < HOT_WORTH || there > HOT_ROWS {
+            return Ok(None);
+        }
+        if live.hot.with(request.mailbox, Hot::rows).is_none() {
+            self.load(&live, request.mailbox)?;
+        }
+        let patch = FlagPatch { mod_seq: writer.mod_seq(), add, remove };
+        let plan = |hot: &Hot| hot.planned(&request.uids, patch, request.unchanged_since);
+        let Some(planned) = live.hot.with(request.mailbox, plan) else { return Ok(None) };
+        if planned.changed.len().max(planned.modified.len()) > FLAGGED_RANGES {
+            return Ok(None);
+        }
+        let mut outcome = FlagsChanged { change: 0, modified: UidSet::new() };
+        planned.modified.iter().for_each(|(low, high)| outcome.modified.insert_range(*low, *high));
+        if planned.changed.is_empty() {
+            return Ok(Some(outcome));
+        }
+        writer.patch_flags(request.mailbox, planned, patch)?;
+        let happened = writer.finish();
+        let number = publish(&mut tx, &live, Some(session.id), happened);
+        let ticket = tx.submit()?;
+        drop(lock);
+        ticket.committed().await?;
+        outcome.change = told(&number);
+        Ok(Some(outcome))
     }
 
     /// APPEND, all or none.
@@ -457,8 +517,9 @@ impl Store {
         }
         for (mut low, high) in request.uids.ranges() {
             loop {
-                let quick = |hot: &Hot| hot.part(low, high, request.changed_since, LIST_RECORDS, LIST_OCTETS);
-                let quick = if plain { live.hot.with(request.mailbox, quick) } else { None };
+                let quick =
+                    |hot: &mut Hot| hot.part(low, high, request.changed_since, LIST_RECORDS, LIST_OCTETS);
+                let quick = if plain { live.hot.with_mut(request.mailbox, quick) } else { None };
                 if let Some(Part { item, next }) = quick {
                     if let Some(item) = item
                         && stream.send_encoded(&item).await.is_err()
@@ -471,8 +532,8 @@ impl Store {
                     }
                     continue;
                 }
-                let rows = |hot: &Hot| hot.rows_of(low, high, request.changed_since, ROWS_TOGETHER);
-                let rows = if from_memory { live.hot.with(request.mailbox, rows) } else { None };
+                let rows = |hot: &mut Hot| hot.rows_of(low, high, request.changed_since, ROWS_TOGETHER);
+                let rows = if from_memory { live.hot.with_mut(request.mailbox, rows) } else { None };
                 if let Some(rows) = rows {
                     let items = match self.with_structures(account, &rows) {
                         Ok(items) => items,
@@ -747,42 +808,139 @@ impl Store {
         answer: Answer<StoreContract>,
     ) -> Option<Begun> {
         let mut stream = answer.stream();
-        let taken = self.watched(session, Some(&name), |live, mailbox| {
-            let (mut ranges, mut unseen) = (Ranges::default(), None);
-            let mut note = |uid: Uid, flags: Flags| {
-                ranges.push(uid);
-                if unseen.is_none() && !flags.has(Flag::Seen) {
-                    unseen = Some(uid);
-                }
-            };
-            if live.hot.with(mailbox.id, |hot| hot.each_flags(&mut note)).is_none() {
-                visit_messages(&self.engine, live.id, mailbox.id, &UidSet::all(), |uid, message| {
-                    note(uid, message.flags);
-                    Ok(())
-                })?;
+        match self.open_mailbox(session, &name, &mut stream).await {
+            Ok(Ok((watcher, change))) => {
+                stream.send(&Item::SnapshotEnd(None, change)).await.ok()?;
+                Some(Begun { watcher, stream })
             }
-            Ok((ranges.finish(), unseen))
-        });
-        let (watched, set) = match taken.await {
-            Ok(taken) => taken,
+            Ok(Err(Unwanted)) => None,
             Err(fault) => {
                 stream.end(Err(fault)).await;
-                return None;
-            }
-        };
-        let (set, unseen) = set.unwrap_or_default();
-        let ranges: Vec<(Uid, Uid)> = set.ranges().collect();
-        drop(set);
-        let mut parts = ranges.chunks(SNAPSHOT_MESSAGES).peekable();
-        while let Some(part) = parts.next() {
-            let mut set = UidSet::new();
-            part.iter().for_each(|(low, high)| set.insert_range(*low, *high));
-            let unseen = unseen.filter(|_| parts.peek().is_none());
-            if stream.send(&Item::SnapshotSet(set, unseen)).await.is_err() {
-                return None;
+                None
             }
         }
-        begun(watched, stream).await
+    }
+
+    /// Subscribes, tells of a mailbox at that instant, and which messages are in it. Who opens it need not wait for the
+    /// second, which may have to be read; the account's writers do, so that everything is of that instant.
+    async fn open_mailbox(
+        &self,
+        session: &Session,
+        name: &MailboxName,
+        stream: &mut StreamOut<StoreContract>,
+    ) -> Result<Result<(Arc<Watcher>, u64), Unwanted>, Fault> {
+        let live = self.accounts.live(session.account);
+        let lock = live.lock.lock().await;
+        self.engine.settled().await;
+        let (watcher, change) = live.hub.watch(session.id);
+        let mailbox = Box::new(self.mailbox(session.account, name)?);
+        let id = mailbox.id;
+        let ((runs, unseen), mailbox) = match live.hot.with_mut(id, Hot::known) {
+            Some(known) => {
+                drop(lock);
+                self.forget_unused(live.id, id, messages_of(&mailbox));
+                (known, Some(mailbox))
+            }
+            None => {
+                let mut early = false;
+                if let Some(unseen) = self.first_unseen(live.id, &mailbox)? {
+                    match stream.send_now(&Item::SnapshotOpen(mailbox.clone(), unseen)) {
+                        Ok(sent) => early = sent,
+                        Err(unwanted) => return Ok(Err(unwanted)),
+                    }
+                    // So that it leaves before this reads on.
+                    tokio::task::yield_now().await;
+                }
+                let known = self.known(&live, &mailbox)?;
+                drop(lock);
+                (known, (!early).then_some(mailbox))
+            }
+        };
+        if let Some(mailbox) = mailbox
+            && let Err(unwanted) = stream.send(&Item::SnapshotOpen(mailbox, unseen)).await
+        {
+            return Ok(Err(unwanted));
+        }
+        for part in runs.chunks(SNAPSHOT_MESSAGES) {
+            let mut set = UidSet::new();
+            part.iter().for_each(|(low, high)| set.insert_range(*low, *high));
+            if let Err(unwanted) = stream.send(&Item::SnapshotSet(set, None)).await {
+                return Ok(Err(unwanted));
+            }
+        }
+        Ok(Ok((watcher, change)))
+    }
+
+    /// Which messages there are and the number of the first without `\Seen`. Under the account's lock, with nothing in
+    /// flight.
+    fn known(&self, live: &Live, mailbox: &Mailbox) -> Result<(Vec<(Uid, Uid)>, u32), Fault> {
+        let there = messages_of(mailbox);
+        if there as u64 >= HOT_WORTH && there <= HOT_ROWS {
+            self.load(live, mailbox.id)?;
+            if let Some(known) = live.hot.with_mut(mailbox.id, Hot::known) {
+                return Ok(known);
+            }
+        }
+        let (mut ranges, mut number, mut unseen) = (Ranges::default(), 0, 0);
+        visit_messages(&self.engine, live.id, mailbox.id, &UidSet::all(), |uid, message| {
+            ranges.push(uid);
+            number += 1;
+            if unseen == 0 && !message.flags.has(Flag::Seen) {
+                unseen = number;
+            }
+            Ok(())
+        })?;
+        Ok((ranges.finish().ranges().collect(), unseen))
+    }
+
+    /// The number of the first message without `\Seen`, 0 if there is none, where it is found soon: near the first
+    /// message, or near the last where few are without. Under the account's lock, with nothing in flight.
+    fn first_unseen(&self, account: AccountId, mailbox: &Mailbox) -> Result<Option<u32>, Fault> {
+        let (there, unseen) = (messages_of(mailbox), mailbox.counts.unseen as usize);
+        if unseen == 0 {
+            return Ok(Some(0));
+        }
+        let bounds = [Uid(0), Uid(u32::MAX)].map(|uid| keys::message(account, mailbox.id, uid));
+        let range = (Bound::Included(bounds[0].as_slice()), Bound::Included(bounds[1].as_slice()));
+        let is_unseen = |key: &[u8], value: &[u8]| -> Result<bool, Fault> {
+            Ok(!records::decode::<Message>(key, value)?.flags.has(Flag::Seen))
+        };
+        let (mut at, mut found) = (0, Ok(None));
+        self.engine.visit(range, |key, value| {
+            at += 1;
+            match is_unseen(key, value) {
+                Ok(false) if at < UNSEEN_LOOKED_AT => return ControlFlow::Continue(()),
+                Ok(false) => {}
+                Ok(true) => found = Ok(u32::try_from(at).ok()),
+                Err(fault) => found = Err(fault),
+            }
+            ControlFlow::Break(())
+        })?;
+        if found != Ok(None) {
+            return found;
+        }
+        // All that are without may be among the last ones: then their first is the first of all.
+        let last = mailbox.uid_next.0.saturating_sub(u32::try_from(UNSEEN_LOOKED_AT).unwrap_or(u32::MAX));
+        let from = keys::message(account, mailbox.id, Uid(last));
+        let range = (Bound::Included(from.as_slice()), Bound::Included(bounds[1].as_slice()));
+        let (mut at, mut without, mut first) = (0, 0, 0);
+        self.engine.visit(range, |key, value| {
+            at += 1;
+            match is_unseen(key, value) {
+                Ok(is) => {
+                    first = if is && without == 0 { at } else { first };
+                    without += usize::from(is);
+                    return ControlFlow::Continue(());
+                }
+                Err(fault) => found = Err(fault),
+            }
+            ControlFlow::Break(())
+        })?;
+        if found.is_ok() && without == unseen {
+            // As many are before it as are not among these, and those among these that are before it.
+            found = Ok(u32::try_from(there + first - at).ok());
+        }
+        found
     }
 
     /// Subscribes, and looks at a mailbox at that instant. The account's writers wait while it is looked at, so that it

@@ -35,7 +35,7 @@ macro_rules! stored {
 
 stored! {
     (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, Removals, LoginAttempt,
-    TlsSupport, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
+    TlsSupport, FlagPatch, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
     crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
     libmox_store::Evaluation, libmox_store::ReportKept, libmox_store::HoldRule,
 }
@@ -354,6 +354,40 @@ pub struct Message {
     /// Where the rules would have put it, for a reject or a first message of somebody (row ST-27).
     pub destined: MailboxId,
     pub trained: Training,
+}
+
+/// What one change does to the flags of many messages alike: [`Message::patched`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagPatch {
+    /// Of the change.
+    pub mod_seq: ModSeq,
+    pub add: Flags,
+    pub remove: Flags,
+}
+
+impl FlagPatch {
+    /// The flags after it.
+    pub fn flags(self, flags: Flags) -> Flags {
+        flags.union(self.add).minus(self.remove)
+    }
+}
+
+impl Message {
+    /// With a patch, unless the message has it or something later already.
+    #[must_use]
+    pub fn patched(self, patch: FlagPatch) -> Option<Self> {
+        (self.mod_seq < patch.mod_seq).then(|| Self {
+            flags: patch.flags(self.flags),
+            mod_seq: patch.mod_seq,
+            ..self
+        })
+    }
+}
+
+/// What a patch in the journal makes of a value. `None`: it stays as it is.
+pub fn patched(what: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    let patch = decode::<FlagPatch>(b"", what).ok()?;
+    Some(encode(&decode::<Message>(b"", value).ok()?.patched(patch)?))
 }
 
 /// What the junk filter has learnt of a message (row JK-03).

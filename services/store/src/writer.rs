@@ -14,13 +14,14 @@
 //!
 //! Fails with: `Fault`; then the change is dropped whole.
 
-use crate::engine::{FileName, Tx};
-use crate::hot::{Row, Touch};
+use crate::engine::{FileName, Patch, Tx};
+use crate::hot::{Planned, Row, Touch};
 use crate::junk::{Habits, Learnt, Trainer, wanted};
 use crate::keys;
 use crate::limits::{FLAGS_TOLD, KEYWORD_OCTETS, KEYWORDS, MAILBOXES};
 use crate::records::{
-    self, Account, Cold, Expunged, MailboxRecord, Message, Place, Read, Training, count, encode, put_blob,
+    self, Account, Cold, Expunged, FlagPatch, MailboxRecord, Message, Place, Read, Training, count, encode,
+    put_blob,
 };
 use crate::signals::judged;
 use libmox_store::{Counts, Event, Fault, Mark, Marks};
@@ -512,6 +513,27 @@ impl<'a> Writer<'a> {
         }
         self.put_message(mailbox, uid, &message);
         self.event(Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords: message.keywords });
+        Ok(())
+    }
+
+    /// Changes the flags of very many messages alike: flags that nothing but the counts depends on, of messages as they
+    /// are in memory.
+    pub fn patch_flags(
+        &mut self,
+        mailbox: MailboxId,
+        planned: Planned,
+        patch: FlagPatch,
+    ) -> Result<(), Fault> {
+        planned.count(&mut self.change_messages(mailbox)?.counts);
+        let mut uids = UidSet::new();
+        planned.changed.iter().for_each(|(low, high)| uids.insert_range(*low, *high));
+        self.tx.change().patch(Patch {
+            prefix: keys::messages(self.id, mailbox),
+            ranges: planned.changed.iter().map(|(low, high)| (low.0, high.0)).collect(),
+            what: encode(&patch),
+        });
+        self.touched.push(Touch::Flags(mailbox, planned.changed, patch));
+        self.event(Event::ManyFlagsChanged { mailbox, uids, mod_seq: patch.mod_seq });
         Ok(())
     }
 

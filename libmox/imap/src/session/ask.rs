@@ -194,7 +194,9 @@ pub struct Opened {
     pub name: MailboxName,
     /// How.
     pub access: Access,
-    /// Its messages.
+    /// How many messages are in it.
+    pub exists: u32,
+    /// Which. Empty where that is not known yet: then they come before the next command.
     pub view: View,
     /// Of this life of the name.
     pub uid_validity: UidValidity,
@@ -204,6 +206,6 @@ pub struct Opened {
     pub mod_seq: ModSeq,
     /// In use in it.
     pub keywords: Vec<Keyword>,
-    /// The first message not seen.
-    pub first_unseen: Option<Uid>,
+    /// The number of the first message not seen.
+    pub first_unseen: Option<u32>,
 }

@@ -100,6 +100,7 @@ mod tests {
             id: MailboxId(1),
             name: MailboxName::inbox(),
             access: Access::ReadWrite,
+            exists: u32::try_from(uids.len()).unwrap(),
             view: View::of(uids.iter().copied().map(Uid)),
             uid_validity: UidValidity(1),
             uid_next: Uid(10),

@@ -18,7 +18,7 @@ pub struct Selected {
     pub name: MailboxName,
     /// How it was opened.
     pub access: Access,
-    /// What the client knows of it.
+    /// What the client knows of it. Whoever opened the mailbox puts the messages in before the next command.
     pub view: View,
     /// The highest modseq that came by.
     pub mod_seq: ModSeq,
@@ -38,11 +38,10 @@ impl Session {
     pub fn selected(&mut self, opened: Opened, out: &mut Vec<u8>) {
         let dialect = self.dialect();
         write_flags(out, &opened.keywords);
-        response::exists(out, opened.view.exists());
+        response::exists(out, opened.exists);
         if !self.enabled.rev2 {
             put(out, "* 0 RECENT\r\n");
-            let unseen = opened.first_unseen.filter(|_| !self.enabled.uid_only);
-            if let Some(number) = unseen.and_then(|uid| opened.view.number(uid)) {
+            if let Some(number) = opened.first_unseen.filter(|_| !self.enabled.uid_only) {
                 untagged(out, Status::Ok, Some(&Code::Unseen(number)), "first unseen");
             }
         }

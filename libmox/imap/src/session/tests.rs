@@ -44,12 +44,13 @@ impl Talk {
             id: MailboxId(1),
             name: MailboxName::inbox(),
             access,
+            exists: u32::try_from(uids.len()).unwrap(),
             view: View::of(uids.iter().copied().map(Uid)),
             uid_validity: UidValidity(3_857_529_045),
             uid_next: Uid(4392),
             mod_seq: ModSeq(12),
             keywords: vec![Keyword::parse("work").unwrap()],
-            first_unseen: uids.last().copied().map(Uid),
+            first_unseen: u32::try_from(uids.len()).ok().filter(|last| *last > 0),
         };
         self.session.selected(opened, &mut self.out);
         self.out.clear();
@@ -200,12 +201,13 @@ fn select_tells_what_old_and_new_clients_expect() {
             id: MailboxId(1),
             name: MailboxName::inbox(),
             access,
+            exists: 2,
             view: View::of([5, 7].map(Uid)),
             uid_validity: UidValidity(9),
             uid_next: Uid(8),
             mod_seq: ModSeq(0),
             keywords: vec![],
-            first_unseen: Some(Uid(7)),
+            first_unseen: Some(2),
         };
         talk.session.selected(opened, &mut talk.out);
         talk.heard()

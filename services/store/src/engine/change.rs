@@ -1,4 +1,5 @@
-//! One atomic change: index puts and deletes, files to create and erase, and what to do once it is committed.
+//! One atomic change: index puts and deletes, the same change to many values, files to create and erase, and what to do
+//! once it is committed.
 //!
 //! Everything in it is blind and repeatable (a put by key, a file by name), so applying a change twice, or a
 //! run of changes again from an earlier point, ends in the same state. Replay depends on that.
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use super::files::{FileName, Sealed};
 use super::index::Value;
 use super::limits::{CHANGE_BYTES, KEY_BYTES, VALUE_BYTES};
+// The one thing of mail that the engine is told.
+use crate::records::patched;
 
 /// Called by the committer after the change is applied, in commit order. Must not block.
 pub type After = Box<dyn FnOnce(u64) + Send>;
@@ -44,12 +47,115 @@ pub enum FileOp {
     EraseOwner(u64),
 }
 
+/// The same small change to the values of many keys: it is journalled once, seen at once, and brought into the index
+/// later.
+///
+/// What [`patched`] makes of a value must make nothing of a value that has been patched already, or that was put by a later
+/// change: whoever reads looks at what waits first and at the index then, and replay begins at an earlier point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// What the keys begin with. Four octets follow, a number.
+    pub prefix: Vec<u8>,
+    /// Which numbers: ranges with both ends, ascending. A key that is not there stays so.
+    pub ranges: Vec<(u32, u32)>,
+    /// What becomes of the values.
+    pub what: Vec<u8>,
+}
+
+impl Patch {
+    /// Whether a key is one of them.
+    pub(super) fn covers(&self, key: &[u8]) -> bool {
+        let number = key.strip_prefix(self.prefix.as_slice()).and_then(|number| number.try_into().ok());
+        number.is_some_and(|number| {
+            let number = u32::from_be_bytes(number);
+            let at = self.ranges.partition_point(|(_, high)| *high < number);
+            self.ranges.get(at).is_some_and(|(low, _)| *low <= number)
+        })
+    }
+
+    /// The lowest and the highest key.
+    pub(super) fn bounds(&self) -> [Vec<u8>; 2] {
+        let key = |number: u32| [self.prefix.as_slice(), &number.to_be_bytes()].concat();
+        [
+            key(self.ranges.first().map_or(0, |range| range.0)),
+            key(self.ranges.last().map_or(0, |range| range.1)),
+        ]
+    }
+
+    /// What becomes of those values of a map that it covers, handed to `set`.
+    pub(super) fn lay_over<'m, V: 'm>(
+        &self,
+        map: &'m mut BTreeMap<Vec<u8>, V>,
+        value: impl Fn(&mut V) -> Option<&mut Value>,
+        mut done: impl FnMut(&mut V),
+    ) {
+        let [low, high] = self.bounds();
+        for (key, entry) in map.range_mut(low..=high) {
+            if self.covers(key)
+                && let Some(before) = value(entry)
+                && let Some(after) = patched(&self.what, before)
+            {
+                *before = after.into();
+                done(entry);
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_bytes(out, &self.prefix);
+        put_number(out, self.ranges.len() as u64);
+        let mut last = 0;
+        for (low, high) in &self.ranges {
+            put_number(out, u64::from(low - last));
+            put_number(out, u64::from(high - low));
+            last = *high;
+        }
+        put_bytes(out, &self.what);
+    }
+
+    fn decode(input: &mut Input<'_>) -> Result<Self, BadChange> {
+        let prefix = input.bytes()?.to_vec();
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        let mut last = 0u32;
+        for at in 0..input.number()? {
+            let step = |from: u32, by: u64| {
+                u32::try_from(by).ok().and_then(|by| from.checked_add(by)).ok_or(BadChange)
+            };
+            let low = step(last, input.number()?)?;
+            let high = step(low, input.number()?)?;
+            if at > 0 && low <= last {
+                return Err(BadChange);
+            }
+            last = high;
+            ranges.push((low, high));
+        }
+        Ok(Self { prefix, ranges, what: input.bytes()?.to_vec() })
+    }
+}
+
+/// A value with patches laid over it, in order.
+pub(super) fn with_patches<'p>(
+    patches: impl IntoIterator<Item = &'p Arc<Patch>>,
+    key: &[u8],
+    value: &mut Value,
+) {
+    for patch in patches {
+        if patch.covers(key)
+            && let Some(after) = patched(&patch.what, value)
+        {
+            *value = after.into();
+        }
+    }
+}
+
 /// A change being put together. The later of two operations on one key or file wins.
 #[derive(Default)]
 pub struct Change {
     pub(super) index: BTreeMap<Vec<u8>, Option<Value>>,
     pub(super) sources: Vec<Source>,
     pub(super) files: Vec<FileOp>,
+    /// Before what is put.
+    pub(super) patches: Vec<Arc<Patch>>,
     pub(super) after: Vec<After>,
 }
 
@@ -72,6 +178,13 @@ impl Change {
     /// Removes a key.
     pub fn delete(&mut self, key: impl Into<Vec<u8>>) {
         self.index.insert(key.into(), None);
+    }
+
+    /// Changes many values alike. What this change puts itself is put after that.
+    pub fn patch(&mut self, patch: Patch) {
+        if !patch.ranges.is_empty() {
+            self.patches.push(Arc::new(patch));
+        }
     }
 
     /// Adds a source of file content, for one or several [`Change::create`].
@@ -102,7 +215,7 @@ impl Change {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty() && self.files.is_empty()
+        self.index.is_empty() && self.files.is_empty() && self.patches.is_empty()
     }
 
     /// Whether the change adds mail; such a change is refused earlier on a full disk than one that frees space.
@@ -119,7 +232,9 @@ impl Change {
             .iter()
             .map(|source| if let Source::Inline(bytes) = source { bytes.len() + 8 } else { 64 })
             .sum();
-        index + sources + self.files.len() * 24 + 16
+        let patch = |patch: &Arc<Patch>| patch.prefix.len() + patch.ranges.len() * 10 + patch.what.len() + 8;
+        let patches: usize = self.patches.iter().map(patch).sum();
+        index + sources + patches + self.files.len() * 24 + 16
     }
 
     /// Whether every part keeps to its limit.
@@ -171,7 +286,7 @@ impl Change {
                 }
             }
         }
-        put_number(out, self.files.len() as u64);
+        put_number(out, (self.files.len() + self.patches.len()) as u64);
         for op in &self.files {
             match op {
                 FileOp::Create { name, source } => {
@@ -190,6 +305,10 @@ impl Change {
                     put_number(out, *owner);
                 }
             }
+        }
+        for patch in &self.patches {
+            out.push(3);
+            patch.encode(out);
         }
     }
 
@@ -232,6 +351,10 @@ impl Change {
                 }
                 1 => FileOp::Erase(input.name()?),
                 2 => FileOp::EraseOwner(input.number()?),
+                3 => {
+                    change.patches.push(Arc::new(Patch::decode(&mut input)?));
+                    continue;
+                }
                 _ => return Err(BadChange),
             };
             change.files.push(op);
@@ -312,7 +435,24 @@ mod tests {
         change.source(Source::Staged("s1".into()));
         change.erase(FileName { owner: 9, id: 8 });
         change.erase_owner(7);
+        change.patch(Patch {
+            prefix: b"p".to_vec(),
+            ranges: vec![(0, 3), (7, 7), (9, u32::MAX)],
+            what: b"how".to_vec(),
+        });
         change
+    }
+
+    #[test]
+    fn a_patch_covers_its_numbers() {
+        let patch = &sample().patches[0];
+        let covered = |key: &[u8]| patch.covers(key);
+        for (number, is) in
+            [(0, true), (3, true), (4, false), (7, true), (8, false), (9, true), (u32::MAX, true)]
+        {
+            assert_eq!(covered(&[b"p", &number.to_be_bytes()[..]].concat()), is, "{number}");
+        }
+        assert!(!covered(b"p") && !covered(b"p\0\0\0") && !covered(b"p\0\0\0\0\0") && !covered(b"q\0\0\0\0"));
     }
 
     #[test]
@@ -326,6 +466,7 @@ mod tests {
         assert_eq!(back.index.get(&b"gone"[..]), Some(&None));
         assert_eq!(back.index.get(&b"empty"[..]).and_then(Clone::clone).map(|v| v.len()), Some(0));
         assert_eq!(back.files, sample().files);
+        assert_eq!(back.patches, sample().patches);
     }
 
     #[test]

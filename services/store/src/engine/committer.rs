@@ -119,9 +119,8 @@ impl Committer {
                 .apply(*position, &change.sources, &change.files, again, &mut missing)
                 .map_err(|error| format!("message file: {error}"))?;
         }
-        let entries = self.backlog.iter().flat_map(|(_, waiting)| &waiting.change.index);
-        let entries = entries.map(|(key, value)| (key.clone(), value.clone()));
-        self.inner.index.add(entries, end).map_err(|error| {
+        let changes = self.backlog.iter().map(|(position, waiting)| (*position, &waiting.change));
+        self.inner.index.add(changes).map_err(|error| {
             // sled refuses everything after its first I/O error.
             self.inner.set_index_failed();
             error.to_string()

@@ -19,9 +19,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use std::thread::JoinHandle;
 
 use super::blocks::{Blocks, Changes};
-use super::limits::{HELD_BACK_BYTES, HELD_BACK_KEYS, HELD_BACK_MOST};
-use super::recent::{Entries, Recent, merged};
+use super::change::{Change, Patch, with_patches};
+use super::limits::{HELD_BACK_BYTES, HELD_BACK_KEYS, HELD_BACK_MOST, HELD_BACK_PATCHES};
+use super::recent::{Entries, Recent, Size, merged, patched_visit};
 use super::snapshot::FLUSH_BYTES;
+use crate::records::patched;
 
 /// A value as the index holds it; cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -229,10 +231,18 @@ impl Index {
     /// Reads one key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, IndexError> {
         // What is not waiting any more is in sled by now, so in this order nothing is missed.
-        if let Some(recent) = self.shared.recent().get(key) {
-            return Ok(recent);
+        let patches = {
+            let recent = self.shared.recent();
+            if let Some(recent) = recent.get(key) {
+                return Ok(recent);
+            }
+            recent.patches()
+        };
+        let mut value = self.shared.blocks.get(key)?;
+        if let Some(value) = &mut value {
+            with_patches(&patches, key, value);
         }
-        self.shared.blocks.get(key)
+        Ok(value)
     }
 
     /// Visits keys in order until `visit` breaks. Not a snapshot: changes applied meanwhile may be seen.
@@ -253,27 +263,33 @@ impl Index {
         if !is_proper(range) {
             return Ok(());
         }
-        let over = self.shared.recent().range(range);
-        merged(over, |visit| self.shared.blocks.visit(range, visit), visit)
+        let (over, patches) = {
+            let recent = self.shared.recent();
+            (recent.range(range), recent.patches())
+        };
+        let below = |visit: &mut Visitor<'_>| {
+            patched_visit(&patches, |visit| self.shared.blocks.visit(range, visit), visit)
+        };
+        merged(over, below, visit)
     }
 
     /// Makes changes visible, and the position they bring the index to. sled gets them later; when it failed before,
     /// that is said now.
-    pub fn add(
-        &self,
-        entries: impl IntoIterator<Item = (Vec<u8>, Option<Value>)>,
-        position: u64,
-    ) -> Result<(), IndexError> {
-        let (keys, bytes) = {
+    pub fn add<'c>(&self, changes: impl IntoIterator<Item = (u64, &'c Change)>) -> Result<(), IndexError> {
+        let Size { keys, bytes, patches } = {
             let mut recent = self.shared.recent_mut();
-            recent.add(entries, position);
+            changes.into_iter().for_each(|(position, change)| recent.add(change, position));
             recent.size()
         };
-        if keys >= HELD_BACK_KEYS || bytes >= HELD_BACK_BYTES {
+        // A patch costs every reader a little until it is handed on.
+        if keys >= HELD_BACK_KEYS || bytes >= HELD_BACK_BYTES || patches > 0 {
             self.shared.wish().due = true;
             self.shared.wished.notify_one();
         }
-        if keys >= HELD_BACK_KEYS * HELD_BACK_MOST || bytes >= HELD_BACK_BYTES * HELD_BACK_MOST {
+        if keys >= HELD_BACK_KEYS * HELD_BACK_MOST
+            || bytes >= HELD_BACK_BYTES * HELD_BACK_MOST
+            || patches >= HELD_BACK_PATCHES
+        {
             return self.shared.hand_on();
         }
         match self.shared.handing_on.try_lock() {
@@ -286,7 +302,12 @@ impl Index {
     /// Hands a batch and the position it brings the index to straight to sled, all at once. For building an index,
     /// before anything was added.
     pub fn apply(&self, batch: &Batch, position: u64) -> Result<(), IndexError> {
-        self.shared.apply(&batch.0, position)
+        self.shared.apply(&batch.0, Some(position))
+    }
+
+    /// The same for a patch. The position is for what comes after it.
+    pub fn patch(&self, patch: &Patch) -> Result<(), IndexError> {
+        self.shared.patch(patch, &Entries::new())
     }
 
     /// Hands everything applied to the kernel: survives a kill, not a power cut.
@@ -359,25 +380,58 @@ impl Shared {
         if let Some(error) = &*failed {
             return Err(IndexError(error.clone()));
         }
-        let (entries, position) = self.recent_mut().freeze();
-        if entries.is_empty() && position == 0 {
+        let (frozen, position) = self.recent_mut().freeze();
+        if frozen.entries.is_empty() && position == 0 {
             return Ok(());
         }
-        self.apply(&entries, position).inspect_err(|error| *failed = Some(error.0.clone()))?;
+        let handed = frozen.patches.iter().try_for_each(|patch| self.patch(patch, &frozen.entries));
+        handed
+            .and_then(|()| self.apply(&frozen.entries, Some(position)))
+            .inspect_err(|error| *failed = Some(error.0.clone()))?;
         self.recent_mut().thaw();
         Ok(())
     }
 
+    /// Brings what a patch makes of the values in sled into sled, but for those that `over` has anew.
+    fn patch(&self, patch: &Patch, over: &Entries) -> Result<(), IndexError> {
+        let [low, high] = patch.bounds();
+        let mut from = Bound::Included(low);
+        loop {
+            let (mut entries, mut last) = (Entries::new(), None);
+            let range = (from.as_ref().map(Vec::as_slice), Bound::Included(high.as_slice()));
+            self.blocks.visit(range, &mut |key, value| {
+                if patch.covers(key)
+                    && !over.contains_key(key)
+                    && let Some(after) = patched(&patch.what, value)
+                {
+                    entries.insert(key.to_vec(), Some(after.into()));
+                    if entries.len() >= PATCHED_AT_ONCE {
+                        last = Some(key.to_vec());
+                        return ControlFlow::Break(());
+                    }
+                }
+                ControlFlow::Continue(())
+            })?;
+            if !entries.is_empty() {
+                self.apply(&entries, None)?;
+            }
+            match last {
+                Some(last) if last < high => from = Bound::Excluded(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
     /// In steps, as readers wait for each; a kill between two of them is made good by the replay, which begins at the
     /// position that the last step writes.
-    fn apply(&self, entries: &Entries, position: u64) -> Result<(), IndexError> {
+    fn apply(&self, entries: &Entries, position: Option<u64>) -> Result<(), IndexError> {
         let mut changes = Changes::new(&self.blocks, entries);
         loop {
             let mut step = changes.step(STEP)?;
             let mut reached = *self.reached();
             reached.content = reached.content.saturating_add(step.added).saturating_sub(step.removed);
-            if step.is_last {
-                reached.position = Some(position);
+            if step.is_last && position.is_some() {
+                reached.position = position;
             }
             reached.write(&mut step.writes);
             self.blocks.write(step.writes)?;
@@ -392,6 +446,9 @@ impl Shared {
 
 /// Blocks in one step of handing on: sled holds its one lock while it writes them.
 const STEP: usize = 128;
+
+/// Values of a patch that are brought into sled together.
+const PATCHED_AT_ONCE: usize = 4096;
 
 /// What a copy reads at once, and what it may keep in memory.
 const COPY_BYTES: usize = 1 << 18;
@@ -463,7 +520,14 @@ mod tests {
         index.apply(&batch, 1).expect("apply");
         let changes =
             [("b", value("new")), ("c", value("new")), ("e", None), ("x", None), ("z", value("new"))];
-        index.add(changes.map(|(key, value)| (key.as_bytes().to_vec(), value)), 2).expect("add");
+        let mut change = Change::new();
+        for (key, value) in changes {
+            match value {
+                Some(value) => change.put(key, value),
+                None => change.delete(key),
+            }
+        }
+        index.add([(2, &change)]).expect("add");
         let expected = "a=old b=new c=new g=old z=new";
         let text = |key: &[u8], value: &[u8]| {
             format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value))
@@ -499,10 +563,9 @@ mod tests {
         let index = Index::open(dir.path(), 1 << 20).expect("open");
         let keys = u64::try_from(HELD_BACK_KEYS).expect("number");
         for number in 1..=keys * 3 {
-            let key = number.to_be_bytes().to_vec();
-            index
-                .add([(b"k".iter().copied().chain(key).collect(), Some(Value::from(&b"v"[..])))], number)
-                .expect("add");
+            let mut change = Change::new();
+            change.put([&b"k"[..], &number.to_be_bytes()].concat(), &b"v"[..]);
+            index.add([(number, &change)]).expect("add");
             let looked = [&b"k"[..], &(number / 2 + 1).to_be_bytes()].concat();
             assert!(index.get(&looked).expect("get").is_some(), "{number}");
         }

@@ -31,6 +31,9 @@ pub const HELD_BACK_BYTES: usize = 4 << 20;
 /// So many times that may wait while the index is slow; then commits wait for it.
 pub const HELD_BACK_MOST: usize = 4;
 
+/// Patches that may wait for the index; with more, commits wait for it.
+pub const HELD_BACK_PATCHES: usize = 64;
+
 /// Free space is looked at again after so long,
 pub const ROOM_FOR: Duration = Duration::from_millis(200);
 /// or when so many bytes of mail came in since,

@@ -44,7 +44,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 pub use backup::{Done, MANIFEST, Progress, Target};
-pub use change::{Change, FileOp, Source, put_number};
+pub use change::{Change, FileOp, Patch, Source, put_number};
 pub use files::{FileName, Files, Sealed, Staged};
 pub use index::{IndexError, Value};
 pub use limits::Options;
@@ -444,10 +444,24 @@ impl Tx {
         if let Some(own) = self.change.index.get(key) {
             return Ok(own.clone());
         }
-        if let Some(pending) = self.inner.queue().pending.get(key) {
-            return Ok(pending);
+        let (pending, patches) = {
+            let queue = self.inner.queue();
+            (queue.pending.get(key), queue.pending.patches())
+        };
+        let mut value = match pending {
+            Some(pending) => pending,
+            None => {
+                let mut value = self.inner.index.get(key)?;
+                if let Some(value) = &mut value {
+                    change::with_patches(&patches, key, value);
+                }
+                value
+            }
+        };
+        if let Some(value) = &mut value {
+            change::with_patches(&self.change.patches, key, value);
         }
-        Ok(self.inner.index.get(key)?)
+        Ok(value)
     }
 
     /// Visits keys in order, as [`Tx::get`] sees them, until `visit` breaks.
@@ -468,14 +482,22 @@ impl Tx {
             return Ok(());
         }
         // Pending first, index second: what is applied in between is then seen twice, never missed.
-        let mut over: BTreeMap<Vec<u8>, Option<Value>> = {
+        let (mut over, mut patches): (BTreeMap<Vec<u8>, Option<Value>>, _) = {
             let queue = self.inner.queue();
-            queue.pending.range(range).map(|(key, value)| (key.clone(), value.clone())).collect()
+            let over = queue.pending.range(range).map(|(key, value)| (key.clone(), value.clone()));
+            (over.collect(), queue.pending.patches())
         };
+        for patch in &self.change.patches {
+            patch.lay_over(&mut over, Option::as_mut, |_| ());
+        }
+        patches.extend(self.change.patches.iter().cloned());
         for (key, value) in self.change.index.range::<[u8], _>(range) {
             over.insert(key.clone(), value.clone());
         }
-        Ok(recent::merged(over, |each| self.inner.index.visit_each(range, each), visit)?)
+        let below = |each: &mut index::Visitor<'_>| {
+            recent::patched_visit(&patches, |each| self.inner.index.visit_each(range, each), each)
+        };
+        Ok(recent::merged(over, below, visit)?)
     }
 
     /// Puts the change in line. Its place is fixed when this returns; release the account's lock then.

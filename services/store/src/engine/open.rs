@@ -152,13 +152,22 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
 
     let mut missing = HashSet::new();
     let mut batch = Batch::default();
-    let (mut weight, mut unflushed) = (0, 0);
+    let (mut weight, mut unflushed, mut before) = (0, 0, from);
     let tail = journal::replay(&journal_dir, from, |end, change| {
         report.replayed += 1;
         files
             .apply(end, &change.sources, &change.files, true, &mut missing)
             .map_err(|source| JournalError::Io { path: options.dir.join("accounts"), source })?;
         weight += change.weight();
+        if !change.patches.is_empty() {
+            // They change what is there: all before them has to be.
+            weight = 0;
+            index.apply(&std::mem::take(&mut batch), before).map_err(into_journal(&index_dir))?;
+            for patch in &change.patches {
+                index.patch(patch).map_err(into_journal(&index_dir))?;
+            }
+        }
+        before = end;
         for (key, value) in &change.index {
             batch.set(key, value.as_ref());
         }

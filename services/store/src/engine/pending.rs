@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::CommitError;
-use super::change::Change;
+use super::change::{Change, Patch};
 use super::index::Value;
 
 /// The waiting changes and what they would leave behind.
@@ -37,11 +38,17 @@ pub(super) struct Waiting {
 #[derive(Default)]
 pub(super) struct Pending {
     keys: BTreeMap<Vec<u8>, (u64, Option<Value>)>,
+    /// In order; to be laid over what is in the index. `keys` have them already.
+    patches: Vec<(u64, Arc<Patch>)>,
 }
 
 impl Pending {
     /// Adds what a change writes.
     pub fn add(&mut self, sequence: u64, change: &Change) {
+        for patch in &change.patches {
+            patch.lay_over(&mut self.keys, |(_, value)| value.as_mut(), |(by, _)| *by = sequence);
+            self.patches.push((sequence, patch.clone()));
+        }
         for (key, value) in &change.index {
             match self.keys.get_mut(key) {
                 Some(entry) => *entry = (sequence, value.clone()),
@@ -59,6 +66,18 @@ impl Pending {
                 self.keys.remove(key);
             }
         }
+        for patch in &change.patches {
+            let [low, high] = patch.bounds();
+            let of_it = self.keys.range(low..=high).filter(|(_, (by, _))| *by == sequence);
+            let gone: Vec<Vec<u8>> = of_it.map(|(key, _)| key.clone()).collect();
+            gone.iter().for_each(|key| drop(self.keys.remove(key)));
+            self.patches.retain(|(by, _)| *by != sequence);
+        }
+    }
+
+    /// What is to be laid over the values of the index.
+    pub fn patches(&self) -> Vec<Arc<Patch>> {
+        self.patches.iter().map(|(_, patch)| patch.clone()).collect()
     }
 
     /// `Some(None)`: the key is being deleted.
@@ -77,10 +96,11 @@ impl Pending {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.keys.clear();
+        self.patches.clear();
     }
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_empty() && self.patches.is_empty()
     }
 }

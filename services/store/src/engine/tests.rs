@@ -519,3 +519,121 @@ fn kills_lose_nothing_acknowledged() {
     drop(engine);
     holds(&open(dir.path(), "b"), acknowledged);
 }
+
+/// A patch is seen at once by everybody, whatever is put, deleted or patched before and after it, and is there after a
+/// close, a kill and a power cut.
+#[test]
+fn patched_values_are_those_of_a_map() {
+    use crate::records::{FlagPatch, Message, Training, decode, encode};
+    use libmox_store::Marks;
+    use libmox_types::{ByteCount, Flag, Flags, MailboxId, ModSeq, MsgId, Timestamp};
+    use std::collections::BTreeMap;
+
+    let message = |mod_seq| Message {
+        id: MsgId(1),
+        mod_seq,
+        create_seq: ModSeq(1),
+        flags: Flags::NONE,
+        keywords: Vec::new(),
+        size: ByteCount(5),
+        prefix: 0,
+        received: Timestamp(1),
+        saved: None,
+        thread: MsgId(1),
+        marks: Marks::NONE,
+        original: MailboxId(1),
+        destined: MailboxId(0),
+        trained: Training::None,
+    };
+    let key = |number: u32| [b"p", &number.to_be_bytes()[..]].concat();
+    let dir = tempfile::tempdir().expect("tempdir");
+    let mut engine = open(dir.path(), "0");
+    let mut model: BTreeMap<u32, Message> = BTreeMap::new();
+    let mut seed = 11u64;
+    let mut random = |below: u32| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from((seed >> 33) % u64::from(below)).expect("small")
+    };
+    let same = |read: &dyn Fn(&mut index::Visitor<'_>),
+                get: &dyn Fn(&[u8]) -> Option<Value>,
+                model: &BTreeMap<u32, Message>| {
+        let mut found = BTreeMap::new();
+        read(&mut |key, value| {
+            let number = u32::from_be_bytes(key[1..].try_into().expect("number"));
+            found.insert(number, decode::<Message>(key, value).expect("a message"));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(found, *model);
+        for number in (0..400).step_by(7) {
+            let value = get(&key(number)).map(|value| decode::<Message>(b"", &value).expect("a message"));
+            assert_eq!(value.as_ref(), model.get(&number), "{number}");
+        }
+    };
+    let (low, high) = (key(0), key(u32::MAX));
+    let range = (Bound::Included(low.as_slice()), Bound::Included(high.as_slice()));
+    for round in 1..400u64 {
+        let mod_seq = ModSeq(round);
+        let mut tx = engine.begin_now();
+        let mut patches = false;
+        for _ in 0..=random(3) {
+            let number = random(400);
+            match random(6) {
+                0 | 1 if !patches => {
+                    for number in number..number + random(40) {
+                        // No uid comes twice: a put is of a new message, or of what is there.
+                        let next = model.get(&number).cloned().unwrap_or_else(|| message(mod_seq));
+                        let next = Message { mod_seq, flags: next.flags.with(Flag::Draft), ..next };
+                        tx.change().put(key(number), encode(&next));
+                        model.insert(number, next);
+                    }
+                }
+                2 if !patches => {
+                    for number in number..number + random(20) {
+                        tx.change().delete(key(number));
+                        model.remove(&number);
+                    }
+                }
+                _ => {
+                    let flag = [Flag::Seen, Flag::Flagged, Flag::Answered][random(3) as usize];
+                    let flag = Flags::NONE.with(flag);
+                    let (add, remove) =
+                        if random(2) == 0 { (flag, Flags::NONE) } else { (Flags::NONE, flag) };
+                    let patch = FlagPatch { mod_seq, add, remove };
+                    let ranges =
+                        vec![(number, number + random(90)), (number + 100, number + 100 + random(200))];
+                    // What the change put before it keeps: a change patches only what it does not put.
+                    if patches || tx.change().is_empty() {
+                        for (low, high) in &ranges {
+                            for (_, message) in model.range_mut(low..=high) {
+                                if let Some(after) = message.clone().patched(patch) {
+                                    *message = after;
+                                }
+                            }
+                        }
+                        tx.change().patch(Patch { prefix: b"p".to_vec(), ranges, what: encode(&patch) });
+                        patches = true;
+                    }
+                }
+            }
+        }
+        same(&|each| tx.visit(range, each).expect("visit"), &|key| tx.get(key).expect("get"), &model);
+        let ticket = tx.submit().expect("submit");
+        if random(3) > 0 {
+            // The next one builds on what is in flight.
+            let tx = engine.begin_now();
+            same(&|each| tx.visit(range, each).expect("visit"), &|key| tx.get(key).expect("get"), &model);
+        }
+        ticket.committed_blocking().expect("commit");
+        same(&|each| engine.visit(range, each).expect("visit"), &|key| engine.get(key).expect("get"), &model);
+        match random(40) {
+            0 => engine.close().expect("close"),
+            1 => engine.inner.index.flush().expect("flush"),
+            2 => {}
+            _ => continue,
+        }
+        let boot = if random(3) == 0 { round.to_string() } else { "0".to_owned() };
+        drop(engine);
+        engine = open(dir.path(), &boot);
+        same(&|each| engine.visit(range, each).expect("visit"), &|key| engine.get(key).expect("get"), &model);
+    }
+}

@@ -3,8 +3,8 @@
 use super::*;
 use libmox_store::{
     Append, AppendMessage, ChangeEvents, Copy, Event, Expunge, Fault, FlagsChange, FlagsHow, MailboxCreate,
-    MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, Quota, Request, SnapshotMessage, Vanished,
-    VanishedSince, Watch, WatchSet,
+    MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, MessageRecord, Quota, Request,
+    SnapshotMessage, Vanished, VanishedSince, Watch, WatchSet,
 };
 use libmox_types::{Flag, Flags, Keyword, MailboxId, ModSeq, SpecialUse, Uid, UidSet};
 
@@ -275,7 +275,7 @@ async fn a_watch_is_exact() {
         assert_eq!((counts.total, counts.unseen), (104, 103));
     }
     let large = imap
-        .ask(flags(session, inbox, UidSet::all(), FlagsHow::Add, &[Flag::Answered]))
+        .ask(flags(session, inbox, UidSet::all(), FlagsHow::Replace, &[Flag::Answered]))
         .await
         .unwrap()
         .change;
@@ -375,10 +375,13 @@ async fn old_removals_are_forgotten() {
     let single = Watched::start(&imap, session, Some("Inbox")).await.snapshot;
     let watch = WatchSet { session, mailbox: name("Inbox") };
     let mut items = imap.stream(Request::WatchSet(watch)).await.unwrap();
-    let Item::SnapshotSet(set, unseen) = items.next().await.unwrap().unwrap() else { panic!() };
+    let Item::SnapshotOpen(mailbox, unseen) = items.next().await.unwrap().unwrap() else { panic!() };
+    assert_eq!(mailbox.id, inbox);
+    let Item::SnapshotSet(set, None) = items.next().await.unwrap().unwrap() else { panic!() };
     assert_eq!(set.iter().collect::<Vec<_>>(), single.iter().map(|one| one.uid).collect::<Vec<_>>());
-    assert_eq!(unseen, Some(Uid(gone + 3)));
-    assert!(matches!(items.next().await, Some(Ok(Item::SnapshotEnd(Some(_), _)))));
+    let number = single.iter().position(|one| one.uid == Uid(gone + 3)).unwrap() + 1;
+    assert_eq!(unseen as usize, number);
+    assert!(matches!(items.next().await, Some(Ok(Item::SnapshotEnd(None, _)))));
     world.end().await;
 }
 
@@ -395,7 +398,8 @@ async fn flags_of_very_many_messages_change_in_steps() {
     let changed = imap.ask(flags(session, inbox, uids(&[7]), FlagsHow::Add, &[Flag::Flagged])).await.unwrap();
     let later = world.list(&imap, session, "Inbox").await[6].mod_seq;
     let mut watched = Watched::start(&imap, session, Some("Inbox")).await;
-    let mut all = flags(session, inbox, UidSet::all(), FlagsHow::Add, &[Flag::Seen]);
+    // What the junk filter learns from is not changed with a patch.
+    let mut all = flags(session, inbox, UidSet::all(), FlagsHow::Add, &[Flag::Seen, Flag::NotJunk]);
     all.unchanged_since = Some(ModSeq(later.0 - 1));
     let stored = imap.ask(all).await.unwrap();
     assert_eq!((stored.change, stored.modified), (changed.change + 3, uids(&[7])));
@@ -412,6 +416,47 @@ async fn flags_of_very_many_messages_change_in_steps() {
     assert_eq!((many, single), (vec![149, 150], 20));
     let records = world.list(&imap, session, "Inbox").await;
     assert!(records.iter().all(|record| record.flags.has(Flag::Seen) == (record.uid != Uid(7))));
+    world.end().await;
+}
+
+/// One change, one event and one record in the journal, and everybody sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_of_very_many_messages_change_at_once() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    for _ in 0..4 {
+        append(&imap, session, "Inbox", 80).await;
+    }
+    let inbox = id(&imap, session, "Inbox").await;
+    let changed = imap.ask(flags(session, inbox, uids(&[7]), FlagsHow::Add, &[Flag::Flagged])).await.unwrap();
+    let later = world.list(&imap, session, "Inbox").await[6].mod_seq;
+    let mut watched = Watched::start(&imap, session, Some("Inbox")).await;
+    let before = imap.ask(MailboxStatus { session, name: name("Inbox") }).await.unwrap().counts;
+    let mut all = flags(session, inbox, UidSet::all(), FlagsHow::Add, &[Flag::Seen, Flag::Deleted]);
+    all.unchanged_since = Some(ModSeq(later.0 - 1));
+    let stored = imap.ask(all.clone()).await.unwrap();
+    assert_eq!((stored.change, stored.modified), (changed.change + 1, uids(&[7])));
+    let events: Vec<Event> =
+        watched.upto(stored.change).await.into_iter().flat_map(|change| change.events).collect();
+    let many = |event: &Event| matches!(event, Event::ManyFlagsChanged { uids, .. } if uids.count() == 319);
+    assert!(many(&events[0]) && matches!(events[1], Event::Counts { .. }) && events.len() == 2, "{events:?}");
+    let records = world.list(&imap, session, "Inbox").await;
+    let right = |record: &MessageRecord| {
+        let other = record.uid != Uid(7);
+        record.flags.has(Flag::Seen) == other
+            && record.flags.has(Flag::Deleted) == other
+            && (record.mod_seq.0 == later.0 + 1) == other
+    };
+    assert!(records.iter().all(right));
+    let counts = imap.ask(MailboxStatus { session, name: name("Inbox") }).await.unwrap().counts;
+    assert_eq!((counts.total, counts.deleted, counts.unseen), (1, 319, 1));
+    assert_eq!((counts.size, before.unseen), (before.size, 320));
+    // Nothing is left to be changed: no new modseq.
+    let again = imap.ask(FlagsChange { unchanged_since: None, ..all.clone() }).await.unwrap();
+    assert_eq!(again.change, stored.change + 1);
+    let again = imap.ask(FlagsChange { unchanged_since: None, ..all }).await.unwrap();
+    assert_eq!(again.change, 0);
     world.end().await;
 }
 
