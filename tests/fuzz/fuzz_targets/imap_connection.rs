@@ -294,6 +294,7 @@ fn opened(access: Access) -> Opened {
         id: MailboxId(1),
         name: MailboxName::inbox(),
         access,
+        exists: 5,
         view: View::of([2, 3, 4, 9, 11].map(Uid)),
         uid_validity: UidValidity(1),
         uid_next: Uid(12),
