@@ -268,8 +268,8 @@ impl<C: Contract> Client<C> {
             out,
         });
         let stream = Arc::new(stream);
-        tokio::spawn(write_loop(Arc::clone(&stream), queue));
-        tokio::spawn(read_loop(Arc::downgrade(&connection), stream, reader));
+        crate::spawn(write_loop(Arc::clone(&stream), queue));
+        crate::spawn(read_loop(Arc::downgrade(&connection), stream, reader));
         Ok(connection)
     }
 }
@@ -462,7 +462,7 @@ impl<C: Contract> Drop for Items<C> {
         {
             let out = self.connection.out.clone();
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { out.send(frame).await });
+                runtime.spawn(crate::boxed(async move { drop(out.send(frame).await) }));
             }
         }
     }

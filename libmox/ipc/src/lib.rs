@@ -17,6 +17,7 @@ mod contract;
 mod frame;
 pub mod limits;
 mod server;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use client::{CallError, Client, Items};
 pub use contract::{Contract, Hello, OnceKey, Verb};
 pub use frame::{FrameFault, FrameReader, Header, Kind};
 pub use server::{Answer, Refusal, ServeFault, Service, StreamOut, serve, serve_until};
+pub use task::{boxed, spawn};
 
 #[doc(hidden)]
 pub use serde as __serde;

@@ -237,7 +237,7 @@ pub async fn serve_until<S: Service>(
     let greeting = Outgoing::new(Kind::Hello, 0, &ours, Vec::new())?;
     // The queue is empty and its reader starts next: this cannot wait.
     let _ = out.send(greeting).await;
-    let writer = tokio::spawn(write_loop(Arc::clone(&stream), queue));
+    let writer = crate::spawn(write_loop(Arc::clone(&stream), queue));
     let outcome = if theirs.contract == ours.contract && theirs.version == ours.version {
         read_calls(&service, peer, &stream, &mut reader, &out, &theirs.service, stopping).await
     } else {

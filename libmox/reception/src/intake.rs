@@ -163,11 +163,11 @@ impl Drop for Staged {
         let store = self.store.clone();
         // Outside a runtime the connection ends too, and the store forgets it by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            runtime.spawn(libmox_service::boxed(async move {
                 if let Err(error) = store.ask(Unstage(id)).await {
                     tracing::debug!(%error, "staged body was not given back");
                 }
-            });
+            }));
         }
     }
 }

@@ -409,7 +409,7 @@ pub async fn simulate(local: &LocalPart) -> Option<Reply> {
 /// Tells `mox-queue` that something waits: a connection is the whole message. Only a hint: a queue that is not reached
 /// looks by itself, by its timer.
 pub fn wake_queue(socket: PathBuf, cid: Cid) {
-    tokio::spawn(async move {
+    libmox_service::spawn(async move {
         if let Err(error) = UnixStream::connect(&socket).await {
             tracing::warn!(mox_cid = %cid, mox_reason = %error, "mox-queue cannot be woken: {error}");
         }

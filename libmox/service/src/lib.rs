@@ -23,4 +23,5 @@ pub mod wire;
 
 mod run;
 
-pub use run::{Context, run};
+pub use libmox_ipc::{boxed, spawn};
+pub use run::{Context, Work, run};

@@ -124,7 +124,7 @@ where
             connection = listener.accept() => connection,
         };
         match connection.and_then(|(stream, _)| accepted(stream, &gate, life.busy())) {
-            Ok(accepted) => drop(tokio::spawn(handle(accepted))),
+            Ok(accepted) => drop(crate::spawn(handle(accepted))),
             Err(error) => pause(&error).await,
         }
     }
@@ -154,7 +154,7 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(handle(stream, life.busy()))),
+            Ok((stream, _)) => drop(crate::spawn(handle(stream, life.busy()))),
             Err(error) => pause(&error).await,
         }
     }

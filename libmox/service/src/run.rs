@@ -7,6 +7,7 @@ use crate::sockets::Sockets;
 use crate::{bus, paths};
 use sd_notify::NotifyState;
 use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -91,12 +92,13 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
+/// What a service does, until it returns.
+pub type Work = fn(Context) -> Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
 /// Runs a service: journal, configuration, sockets, signals, watchdog, idle exit; then `serve` until it returns.
-pub fn run<F, Fut>(name: &'static str, bus: bus::Offer, idle: fn(&Static) -> Duration, serve: F) -> ExitCode
-where
-    F: FnOnce(Context) -> Fut,
-    Fut: Future<Output = anyhow::Result<()>>,
-{
+///
+/// A service calls this from its library: what is asynchronous is compiled once more for each crate that names it.
+pub fn run(name: &'static str, bus: bus::Offer, idle: fn(&Static) -> Duration, serve: Work) -> ExitCode {
     let journal = Journal::start(name);
     let outcome = start(name, journal, bus, idle, serve);
     match outcome {
@@ -112,17 +114,13 @@ where
     }
 }
 
-fn start<F, Fut>(
+fn start(
     name: &'static str,
     journal: Journal,
     bus: bus::Offer,
     idle: fn(&Static) -> Duration,
-    serve: F,
-) -> anyhow::Result<()>
-where
-    F: FnOnce(Context) -> Fut,
-    Fut: Future<Output = anyhow::Result<()>>,
-{
+    serve: Work,
+) -> anyhow::Result<()> {
     // Before any thread: the sockets are taken from the environment.
     let sockets = Sockets::take()?;
     let config = config::load_static(&paths::config()).map_err(|m| anyhow::anyhow!("configuration: {m}"))?;
@@ -136,12 +134,12 @@ where
         let mut context = Context::new(name, config, sockets);
         context.journal = journal;
         context.starting = Arc::new(std::sync::Mutex::new(Some(context.life.busy())));
-        tokio::spawn(signals(context.clone()));
-        tokio::spawn(watchdog());
+        crate::spawn(signals(context.clone()));
+        crate::spawn(watchdog());
         let life = context.life.clone();
         let idle_time = idle(&context.config());
-        tokio::spawn(async move { life.leave_when_idle(idle_time).await });
-        let on_bus = tokio::spawn(bus::keep(context.clone(), bus));
+        crate::spawn(async move { life.leave_when_idle(idle_time).await });
+        let on_bus = crate::spawn(bus::keep(context.clone(), bus));
         let outcome = serve(context.clone()).await;
         notify(&[NotifyState::Stopping]);
         context.started();

@@ -27,10 +27,12 @@ pub async fn look(dns: &Dns, hostname: &Domain, wanted: Vec<Record>) -> Vec<DnsC
     let mut asking = tokio::task::JoinSet::new();
     let host = format!("{}.", hostname.ascii());
     let (own, name) = (dns.clone(), host.clone());
-    asking.spawn(async move { (0, addresses(&own, &name).await) });
+    asking.spawn(libmox_service::boxed(async move { (0, addresses(&own, &name).await) }));
     for (at, record) in wanted.iter().cloned().enumerate() {
         let dns = dns.clone();
-        asking.spawn(async move { (at + 1, judge(&record, &published(&dns, &record).await)) });
+        asking.spawn(libmox_service::boxed(async move {
+            (at + 1, judge(&record, &published(&dns, &record).await))
+        }));
     }
     let mut items: Vec<(usize, DnsCheckItem)> = Vec::with_capacity(wanted.len() + 1);
     let _ = tokio::time::timeout(WAIT, async {

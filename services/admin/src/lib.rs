@@ -17,6 +17,7 @@ use libmox_keys::{Keys, KeysRole};
 use libmox_service::bus::Offer;
 use libmox_service::{Context, paths};
 use libmox_store::{Role, Store};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 pub use error::AdminError;
@@ -46,8 +47,19 @@ pub fn offer() -> Offer {
     }
 }
 
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    libmox_service::run(
+        "mox-admin",
+        offer(),
+        |config| config.service.idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}
+
 /// Everything happens on the bus.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+async fn serve(context: Context) -> anyhow::Result<()> {
     context.ready();
     context.life.stopping().await;
     Ok(())

@@ -36,7 +36,7 @@ pub async fn run(bus: &Bus, command: Admin) -> anyhow::Result<()> {
     bus.imap().await?.serve(&token, Fd::from(theirs.as_fd())).await.map_err(plain)?;
     drop(theirs);
     let (mut from_server, mut to_server) = ours.into_split();
-    tokio::spawn(async move {
+    libmox_service::spawn(async move {
         let mut input = tokio::io::stdin();
         let _ = tokio::io::copy(&mut input, &mut to_server).await;
         let _ = to_server.shutdown().await;

@@ -41,7 +41,7 @@ impl Imap {
         let mut connection = Connection::new(Arc::clone(shared), stream.into(), here, Start::SignedIn);
         connection.grant(GrantToken(token)).await.map_err(fdo::Error::AccessDenied)?;
         let busy = shared.context.life.busy();
-        tokio::spawn(async move {
+        libmox_service::spawn(async move {
             connection.run().await;
             drop(busy);
         });

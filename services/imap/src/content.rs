@@ -176,7 +176,8 @@ impl Ahead {
                 && let Some(ids) = self.batches.next()
             {
                 let (store, session) = (self.store.clone(), self.session);
-                self.opening.push_back(tokio::spawn(async move { open_all(&store, session, ids).await }));
+                self.opening
+                    .push_back(libmox_service::spawn(async move { open_all(&store, session, ids).await }));
             }
             match self.opened.next() {
                 Some((_, Some(content))) => return Ok(content),

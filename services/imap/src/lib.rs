@@ -41,6 +41,7 @@ use libmox_service::sockets::Listener;
 use libmox_service::tls::Tls;
 use libmox_service::{Context, paths};
 use libmox_store::{Role, Store};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -96,8 +97,19 @@ enum Start {
     SignedIn,
 }
 
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    libmox_service::run(
+        "mox-imap",
+        offer(),
+        |config| config.service.idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}
+
 /// Serves until told to stop.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+async fn serve(context: Context) -> anyhow::Result<()> {
     let store = Store::new(&paths::socket(Role::Imap.socket()), "mox-imap");
     let keys = RemoteKeys::new(Keys::new(&paths::socket(KeysRole::Imap.socket()), "mox-imap"));
     let asks = context.config().imap.client_certificates;
@@ -121,9 +133,9 @@ pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
             };
             let (gate, life) = (Arc::clone(&gate), shared.context.life.clone());
             let shared = Arc::clone(&shared);
-            listening.spawn(accept_tcp(listener, gate, life, move |accepted| {
+            listening.spawn(libmox_service::boxed(accept_tcp(listener, gate, life, move |accepted| {
                 handle(Arc::clone(&shared), accepted, start)
-            }));
+            })));
         }
     }
     for listener in sockets.listeners(HANDOFF).with_context(|| format!("socket {HANDOFF}"))? {
@@ -132,9 +144,9 @@ pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
         };
         let (gate, life) = (Arc::clone(&gate), shared.context.life.clone());
         let shared = Arc::clone(&shared);
-        listening.spawn(accept_handed(listener, gate, life, move |accepted| {
+        listening.spawn(libmox_service::boxed(accept_handed(listener, gate, life, move |accepted| {
             handle(Arc::clone(&shared), accepted, Start::Tls)
-        }));
+        })));
     }
     if !sockets.is_empty() {
         tracing::warn!(names = ?sockets.left_over(), "sockets of unknown name are not served");

@@ -1,7 +1,7 @@
-//! Starts `mox-imap`.
+//! `mox-imap`: see the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    libmox_service::run("mox-imap", mox_imap::offer(), |config| config.service.idle_exit, mox_imap::serve)
+    mox_imap::main()
 }

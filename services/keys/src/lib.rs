@@ -15,15 +15,28 @@ mod tls;
 
 use libmox_ipc::{Answer, Refusal, Service};
 use libmox_keys::{KeysContract, KeysFault, KeysRole, Reply, Request};
+use libmox_service::bus::Offer;
 use libmox_service::config::{Domains, Mistakes, Static};
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, net, paths};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
 
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    libmox_service::run(
+        "mox-keys",
+        Offer::named("org.libmox.Keys1"),
+        |config| config.service.idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}
+
 /// Serves all roles until told to stop.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+async fn serve(context: Context) -> anyhow::Result<()> {
     let state = paths::state("/var/lib/mox-keys");
     let config = context.config();
     let domains = read_domains().unwrap_or_else(|mistakes| {
@@ -37,7 +50,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
         for listener in sockets.listeners(name)? {
             let Listener::Unix(listener) = listener else { anyhow::bail!("{name} must be a unix socket") };
             let (keys, life) = (Arc::clone(&keys), context.life.clone());
-            accepting.spawn(net::accept_unix(listener, life, move |stream, busy| {
+            accepting.spawn(libmox_service::boxed(net::accept_unix(listener, life, move |stream, busy| {
                 let keys = Arc::clone(&keys);
                 async move {
                     if let Err(fault) = libmox_ipc::serve(keys, role, stream, "mox-keys").await {
@@ -45,7 +58,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
                     }
                     drop(busy);
                 }
-            }));
+            })));
         }
     }
     anyhow::ensure!(!accepting.is_empty(), "no sockets: start mox-keys through its socket units");

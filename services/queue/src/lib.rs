@@ -23,6 +23,7 @@ use libmox_service::dns::Dns;
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, net, paths};
 use libmox_store::{Role, Store};
+use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -47,8 +48,19 @@ pub(crate) struct Shared {
     pub kick: Notify,
 }
 
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    libmox_service::run(
+        "mox-queue",
+        offer(),
+        |config| config.service.idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}
+
 /// Delivers until told to stop.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+async fn serve(context: Context) -> anyhow::Result<()> {
     let config = context.config();
     let shared = Arc::new(Shared {
         store: store(),
@@ -66,7 +78,7 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
     for listener in listeners {
         let Listener::Unix(listener) = listener else { anyhow::bail!("a socket that is no unix socket") };
         let shared = Arc::clone(&shared);
-        tokio::spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
+        libmox_service::spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
             // The connection itself is the message.
             drop(stream);
             shared.kick.notify_one();

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 /// Runs until the service stops; deliveries under way are finished by the grace time of the service.
 pub async fn run(shared: Arc<Shared>) {
-    let watching = tokio::spawn(watch(Arc::clone(&shared)));
+    let watching = libmox_service::spawn(watch(Arc::clone(&shared)));
     let mut deliveries: JoinSet<Domain> = JoinSet::new();
     let mut busy: Vec<Domain> = Vec::new();
     let mut staying: Option<Busy> = None;
@@ -81,10 +81,10 @@ async fn start_due(
         let domain = delivery.domain.clone();
         busy.push(domain.clone());
         let shared = Arc::clone(shared);
-        deliveries.spawn(async move {
+        deliveries.spawn(libmox_service::boxed(async move {
             deliver(shared, delivery).await;
             domain
-        });
+        }));
     }
     // What is due now but waits for its domain is started when that one ends.
     if !deliveries.is_empty() {

@@ -15,6 +15,7 @@ mod report;
 use answers::Answers;
 use libmox_keys::{Keys, KeysRole, RemoteKeys};
 use libmox_reception::{Ended, converse};
+use libmox_service::bus::Offer;
 use libmox_service::config::Static;
 use libmox_service::net::{Accepted, Gate, accept_tcp};
 use libmox_service::sockets::Listener;
@@ -27,6 +28,7 @@ use libmox_smtp::session::{Kind, Session, Settings, TlsOffer};
 use libmox_store::{Role, Store};
 use libmox_verify::Verifier;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +63,19 @@ impl Doors {
     }
 }
 
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    libmox_service::run(
+        "mox-smtp",
+        Offer::named("org.libmox.Smtp1"),
+        |config| config.service.idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}
+
 /// Serves until told to stop.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+async fn serve(context: Context) -> anyhow::Result<()> {
     serve_with(context, Doors::usual()).await
 }
 
@@ -76,9 +89,12 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
     for listener in context.take_sockets().listeners(SOCKET)? {
         let Listener::Tcp(listener) = listener else { anyhow::bail!("{SOCKET} must be a TCP socket") };
         let (context, doors) = (context.clone(), doors.clone());
-        accepting.spawn(accept_tcp(listener, Arc::clone(&gate), context.life.clone(), move |accepted| {
-            connection(accepted, context.clone(), doors.clone())
-        }));
+        accepting.spawn(libmox_service::boxed(accept_tcp(
+            listener,
+            Arc::clone(&gate),
+            context.life.clone(),
+            move |accepted| connection(accepted, context.clone(), doors.clone()),
+        )));
     }
     anyhow::ensure!(
         !accepting.is_empty(),

@@ -3,7 +3,7 @@
 //! One task writes what waits as one change; nobody who signs in waits for it. More than [`ATTEMPTS_WAITING`] at
 //! once are not written. Logins of a day that differ in nothing but their time are one record with a count. An
 //! An IMAP client may still say what it is: the record of its login waits for that, a moment (row AU-14). An
-//! account keeps 30 days, but of failures at most [`ATTEMPTS`] records; the oldest go first. Names that nobody has share account 0.
+//! account keeps 30 days, but of failures at most [`ATTEMPTS`] records; the oldest go first, a hundredth at once. Names that nobody has share account 0.
 
 use crate::engine::Engine;
 use crate::keys::{self, Hash, hash};
@@ -12,7 +12,7 @@ use crate::records::{Read, encode};
 use crate::store::Store;
 use libmox_store::{Fault, LoginAttempt, LoginAttempts, LoginContext, LoginResult};
 use libmox_types::{AccountId, Cid, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{mpsc, watch};
@@ -137,7 +137,7 @@ impl Store {
         drop(nameless);
         if first {
             let store = self.me.clone();
-            tokio::spawn(async move {
+            libmox_service::spawn(async move {
                 tokio::time::sleep(AGENT_WAIT).await;
                 if let Some(store) = store.upgrade() {
                     store.attempts.send_nameless(cid, "");
@@ -181,7 +181,7 @@ impl Store {
                 tx.change().put(keys::attempt(account, attempt.last, &alike), encode(&attempt));
             }
             // Only this task writes attempts, one change at a time: what is applied is all there is.
-            for (key, failed) in oldest(&self.engine, account, count.saturating_sub(ATTEMPTS), self.now())? {
+            for (key, failed) in oldest(&self.engine, account, count, self.now())? {
                 let front = keys::attempts(account).len() + 8;
                 if let Some(alike) = key.get(front..).and_then(|hash| Hash::try_from(hash).ok()) {
                     // One that was just moved on is not there any more under this key.
@@ -232,36 +232,44 @@ impl Store {
     }
 }
 
-/// Keys of the oldest, and whether they are of failures: those past their time, and `most` failures.
+/// Keys of what is past its time, and of the oldest failures where there are more than [`ATTEMPTS`]; with whether they
+/// are failures.
 fn oldest(
     engine: &Engine,
     account: AccountId,
-    most: u32,
+    mut failures: u32,
     now: Timestamp,
 ) -> Result<Vec<(Vec<u8>, bool)>, Fault> {
     let prefix = keys::attempts(account);
-    let too_old = keys::newest(now.plus(-ATTEMPT_AGE));
+    let too_old = [prefix.as_slice(), &keys::newest(now.plus(-ATTEMPT_AGE - 1))].concat();
+    let end = keys::behind(&prefix);
+    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     let mut go = Vec::new();
-    let (mut failures, mut seen) = (0, 0);
-    keys::below(&prefix, |range| {
-        engine.visit_back(range, |key, value| {
-            let old = key.get(prefix.len()..prefix.len() + 8).is_some_and(|at| at > &too_old[..]);
-            if failures >= most && !old {
-                return ControlFlow::Break(());
-            }
-            let failed = crate::records::decode::<LoginAttempt>(key, value)
-                .is_ok_and(|attempt| attempt.result != LoginResult::SignedIn);
-            if old || failed {
-                failures += u32::from(failed);
-                go.push((key.to_vec(), failed));
-            }
-            seen += 1;
-            if seen < 10 * PAGE && go.len() < PAGE {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        })
+    let has_failed = |key: &[u8], value: &[u8]| {
+        crate::records::decode::<LoginAttempt>(key, value)
+            .is_ok_and(|attempt| attempt.result != LoginResult::SignedIn)
+    };
+    engine.visit((Bound::Included(&too_old), end), |key, value| {
+        let failed = has_failed(key, value);
+        failures = failures.saturating_sub(u32::from(failed));
+        go.push((key.to_vec(), failed));
+        if go.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
+    if failures <= ATTEMPTS {
+        return Ok(go);
+    }
+    // They lie newest first, so all of them are passed: seldom, as some more than needed go.
+    let surplus = (failures - ATTEMPTS + ATTEMPTS / 100) as usize;
+    let mut last = VecDeque::new();
+    engine.visit((Bound::Included(&prefix), Bound::Excluded(&too_old)), |key, value| {
+        if has_failed(key, value) {
+            last.push_back((key.to_vec(), true));
+            if last.len() > surplus {
+                last.pop_front();
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    go.extend(last);
     Ok(go)
 }

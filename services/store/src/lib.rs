@@ -61,5 +61,24 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use serve::{serve, serve_peer};
+use libmox_service::bus::Offer;
+use serve::serve;
+use std::process::ExitCode;
+
+pub use serve::serve_peer;
 pub use store::{Clock, StartError, Store};
+
+/// The store process, and with arguments the commands that work on a folder without it.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = offline::run(&arguments) {
+        return code;
+    }
+    libmox_service::run(
+        "mox-store",
+        Offer::named("org.libmox.Store1"),
+        |config| config.service.store_idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Runs until the service is told to stop, then closes the data folder.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+pub(crate) async fn serve(context: Context) -> anyhow::Result<()> {
     let statics = context.config();
     let domains = config_domains()?;
     let mut options = Options::new(paths::state("/var/lib/mox"), boot());
@@ -55,11 +55,18 @@ pub(crate) async fn serve_folder(
     let (connected, mut connections) = mpsc::channel::<()>(1);
     for (role, listener) in listeners {
         let connected = connected.clone();
-        tokio::spawn(accept(context.clone(), store.clone(), role, listener, open.subscribe(), connected));
+        libmox_service::spawn(accept(
+            context.clone(),
+            store.clone(),
+            role,
+            listener,
+            open.subscribe(),
+            connected,
+        ));
     }
     drop(connected);
-    tokio::spawn(tend(store.clone(), open.subscribe()));
-    tokio::spawn(follow(context.clone(), store.clone(), open.subscribe()));
+    libmox_service::spawn(tend(store.clone(), open.subscribe()));
+    libmox_service::spawn(follow(context.clone(), store.clone(), open.subscribe()));
     context.ready();
     let mut health = store.engine.health();
     tokio::select! {
@@ -159,7 +166,7 @@ async fn accept(
                 Ok((stream, _)) => {
                     let (store, busy, mut open) = (store.clone(), context.life.busy(), open.clone());
                     let (life, connected) = (context.life.clone(), connected.clone());
-                    tokio::spawn(async move {
+                    libmox_service::spawn(async move {
                         let stopping = async move { life.stopping().await };
                         tokio::select! {
                             () = serve_peer_until(store, role, stream, stopping) => {}

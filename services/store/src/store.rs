@@ -178,10 +178,10 @@ impl Store {
         });
         store.reload(directory).await?;
         store.resume().await?;
-        tokio::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
-        tokio::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
-        tokio::spawn(crate::decisions::write(Arc::downgrade(&store), to_write));
-        tokio::spawn(crate::feedback::write(Arc::downgrade(&store), feedback_inbox));
+        libmox_service::spawn(crate::upgrade::in_background(Arc::downgrade(&store)));
+        libmox_service::spawn(crate::attempts::write(Arc::downgrade(&store), inbox));
+        libmox_service::spawn(crate::decisions::write(Arc::downgrade(&store), to_write));
+        libmox_service::spawn(crate::feedback::write(Arc::downgrade(&store), feedback_inbox));
         Ok(store)
     }
 

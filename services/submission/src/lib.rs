@@ -16,6 +16,7 @@ mod policy;
 use answers::Answers;
 use libmox_keys::{Keys, KeysRole, RemoteKeys};
 use libmox_reception::{Ended, converse};
+use libmox_service::bus::Offer;
 use libmox_service::config::Static;
 use libmox_service::handoff::accept_handed;
 use libmox_service::life::Busy;
@@ -31,6 +32,7 @@ use libmox_store::{Role, Store};
 use libmox_types::Cid;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -72,8 +74,19 @@ impl Doors {
     }
 }
 
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    libmox_service::run(
+        "mox-submission",
+        Offer::named("org.libmox.Submission1"),
+        |config| config.service.idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}
+
 /// Serves until told to stop.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+async fn serve(context: Context) -> anyhow::Result<()> {
     let mut doors = Doors::usual();
     doors.tls = doors.tls.asking(context.config().submission.client_certificates).speaking("smtp");
     serve_with(context, doors).await
@@ -91,9 +104,12 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
         for listener in sockets.listeners(name)? {
             let Listener::Tcp(listener) = listener else { anyhow::bail!("{name} must be a TCP socket") };
             let (context, doors) = (context.clone(), doors.clone());
-            accepting.spawn(accept_tcp(listener, Arc::clone(&gate), context.life.clone(), move |accepted| {
-                connection(accepted, start, context.clone(), doors.clone())
-            }));
+            accepting.spawn(libmox_service::boxed(accept_tcp(
+                listener,
+                Arc::clone(&gate),
+                context.life.clone(),
+                move |accepted| connection(accepted, start, context.clone(), doors.clone()),
+            )));
         }
     }
     for listener in sockets.listeners(HANDOFF)? {
@@ -107,9 +123,11 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
     for listener in sockets.listeners(LOCAL)? {
         let Listener::Unix(listener) = listener else { anyhow::bail!("{LOCAL} must be a unix socket") };
         let (context, doors) = (context.clone(), doors.clone());
-        accepting.spawn(accept_unix(listener, context.life.clone(), move |stream, busy| {
-            local_connection(stream, busy, context.clone(), doors.clone())
-        }));
+        accepting.spawn(libmox_service::boxed(accept_unix(
+            listener,
+            context.life.clone(),
+            move |stream, busy| local_connection(stream, busy, context.clone(), doors.clone()),
+        )));
     }
     anyhow::ensure!(!accepting.is_empty(), "no sockets: start mox-submission through its socket units");
     context.ready();

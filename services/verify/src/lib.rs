@@ -23,6 +23,7 @@ mod golden;
 use checks::Checker;
 use libmox_ipc::{Answer, Refusal, Service};
 use libmox_message::Parser;
+use libmox_service::bus::Offer;
 use libmox_service::dns::Dns;
 use libmox_service::sockets::Listener;
 use libmox_service::{Context, net};
@@ -31,11 +32,23 @@ use libmox_verify::{
 };
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
+use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    libmox_service::run(
+        "mox-verify",
+        Offer::named("org.libmox.Verify1"),
+        |config| config.service.idle_exit,
+        |context| Box::pin(serve(context)),
+    )
+}
+
 /// Serves until told to stop.
-pub async fn serve(context: Context) -> anyhow::Result<()> {
+async fn serve(context: Context) -> anyhow::Result<()> {
     let config = context.config();
     let service = Arc::new(VerifyService {
         checker: Checker::new(Dns::new(&config.dns)?, config.hostname.clone()),
@@ -47,15 +60,19 @@ pub async fn serve(context: Context) -> anyhow::Result<()> {
         for listener in sockets.listeners(name)? {
             let Listener::Unix(listener) = listener else { anyhow::bail!("{name} must be a unix socket") };
             let service = Arc::clone(&service);
-            accepting.spawn(net::accept_unix(listener, context.life.clone(), move |stream, busy| {
-                let service = Arc::clone(&service);
-                async move {
-                    if let Err(fault) = libmox_ipc::serve(service, caller, stream, "mox-verify").await {
-                        tracing::warn!(mox_reason = %fault, "connection dropped");
+            accepting.spawn(libmox_service::boxed(net::accept_unix(
+                listener,
+                context.life.clone(),
+                move |stream, busy| {
+                    let service = Arc::clone(&service);
+                    async move {
+                        if let Err(fault) = libmox_ipc::serve(service, caller, stream, "mox-verify").await {
+                            tracing::warn!(mox_reason = %fault, "connection dropped");
+                        }
+                        drop(busy);
                     }
-                    drop(busy);
-                }
-            }));
+                },
+            )));
         }
     }
     anyhow::ensure!(!accepting.is_empty(), "no socket: start mox-verify through mox-verify.socket");

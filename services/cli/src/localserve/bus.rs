@@ -63,7 +63,7 @@ impl Bus {
             .process_group(0)
             .spawn()
             .context("dbus-daemon cannot be started: is the package dbus installed?")?;
-        let starting = tokio::spawn(async move {
+        let starting = libmox_service::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let mut line = String::new();
                 if BufReader::new(stream).read_line(&mut line).await.is_ok()

@@ -103,7 +103,7 @@ impl Supervisor {
         for (name, held) in held {
             let (start, wanted) = mpsc::channel(8);
             this.starts.insert(name, start);
-            this.tasks.spawn(keep(place.clone(), held, wanted, this.stop.subscribe()));
+            this.tasks.spawn(libmox_service::boxed(keep(place.clone(), held, wanted, this.stop.subscribe())));
         }
         Ok(this)
     }
@@ -189,7 +189,7 @@ async fn anything_readable(sockets: &[(String, OwnedFd)]) {
     let mut waiting = tokio::task::JoinSet::new();
     for (_, socket) in sockets {
         let Ok(copy) = socket.as_fd().try_clone_to_owned() else { continue };
-        waiting.spawn(async move {
+        waiting.spawn(libmox_service::boxed(async move {
             #[expect(unsafe_code, reason = "tokio asks for the promise that the descriptor stays what it is")]
             // SAFETY: `copy` is an open descriptor that moves into the `AsyncFd` and is owned by it until both go.
             let watched = unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) };
@@ -198,7 +198,7 @@ async fn anything_readable(sockets: &[(String, OwnedFd)]) {
             } else {
                 std::future::pending::<()>().await;
             }
-        });
+        }));
     }
     if waiting.is_empty() {
         std::future::pending::<()>().await;
@@ -247,7 +247,7 @@ async fn run_once(place: &Place, held: &Held, stop: &mut watch::Receiver<bool>) 
     };
     tracing::debug!(service = held.unit.name, pid = child.id(), "started");
     if let Some(lines) = child.stderr.take() {
-        tokio::spawn(show(held.unit.name.clone(), lines));
+        libmox_service::spawn(show(held.unit.name.clone(), lines));
     }
     let status = tokio::select! {
         status = child.wait() => status,

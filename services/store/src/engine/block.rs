@@ -2,8 +2,8 @@
 //!
 //! sled splits a page as soon as it has 17 entries, however small, and keeps a record of each page in memory; with
 //! an entry for each key, a million messages take a million pages. So entries are gathered in blocks of about
-//! [`BLOCK_BYTES`], stored under the first key of the block as it was when it was made. A key belongs to the last
-//! block that is stored under a key not above it.
+//! [`BLOCK_BYTES`]. A block is stored under the key it ends before: the first of the next block when it was divided
+//! from that. A key belongs to the first block that ends above it.
 //!
 //! A block is a sequence of entries in order, each: octets shared with the key before, octets of the rest of the
 //! key, octets of the value (LEB128 numbers), the rest of the key, the value.

@@ -1,10 +1,14 @@
 //! The blocks in sled: which one a key belongs to, how they are read in order and how they change.
 //!
 //! Nobody holds on to sled while blocks change under a reader: a step is one batch, and each block is read at once.
-//! A block that is divided meanwhile gives its upper half twice, which the reader notices by the order of keys. Blocks
-//! are never joined, so nothing moves to where a reader has been already.
+//! Of a block that is divided the lower parts appear before the upper one, which stays where it was, and a reader on its
+//! way may have some of sled's pages from before and others from after: so after each step it looks anew where it was.
+//! Blocks are never joined; what belonged to one that became empty belongs to the next.
+//!
+//! sled is only ever read forwards: its way backwards brings a constant of a mebibyte into the program.
 
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::block::{self, BLOCK_BYTES, Damaged};
 use super::index::{IndexError, Value, Visitor};
@@ -15,12 +19,20 @@ type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// What the keys of blocks begin with.
 const BLOCK: u8 = 1;
 
-/// The key under which a block that begins with `first` is stored.
-fn place(first: &[u8]) -> Vec<u8> {
-    let mut place = Vec::with_capacity(1 + first.len());
+/// Where the block of the highest keys is stored.
+const TOP: &[u8] = &[BLOCK + 1];
+
+/// The key under which a block is stored that ends before `end`.
+fn place(end: &[u8]) -> Vec<u8> {
+    let mut place = Vec::with_capacity(1 + end.len());
     place.push(BLOCK);
-    place.extend_from_slice(first);
+    place.extend_from_slice(end);
     place
+}
+
+/// The inverse; `None`: there is no end.
+fn end_of(place: &[u8]) -> Option<&[u8]> {
+    place.strip_prefix(&[BLOCK])
 }
 
 impl From<Damaged> for IndexError {
@@ -31,120 +43,120 @@ impl From<Damaged> for IndexError {
 
 type Block = (sled::IVec, sled::IVec);
 
-/// The block that a key belongs to.
-fn of(db: &sled::Db, key: &[u8]) -> Result<Option<Block>, IndexError> {
-    let (lowest, place) = ([BLOCK], place(key));
-    let below: Range<'_> = (Bound::Included(&lowest), Bound::Included(&place));
-    Ok(db.range::<&[u8], _>(below).next_back().transpose()?)
+/// See the module header.
+pub(super) struct Blocks {
+    /// Our own record lies beside the blocks.
+    pub db: sled::Db,
+    /// Steps begun and ended: odd while one is written.
+    steps: AtomicU64,
 }
 
-/// Reads one key.
-pub(super) fn get(db: &sled::Db, key: &[u8]) -> Result<Option<Value>, IndexError> {
-    match of(db, key)? {
-        Some((_, block)) => Ok(block::get(&block, key)?.map(Value::from)),
-        None => Ok(None),
+impl Blocks {
+    pub fn new(db: sled::Db) -> Self {
+        Self { db, steps: AtomicU64::new(0) }
     }
-}
 
-/// Visits keys in order until `visit` breaks.
-pub(super) fn visit(db: &sled::Db, (from, to): Range<'_>, visit: &mut Visitor<'_>) -> Result<(), IndexError> {
-    let first = match from {
-        Bound::Unbounded => vec![BLOCK],
-        Bound::Included(key) | Bound::Excluded(key) => match of(db, key)? {
-            Some((place, _)) => place.to_vec(),
-            None => place(key),
-        },
-    };
-    let end = match to {
-        Bound::Unbounded => vec![BLOCK + 1],
-        Bound::Included(key) | Bound::Excluded(key) => place(key),
-    };
-    let range: Range<'_> = (Bound::Included(&first), Bound::Included(&end));
-    // What comes next lies above this.
-    let mut after = from.map(<[u8]>::to_vec);
-    for found in db.range::<&[u8], _>(range) {
-        let (_, bytes) = found?;
-        let mut entries = block::Entries::of(&bytes);
-        let mut is_behind = true;
-        while let Some(value) = entries.next()? {
-            let key = entries.key();
-            if is_behind {
-                is_behind = match &after {
-                    Bound::Unbounded => false,
-                    Bound::Included(after) => key < after.as_slice(),
-                    Bound::Excluded(after) => key <= after.as_slice(),
-                };
-                if is_behind {
+    /// Blocks behind the one stored at `place`.
+    fn behind(&self, place: &[u8]) -> sled::Iter {
+        let above: Range<'_> = (Bound::Excluded(place), Bound::Included(TOP));
+        self.db.range::<&[u8], _>(above)
+    }
+
+    /// Reads one key.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>, IndexError> {
+        // The first that ends above it.
+        match self.behind(&place(key)).next().transpose()? {
+            Some((_, block)) => Ok(block::get(&block, key)?.map(Value::from)),
+            None => Ok(None),
+        }
+    }
+
+    /// Visits keys in order until `visit` breaks.
+    pub fn visit(&self, (lower, upper): Range<'_>, visit: &mut Visitor<'_>) -> Result<(), IndexError> {
+        let first = match lower {
+            Bound::Unbounded => vec![BLOCK],
+            Bound::Included(key) | Bound::Excluded(key) => place(key),
+        };
+        let mut reader = Reader { blocks: self, behind: first.into(), way: None };
+        // Only the first block has keys below.
+        let mut is_below = true;
+        while let Some(bytes) = reader.next()? {
+            let mut entries = block::Entries::of(&bytes);
+            while let Some(value) = entries.next()? {
+                let key = entries.key();
+                is_below = is_below
+                    && match lower {
+                        Bound::Unbounded => false,
+                        Bound::Included(lower) => key < lower,
+                        Bound::Excluded(lower) => key <= lower,
+                    };
+                if is_below {
                     continue;
                 }
-            }
-            let is_beyond = match to {
-                Bound::Unbounded => false,
-                Bound::Included(to) => key > to,
-                Bound::Excluded(to) => key >= to,
-            };
-            if is_beyond || visit(key, value).is_break() {
-                return Ok(());
+                let is_beyond = match upper {
+                    Bound::Unbounded => false,
+                    Bound::Included(upper) => key > upper,
+                    Bound::Excluded(upper) => key >= upper,
+                };
+                if is_beyond || visit(key, value).is_break() {
+                    return Ok(());
+                }
             }
         }
-        if !is_behind {
-            after = Bound::Excluded(entries.key().to_vec());
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Writes a step at once. One thread at a time.
+    pub fn write(&self, writes: sled::Batch) -> Result<(), IndexError> {
+        self.steps.fetch_add(1, Ordering::SeqCst);
+        let written = self.db.apply_batch(writes);
+        self.steps.fetch_add(1, Ordering::SeqCst);
+        Ok(written?)
+    }
 }
 
-/// Visits keys in descending order until `visit` breaks.
-pub(super) fn visit_back(
-    db: &sled::Db,
-    (from, to): Range<'_>,
-    visit: &mut Visitor<'_>,
-) -> Result<(), IndexError> {
-    let end = match to {
-        Bound::Unbounded => vec![BLOCK + 1],
-        Bound::Included(key) | Bound::Excluded(key) => place(key),
-    };
-    let range: Range<'_> = (Bound::Included(&[BLOCK]), Bound::Included(&end));
-    let mut before = to.map(<[u8]>::to_vec);
-    for found in db.range::<&[u8], _>(range).rev() {
-        let (_, bytes) = found?;
-        let mut entries = block::Entries::of(&bytes);
-        let mut there = Vec::new();
-        while let Some(value) = entries.next()? {
-            let key = entries.key();
-            let is_behind = match &before {
-                Bound::Unbounded => false,
-                Bound::Included(before) => key > before.as_slice(),
-                Bound::Excluded(before) => key >= before.as_slice(),
-            };
-            if is_behind {
-                break;
+/// Somebody on the way through the blocks.
+struct Reader<'b> {
+    blocks: &'b Blocks,
+    /// Where the last one is stored.
+    behind: sled::IVec,
+    /// What comes then, and after how many steps that was so.
+    way: Option<(u64, sled::Iter)>,
+}
+
+impl Reader<'_> {
+    fn next(&mut self) -> Result<Option<sled::IVec>, IndexError> {
+        if &*self.behind == TOP {
+            return Ok(None);
+        }
+        let steps = || self.blocks.steps.load(Ordering::SeqCst);
+        // Where no step began since it did, a way leads through one state; its pages stay with it.
+        let mut found = match &mut self.way {
+            Some((when, way)) => {
+                let next = way.next();
+                (steps() == *when).then_some(next)
             }
-            there.push((key.to_vec(), value));
+            None => None,
+        };
+        if found.is_none() {
+            // A first look is always at one state: sled takes a batch between two looks or not at all.
+            let when = steps();
+            let mut way = self.blocks.behind(&self.behind);
+            found = Some(way.next());
+            self.way = (when % 2 == 0).then_some((when, way));
         }
-        for (key, value) in there.iter().rev() {
-            let is_beyond = match from {
-                Bound::Unbounded => false,
-                Bound::Included(from) => key.as_slice() < from,
-                Bound::Excluded(from) => key.as_slice() <= from,
-            };
-            if is_beyond || visit(key, value).is_break() {
-                return Ok(());
-            }
-        }
-        if let Some((first, _)) = there.into_iter().next() {
-            before = Bound::Excluded(first);
-        }
+        let Some((place, bytes)) = found.flatten().transpose()? else { return Ok(None) };
+        self.behind = place;
+        Ok(Some(bytes))
     }
-    Ok(())
 }
 
 /// Changes on their way into blocks, in the order of their keys.
 pub(super) struct Changes<'a> {
-    db: &'a sled::Db,
+    blocks: &'a Blocks,
     rest: std::iter::Peekable<std::collections::btree_map::Iter<'a, Vec<u8>, Option<Value>>>,
-    /// The block behind the one changed last, and those behind it.
-    ahead: Option<(Block, sled::Iter)>,
+    /// What lies behind the block changed last. Steps change only what this has passed.
+    ahead: Option<sled::Iter>,
 }
 
 /// What is to be written at once.
@@ -167,8 +179,8 @@ impl Step {
 }
 
 impl<'a> Changes<'a> {
-    pub fn new(db: &'a sled::Db, changes: &'a Entries) -> Self {
-        Self { db, rest: changes.iter().peekable(), ahead: None }
+    pub fn new(blocks: &'a Blocks, changes: &'a Entries) -> Self {
+        Self { blocks, rest: changes.iter().peekable(), ahead: None }
     }
 
     /// The next so many blocks. Must be written before the next call.
@@ -177,63 +189,47 @@ impl<'a> Changes<'a> {
             Step { writes: sled::Batch::default(), count: 0, is_last: false, added: 0, removed: 0 };
         while step.count < blocks {
             let Some(&(key, _)) = self.rest.peek() else { break };
-            let (block, end) = self.block_and_end(key)?;
+            let (at, old) = self.block(key)?.unwrap_or_else(|| (TOP.into(), sled::IVec::default()));
+            let end = end_of(&at);
             let within = std::iter::from_fn(|| {
-                let is_within = |key: &[u8]| end.as_ref().is_none_or(|end| key < &end[1..]);
-                let (key, value) = self.rest.next_if(|(key, _)| is_within(key))?;
+                let (key, value) =
+                    self.rest.next_if(|(key, _)| end.is_none_or(|end| key.as_slice() < end))?;
                 Some((key.as_slice(), value.as_ref()))
             });
-            let old = block.as_ref().map_or(&[][..], |(_, bytes)| bytes);
-            let mut blocks = block::changed(old, within)?.into_iter();
-            if let Some((at, _)) = &block {
-                match blocks.next() {
-                    Some((_, bytes)) if *bytes == *old => {}
-                    Some((_, bytes)) => {
-                        step.removed += old.len() as u64;
-                        step.put(at.to_vec(), bytes);
-                    }
-                    None => {
-                        step.removed += old.len() as u64;
-                        step.count += 1;
-                        step.writes.remove(at);
-                    }
-                }
+            let parts = block::changed(&old, within)?;
+            if parts.iter().map(|(_, bytes)| bytes.as_slice()).eq((!old.is_empty()).then_some(&*old)) {
+                continue;
             }
-            for (first, bytes) in blocks {
-                step.put(place(&first), bytes);
+            step.removed += old.len() as u64;
+            if parts.is_empty() {
+                step.count += 1;
+                step.writes.remove(&at);
+            }
+            // Each but the last ends before the next.
+            let ends: Vec<_> = parts.iter().skip(1).map(|(first, _)| place(first)).collect();
+            let places = ends.into_iter().chain([at.to_vec()]);
+            for ((_, bytes), place) in parts.into_iter().zip(places) {
+                step.put(place, bytes);
             }
         }
         step.is_last = self.rest.peek().is_none();
         Ok(step)
     }
 
-    /// The block a key belongs to, and where the next one begins.
-    fn block_and_end(&mut self, key: &[u8]) -> Result<(Option<Block>, Option<sled::IVec>), IndexError> {
-        let mut block = None;
-        let mut behind = None;
-        // Often it is the block behind the last one.
-        if let Some((ahead, mut iter)) = self.ahead.take()
-            && &ahead.0[1..] <= key
+    /// The block a key belongs to.
+    fn block(&mut self, key: &[u8]) -> Result<Option<Block>, IndexError> {
+        // Often it is the one behind the last.
+        if let Some(mut ahead) = self.ahead.take()
+            && let Some(next) = ahead.next().transpose()?
+            && end_of(&next.0).is_none_or(|end| key < end)
         {
-            let next = iter.next().transpose()?;
-            if next.as_ref().is_none_or(|(next, _)| &next[1..] > key) {
-                block = Some(ahead);
-                behind = Some((next, iter));
-            }
+            self.ahead = Some(ahead);
+            return Ok(Some(next));
         }
-        let (next, iter) = match behind {
-            Some(behind) => behind,
-            None => {
-                block = of(self.db, key)?;
-                let from = block.as_ref().map_or_else(|| place(key), |(at, _)| at.to_vec());
-                let range: Range<'_> = (Bound::Excluded(&from), Bound::Excluded(&[BLOCK + 1]));
-                let mut iter = self.db.range::<&[u8], _>(range);
-                (iter.next().transpose()?, iter)
-            }
-        };
-        let end = next.as_ref().map(|(end, _)| end.clone());
-        self.ahead = next.map(|next| (next, iter));
-        Ok((block, end))
+        let mut iter = self.blocks.behind(&place(key));
+        let block = iter.next().transpose()?;
+        self.ahead = Some(iter);
+        Ok(block)
     }
 }
 

@@ -207,15 +207,6 @@ impl Engine {
         Ok(self.inner.index.visit(range, visit)?)
     }
 
-    /// Visits applied keys in descending order until `visit` breaks.
-    pub fn visit_back(
-        &self,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        Ok(self.inner.index.visit_back(range, visit)?)
-    }
-
     /// Begins a change. Waits while too many are in flight; take it before the account's lock.
     pub async fn begin(&self) -> Result<Tx, CommitError> {
         let permit = self.inner.permits.clone().acquire_owned().await.map_err(|_| CommitError::Closed)?;
@@ -463,7 +454,15 @@ impl Tx {
     pub fn visit(
         &self,
         range: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.visit_each(range, &mut visit)
+    }
+
+    fn visit_each(
+        &self,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: &mut index::Visitor<'_>,
     ) -> Result<(), ReadError> {
         if is_empty(range) {
             return Ok(());
@@ -476,8 +475,7 @@ impl Tx {
         for (key, value) in self.change.index.range::<[u8], _>(range) {
             over.insert(key.clone(), value.clone());
         }
-        let below = |each: &mut index::Visitor<'_>| self.inner.index.visit(range, each);
-        Ok(recent::merged(over.into_iter(), |a, b| a < b, below, visit)?)
+        Ok(recent::merged(over, |each| self.inner.index.visit_each(range, each), visit)?)
     }
 
     /// Puts the change in line. Its place is fixed when this returns; release the account's lock then.

@@ -69,17 +69,16 @@ impl Recent {
     }
 }
 
-/// Visits what `below` visits as it is with `over` laid over it, in the one order of both, until `visit` breaks.
+/// Visits what `below` visits as it is with `over` laid over it, in order, until `visit` breaks.
 pub(super) fn merged<E>(
-    over: impl Iterator<Item = (Vec<u8>, Option<Value>)>,
-    precedes: impl Fn(&[u8], &[u8]) -> bool,
+    over: Entries,
     below: impl FnOnce(&mut Visitor<'_>) -> Result<(), E>,
-    mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: &mut Visitor<'_>,
 ) -> Result<(), E> {
-    let mut over = over.peekable();
+    let mut over = over.into_iter().peekable();
     let mut stopped = false;
     below(&mut |key, value| {
-        while let Some((next, ours)) = over.next_if(|(next, _)| precedes(next, key)) {
+        while let Some((next, ours)) = over.next_if(|(next, _)| next.as_slice() < key) {
             if let Some(ours) = ours
                 && visit(&next, &ours).is_break()
             {

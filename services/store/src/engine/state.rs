@@ -18,7 +18,7 @@ pub struct State {
 }
 
 /// Raised when the index is laid out differently: it is built anew then.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 impl State {
     /// Reads it; `None` when there is none or it makes no sense.

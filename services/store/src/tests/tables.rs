@@ -153,7 +153,7 @@ async fn logins_are_remembered_grouped_and_bounded() {
     world.admin().ask(list(Some("jane"))).await.unwrap();
     let kept = world.store.engine.keys_below(&keys::attempts(JANE)).unwrap().len();
     // The success of thirty days ago is older than that by now.
-    assert_eq!(kept, most + 1);
+    assert!((most - most / 100..=most).contains(&(kept - 1)), "{kept}");
     world.is_sound().await;
     drop(imap);
     world.end().await;

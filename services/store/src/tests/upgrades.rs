@@ -156,7 +156,7 @@ async fn a_killed_upgrade_goes_on() {
     let mut seen = None;
     for round in 0..200u64 {
         let mut child = spawn(&start).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(round * 7 % 40)).await;
+        tokio::time::sleep(Duration::from_millis(round * 7 % (40 + round))).await;
         child.kill().unwrap();
         child.wait().unwrap();
         let options = Options { boot: Some("1".into()), ..options(dir.path()) };
