@@ -121,7 +121,9 @@ mod tests {
     /// Row JK-06.
     #[test]
     fn thresholds_differ_by_message() {
-        for (threshold, lowest, highest) in [(0.95, 0.9, 1.0), (0.6, 0.55, 0.65), (0.999, 0.998, 1.0), (1.0, 1.0, 1.0)] {
+        for (threshold, lowest, highest) in
+            [(0.95, 0.9, 1.0), (0.6, 0.55, 0.65), (0.999, 0.998, 1.0), (1.0, 1.0, 1.0)]
+        {
             let config = JunkFilterConfig { threshold, ..JunkFilterConfig::default() };
             for (draw, want) in [(0.0, lowest), (0.5, threshold), (1.0, highest)] {
                 let got = config.threshold_at(draw);
