@@ -10,6 +10,7 @@ mod decoded;
 pub mod dsn;
 pub mod facts;
 pub mod foreign;
+mod hosts;
 pub mod limits;
 pub mod params;
 pub mod parser;

@@ -28,6 +28,10 @@ pub const PREVIEW_INPUT: usize = 1024 * 1024;
 pub const WORDS: usize = 2_000;
 /// And of its header fields.
 pub const FIELD_WORDS: usize = 300;
+/// Hosts of links in one text part, with the domains above them.
+pub const HOSTS: usize = 200;
+/// Octets of one; what is longer is none.
+pub const HOST_OCTETS: usize = 100;
 /// Octets of all these words.
 pub const WORD_OCTETS: usize = 24 * 1024;
 /// Characters of a word, at least. Row JK-05.

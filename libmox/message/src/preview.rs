@@ -26,6 +26,8 @@ pub(crate) trait Sink {
     fn gap(&mut self);
     fn quote(&mut self);
     fn full(&self) -> bool;
+    /// A character behind the name of a tag, which is not shown.
+    fn attribute(&mut self, _: char) {}
 }
 
 impl Strip {
@@ -263,12 +265,16 @@ impl<S: Sink> Html<S> {
                 c if self.word.len() < WORD => self.word.extend(c.to_lowercase()),
                 _ => {}
             },
-            Markup::Tag(None) => match c {
-                '>' => self.tag(),
-                '"' | '\'' => self.state = Markup::Tag(Some(c)),
-                _ => {}
-            },
+            Markup::Tag(None) => {
+                self.attribute(c);
+                match c {
+                    '>' => self.tag(),
+                    '"' | '\'' => self.state = Markup::Tag(Some(c)),
+                    _ => {}
+                }
+            }
             Markup::Tag(Some(quote)) => {
+                self.attribute(c);
                 if c == quote {
                     self.state = Markup::Tag(None);
                 }
@@ -283,6 +289,12 @@ impl<S: Sink> Html<S> {
                     _ => Markup::Comment(0),
                 };
             }
+        }
+    }
+
+    fn attribute(&mut self, c: char) {
+        if self.hidden.is_none() {
+            self.out.attribute(c);
         }
     }
 

@@ -2,13 +2,16 @@
 //!
 //! Row JK-05: words of plain and marked-up text, and of some header fields with the field's name before them
 //! (`subject:offer`). A word is a run of letters and digits in lower case, at least four characters (numbers too: those
-//! of telephones and streets are what junk repeats); scripts without spaces give pairs of characters. Words stand in the order of the text, so that whoever
-//! wants pairs of words can make them.
+//! of telephones and streets are what junk repeats). Scripts without spaces give pairs of characters, but not of
+//! hiragana, which bind words as "the" and "of" do. Words stand in the order of the text, so that whoever wants pairs of
+//! words can make them. Beside what the row names: hosts of links (`host:example.org`, see `hosts.rs`), and of each text
+//! part how it says that it is written (`type:html charset:utf-8 encoding:base64`).
 //!
 //! Bounded by `limits::WORDS`, `limits::WORD_OCTETS` and `limits::WORD_INPUT`; what is beyond is not looked at.
 //! Fails with: nothing.
 
 use crate::decoded::Decoded;
+use crate::hosts::Hosts;
 use crate::limits;
 use crate::preview::{Html, Sink};
 
@@ -25,11 +28,17 @@ pub(crate) struct Tokens {
     field: &'static str,
     /// The next word begins a line.
     fresh: bool,
+    hosts: Hosts,
 }
 
 impl Tokens {
     pub(crate) fn new() -> Self {
         Self { most: limits::WORDS, fresh: true, ..Self::default() }
+    }
+
+    fn text(&mut self, c: char) {
+        self.hosts.feed(c);
+        self.one(c);
     }
 
     fn one(&mut self, c: char) {
@@ -42,7 +51,9 @@ impl Tokens {
             }
         } else if without_spaces(c) {
             self.end_letters();
-            if let Some(before) = self.before.replace(c) {
+            if let Some(before) = self.before.replace(c)
+                && !(is_hiragana(before) || is_hiragana(c))
+            {
                 let mut pair = [0; 8];
                 let first = before.encode_utf8(&mut pair).len();
                 let both = first + c.encode_utf8(&mut pair[first..]).len();
@@ -104,6 +115,33 @@ impl Tokens {
         self.fresh = true;
     }
 
+    /// A text part ends.
+    fn end_part(&mut self) {
+        self.end();
+        self.field = "host";
+        for host in self.hosts.take() {
+            self.put(&host);
+        }
+        self.field = "";
+        self.fresh = true;
+    }
+
+    /// A text part begins.
+    fn begin_part(&mut self, html: bool, charset: Option<&[u8]>, encoding: Option<&[u8]>) {
+        let kind: &[u8] = if html { b"html" } else { b"plain" };
+        for (name, said) in [("type", Some(kind)), ("charset", charset), ("encoding", encoding)] {
+            let said = said.unwrap_or(b"none").iter().take(limits::WORD_CHARS);
+            let word: String = said
+                .filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                .map(|b| char::from(b.to_ascii_lowercase()))
+                .collect();
+            self.field = name;
+            self.put(&word);
+        }
+        self.field = "";
+        self.fresh = true;
+    }
+
     /// The words of a header field.
     pub(crate) fn field(&mut self, name: &'static str, value: &str) {
         // What fills the body leaves room for these.
@@ -122,13 +160,16 @@ impl Tokens {
 impl Sink for Tokens {
     const SHOWS_QUOTES: bool = true;
     fn char(&mut self, c: char) {
-        self.one(c);
+        self.text(c);
     }
     fn gap(&mut self) {
         self.end_word();
     }
     fn quote(&mut self) {
         self.end_word();
+    }
+    fn attribute(&mut self, c: char) {
+        self.hosts.feed(c);
     }
     fn full(&self) -> bool {
         self.count >= self.most || self.text.len() + 4 * limits::WORD_CHARS > limits::WORD_OCTETS
@@ -138,6 +179,11 @@ impl Sink for Tokens {
 /// Chinese, Japanese and Korean.
 fn without_spaces(c: char) -> bool {
     matches!(u32::from(c), 0x3041..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xac00..=0xd7af | 0x20000..=0x3ffff)
+}
+
+/// Of the scripts of Japanese the one that has the endings and particles.
+fn is_hiragana(c: char) -> bool {
+    matches!(u32::from(c), 0x3041..=0x309f)
 }
 
 /// Reads one text part into [`Tokens`].
@@ -153,9 +199,10 @@ impl TextReader {
         html: bool,
         charset: Option<&[u8]>,
         encoding: Option<&[u8]>,
-        tokens: Tokens,
+        mut tokens: Tokens,
         looked_at: usize,
     ) -> Self {
+        tokens.begin_part(html, charset, encoding);
         let (html, tokens) =
             if html { (Some(Box::new(Html::new(tokens))), Tokens::default()) } else { (None, tokens) };
         Self { decoded: Decoded::new(charset, encoding, looked_at, limits::WORD_INPUT), html, tokens }
@@ -175,7 +222,7 @@ impl TextReader {
             Some(html) => html.out,
             None => self.tokens,
         };
-        tokens.end();
+        tokens.end_part();
         (tokens, self.decoded.looked_at())
     }
 }
@@ -185,7 +232,7 @@ fn take(html: &mut Option<Box<Html<Tokens>>>, tokens: &mut Tokens, text: &str) -
     match html {
         Some(html) => html.feed(text),
         None => {
-            text.chars().for_each(|c| tokens.one(c));
+            text.chars().for_each(|c| tokens.text(c));
             tokens.full()
         }
     }
@@ -204,7 +251,10 @@ mod tests {
                     break;
                 }
             }
-            assert_eq!(reader.finish().0.finish(), want, "{text:?} in pieces of {size}");
+            let kind = if html { "html" } else { "plain" };
+            let head = format!("type:{kind} charset:none encoding:none");
+            let all = if want.is_empty() { head } else { format!("{head}\n{want}") };
+            assert_eq!(reader.finish().0.finish(), all, "{text:?} in pieces of {size}");
         }
     }
 
@@ -214,8 +264,10 @@ mod tests {
         gives(false, "Grüße Straße naïve", "grüße straße naïve");
         gives(false, &format!("{} okay", "x".repeat(50)), "okay");
         gives(false, "中文字 test", "中文 文字 test");
+        gives(false, "以上です。カード", "以上 カー ード");
         gives(false, "vi\u{200b}ag\u{ad}ra", "viagra");
         gives(false, "", "");
+        gives(false, "see http://a.example!", "http example\nhost:a.example");
     }
 
     #[test]
@@ -224,6 +276,11 @@ mod tests {
             true,
             "<style>body</style><p>Some <b>bo</b>ld text<blockquote>quoted</blockquote>",
             "some bold text quoted",
+        );
+        gives(
+            true,
+            "<a href='http://www.shop.example/x'>shop</a> <img src=https://192.0.2.1> <script>http://no.example</script>",
+            "shop\nhost:shop.example host:www.shop.example host:ip host:192.0.2.1",
         );
         gives(true, "mon&eacute;y caf&#233;<br>next", "monéy café next");
     }

@@ -340,12 +340,13 @@ impl Store {
         };
         let mut weakly = false;
         if let Some(content) = &content {
-            let jitter = f64::from(u16::try_from(random_u64() & 0xffff).unwrap_or(0)) / 655_360.0 - 0.05;
-            let usual = configured.junk_filter.threshold + jitter;
+            let draw = f64::from(u16::try_from(random_u64() & 0xffff).unwrap_or(0)) / 65_535.0;
+            let usual = configured.junk_filter.threshold_at(draw);
             let threshold = if why_strict.is_some() { usual.min(STRICT) } else { usual };
             let text = format!(
-                "probability {:.3}, threshold {threshold:.3}{}{}{}",
-                content.score.probability,
+                "probability {}, threshold {}{}{}{}",
+                shown(content.score.probability),
+                shown(threshold),
                 why_strict.map(|why| format!(" ({why})")).unwrap_or_default(),
                 if content.score.significant { "" } else { ", too little was learnt to say" },
                 if request.facts.bad_content_type { ", a Content-Type that cannot be read" } else { "" },
@@ -441,6 +442,14 @@ impl Store {
     fn is_first(&self, account: AccountId, request: &Analyze) -> Result<bool, Fault> {
         let Some(from) = &request.facts.from else { return Ok(false) };
         Ok(self.engine.record::<Heard>(&keys::heard(account, &of_address(from)))?.is_none())
+    }
+}
+
+/// A probability for people, who want to know how far from certain it is.
+fn shown(probability: f64) -> String {
+    match 1.0 - probability {
+        rest if rest > 0.0 && rest < 0.000_5 => format!("1-{rest:.0e}"),
+        _ => format!("{probability:.3}"),
     }
 }
 

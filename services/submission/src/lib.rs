@@ -2,7 +2,8 @@
 //!
 //! Trusts: `mox-store` for who may send what, `mox-keys` for signatures, the kernel for the uid of a local program;
 //! never the peer. May write: nothing of its own; message bytes into staging files the store opens for it. Unit:
-//! `mox-submission.service`, sockets named `submission` (587), `submissions` (465), `submission-local`.
+//! `mox-submission.service`, sockets named `submission` (587), `submissions` (465), `submission-local` and
+//! `submission-handoff` (connections of port 443 whose clients ask for SMTP, row SU-02).
 //! If it dies halfway: the program has no 250 and sends again; a message may go out twice, it is never lost.
 
 mod answers;
@@ -17,6 +18,7 @@ use libmox_keys::{Keys, KeysRole, RemoteKeys};
 use libmox_reception::{Ended, converse};
 use libmox_service::bus::Offer;
 use libmox_service::config::Static;
+use libmox_service::handoff::accept_handed;
 use libmox_service::life::Busy;
 use libmox_service::net::{Accepted, Gate, accept_tcp, accept_unix};
 use libmox_service::sockets::Listener;
@@ -41,6 +43,8 @@ pub const SUBMISSION: &str = "submission";
 pub const SUBMISSIONS: &str = "submissions";
 /// `FileDescriptorName=` of the socket for programs of this machine.
 pub const LOCAL: &str = "submission-local";
+/// `FileDescriptorName=` of the socket for connections that were accepted elsewhere.
+pub const HANDOFF: &str = "submission-handoff";
 
 /// The processes this one asks.
 #[derive(Debug, Clone)]
@@ -84,7 +88,7 @@ pub fn main() -> ExitCode {
 /// Serves until told to stop.
 async fn serve(context: Context) -> anyhow::Result<()> {
     let mut doors = Doors::usual();
-    doors.tls = doors.tls.asking(context.config().submission.client_certificates);
+    doors.tls = doors.tls.asking(context.config().submission.client_certificates).speaking("smtp");
     serve_with(context, doors).await
 }
 
@@ -107,6 +111,14 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
                 move |accepted| connection(accepted, start, context.clone(), doors.clone()),
             )));
         }
+    }
+    for listener in sockets.listeners(HANDOFF)? {
+        let Listener::Unix(listener) = listener else { anyhow::bail!("{HANDOFF} must be a unix socket") };
+        let (gate, life) = (Arc::clone(&gate), context.life.clone());
+        let (context, doors) = (context.clone(), doors.clone());
+        accepting.spawn(accept_handed(listener, gate, life, move |accepted| {
+            connection(accepted, Start::Tls, context.clone(), doors.clone())
+        }));
     }
     for listener in sockets.listeners(LOCAL)? {
         let Listener::Unix(listener) = listener else { anyhow::bail!("{LOCAL} must be a unix socket") };
@@ -137,7 +149,7 @@ pub async fn serve_with(context: Context, doors: Doors) -> anyhow::Result<()> {
 enum Start {
     /// Port 587, with STARTTLS.
     Plain,
-    /// Port 465.
+    /// Port 465, and what is handed on from port 443.
     Tls,
 }
 

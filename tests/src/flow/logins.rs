@@ -397,6 +397,41 @@ fn a_client_of_the_web_that_asks_for_imap_gets_it() {
     instance.check();
 }
 
+/// Row SU-02: the same for submission; the clients of standard ports are told the name, too.
+#[test]
+fn a_client_of_the_web_that_asks_for_smtp_submits() {
+    let instance = Spec::new().start();
+    let (login, password) = instance.account(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let handoff = Path::new(instance.ready["run"].as_str().unwrap()).join("submission-handoff.sock");
+    let web = std::thread::spawn(move || {
+        let (connection, _) = listener.accept().unwrap();
+        let mut hello = [0; 1024];
+        let mut seen = 0;
+        while !hello[..seen].windows(5).any(|octets| octets == b"\x04smtp") {
+            seen = connection.peek(&mut hello).unwrap();
+        }
+        hand_on(&handoff, &connection);
+    });
+    let tls = instance.tls().asking_for("smtp");
+    let mut smtp = Smtp::connect_tls(address, &tls).unwrap();
+    assert_eq!(smtp.line.protocol().as_deref(), Some("smtp"));
+    assert!(!smtp.offered.iter().any(|word| word == "STARTTLS"), "{:?}", smtp.offered);
+    let refused = smtp.command("MAIL FROM:<mox@localhost>").unwrap();
+    assert_eq!(refused.code, 530, "{refused:?}");
+    let [exporter, _] = smtp.bindings();
+    let end = exchange(&mut smtp, "SCRAM-SHA-256-PLUS", &login, &password, &exporter);
+    assert!(end.starts_with("235"), "{end}");
+    let message = format!("From: <{login}>\r\nTo: <{login}>\r\nSubject: web\r\n\r\nx\r\n");
+    assert_eq!(smtp.send(&login, &login, &message).unwrap().code, 250);
+    super::arrived(&instance, 0, "web");
+    web.join().unwrap();
+    let other = Smtp::connect_tls(instance.address("submissions"), &tls).unwrap();
+    assert_eq!(other.line.protocol().as_deref(), Some("smtp"));
+    instance.check();
+}
+
 /// As `mox-imap-handoff.socket` wants it: one octet and the connection.
 fn hand_on(to: &Path, connection: &TcpStream) {
     let stream = UnixStream::connect(to).unwrap();

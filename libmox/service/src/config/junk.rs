@@ -74,6 +74,14 @@ impl Default for AutomaticJunkFlags {
 }
 
 impl JunkFilterConfig {
+    /// Row JK-06: the threshold for one message, up to 0.05 off, so that it cannot be found by trying; but never beyond
+    /// what is certain. `draw` is from 0 to 1.
+    #[must_use]
+    pub fn threshold_at(&self, draw: f64) -> f64 {
+        let most = (1.0 - self.threshold).min(0.05);
+        self.threshold + (2.0 * draw - 1.0) * most
+    }
+
     pub(super) fn read(s: &mut Section<'_>) -> Self {
         let default = Self::default();
         Self {
@@ -103,5 +111,24 @@ impl AutomaticJunkFlags {
         // None of them given: those that fit the names of new accounts.
         let none = junk.is_none() && neutral.is_none() && not_junk.is_none();
         Some(if none { Self::default() } else { Self { junk, neutral, not_junk } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row JK-06.
+    #[test]
+    fn thresholds_differ_by_message() {
+        for (threshold, lowest, highest) in
+            [(0.95, 0.9, 1.0), (0.6, 0.55, 0.65), (0.999, 0.998, 1.0), (1.0, 1.0, 1.0)]
+        {
+            let config = JunkFilterConfig { threshold, ..JunkFilterConfig::default() };
+            for (draw, want) in [(0.0, lowest), (0.5, threshold), (1.0, highest)] {
+                let got = config.threshold_at(draw);
+                assert!((got - want).abs() < 1e-12, "{threshold} {draw}: {got}");
+            }
+        }
     }
 }
