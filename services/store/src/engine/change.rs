@@ -50,7 +50,7 @@ pub enum FileOp {
 /// The same small change to the values of many keys: it is journalled once, seen at once, and brought into the index
 /// later.
 ///
-/// What [`patched`] makes of a value must make nothing of a value that has been patched already, or that was put by a later
+/// What `patched` makes of a value must make nothing of a value that has been patched already, or that was put by a later
 /// change: whoever reads looks at what waits first and at the index then, and replay begins at an earlier point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
