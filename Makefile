@@ -9,6 +9,7 @@ RUN_CRATES := $(foreach s,$(SERVICES) mox-cli mox-sendmail,-p $(s))
 # What packagers' environments would change; the profile in Cargo.toml decides, and nothing is compiled twice.
 UNSET := $(foreach v,CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS RUSTFLAGS PKG_CONFIG_PATH SOURCE_DATE_EPOCH,-u $(v))
 LOGS := $(CARGO_TARGET_DIR)/logs
+PROGRAMS := $(CARGO_TARGET_DIR)/programs
 ARGS ?=
 
 .PHONY: run test lint unit system programs deb rpm bench crash soak fuzz packages clean
@@ -39,11 +40,14 @@ system:
 	@mkdir -p $(LOGS)
 	@set -o pipefail; tests/system/run 2>&1 | tee $(LOGS)/system.log
 
-# What packages hold, in the profile of releases. The library of mox-verify brings TLS into the resolver, which the
-# others do without; it would, too, where all are built at once.
+# What packages hold, in $(PROGRAMS). The library of mox-verify brings TLS into the resolver, which the others do without;
+# it would, too, where all are built at once.
 programs:
-	env $(UNSET) cargo build --release --locked $(foreach s,$(filter-out mox-verify,$(SERVICES)) mox-cli mox-sendmail,-p $(s))
-	env $(UNSET) cargo build --release --locked -p mox-verify
+	env $(UNSET) cargo build --locked --release $(foreach s,$(filter-out mox-verify,$(SERVICES)),-p $(s))
+	env $(UNSET) cargo build --locked --release -p mox-verify
+	env $(UNSET) RUSTFLAGS=-Cforce-unwind-tables=no cargo build --locked --profile tool -p mox-cli -p mox-sendmail
+	@mkdir -p $(PROGRAMS)
+	@cp -u $(SERVICES:%=$(CARGO_TARGET_DIR)/release/%) $(CARGO_TARGET_DIR)/tool/mox $(CARGO_TARGET_DIR)/tool/mox-sendmail $(PROGRAMS)
 
 deb:
 	@packaging-deb/build

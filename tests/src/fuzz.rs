@@ -9,6 +9,8 @@ use mox_testkit::repository;
 mod authentication;
 #[path = "../fuzz/fuzz_targets/dmarc_record.rs"]
 mod dmarc_record;
+#[path = "../fuzz/fuzz_targets/imap_connection.rs"]
+mod imap_connection;
 #[path = "../fuzz/fuzz_targets/imap_names.rs"]
 mod imap_names;
 #[path = "../fuzz/fuzz_targets/imap_reader.rs"]
@@ -39,6 +41,11 @@ mod words;
 fn mutate(name: &str, target: fn(&[u8])) {
     let tried = run(&repository().join("tests/fuzz/seeds").join(name), target);
     assert!(tried > 20, "{name} was tried {tried} times only");
+}
+
+#[test]
+fn mutated_imap_connection() {
+    mutate("imap_connection", imap_connection::target);
 }
 
 #[test]

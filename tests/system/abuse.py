@@ -9,6 +9,7 @@ ends by itself: a minute altogether. Prints "system: name ok" and figures for ea
 import argparse
 import base64
 import imaplib
+import random
 import smtplib
 import socket
 import ssl
@@ -220,6 +221,62 @@ def hellos(instance, _):
     return sent < 10 * 12 << 20, f"{sent >> 10} KiB of EHLO taken over 10 connections that read no reply"
 
 
+def signed_in(instance, source):
+    """An IMAP connection of a person, over TLS."""
+    account = instance.ready["accounts"][0]
+    sock = instance.tls.wrap_socket(dial(instance.port("imaps"), source))
+    line(sock)
+    sock.sendall(f"a LOGIN {account['login']} {account['password']}\r\n".encode())
+    said = line(sock)
+    assert said.startswith(b"a OK"), said
+    return sock
+
+
+def deaf(instance, _):
+    """People whose programs ask for far more than they read: FETCH without end, and IDLE in a busy mailbox."""
+    message = b"Subject: large\r\n\r\n" + (b"x" * 78 + b"\r\n") * 10_000
+    sock = signed_in(instance, "127.9.0.1")
+    sock.sendall(b"b APPEND INBOX {%d+}\r\n%b\r\n" % (len(message), message))
+    assert line(sock).startswith(b"b OK")
+    socks, sent = [], 0
+    for number in range(20):
+        one = signed_in(instance, f"127.9.1.{number + 1}")
+        one.sendall(b"b SELECT INBOX\r\n")
+        one.settimeout(1.0)
+        if number % 2:
+            one.sendall(b"c IDLE\r\n")
+        else:
+            sent += flood(one, b"c FETCH 1:* BODY.PEEK[]\r\n" * 1000, 20 << 20)
+        socks.append(one)
+    changes = b"".join(b"d STORE 1:* +FLAGS (k%d)\r\nd STORE 1:* -FLAGS (k%d)\r\n" % (n, n) for n in range(100))
+    sock.sendall(b"c SELECT INBOX\r\n" + changes + b"e NOOP\r\n")
+    while not (said := line(sock)).startswith(b"e OK"):
+        assert said, "closed"
+    for one in socks + [sock]:
+        one.close()
+    return sent < 10 * 12 << 20, f"{sent >> 10} KiB of FETCH taken over 10 connections that read nothing, 200 changes told to 10 more"
+
+
+def garbage(instance, _):
+    """Octets that mean nothing, without end, to IMAP: from strangers and from people."""
+    numbers, taken, ended = random.Random(1), [], 0
+    pieces = [b"a", b" ", b"\r\n", b"(", b"{5+}\r\n", b'"', b"\0", b"\\", b"FETCH 1:* ", b"\xff"]
+    text = b"".join(numbers.choice(pieces) for _ in range(300_000))
+    for number in range(10):
+        source = f"127.9.2.{number + 1}"
+        sock = signed_in(instance, source) if number % 2 else dial(instance.port("imap"), source)
+        sock.settimeout(2.0)
+        taken.append(flood(sock, text, 100 << 20))
+        try:
+            while got := sock.recv(1 << 16):
+                ended += b"* BYE" in got
+        except OSError:
+            # A reset: it did not even want to hear the rest.
+            ended += 1
+        sock.close()
+    return max(taken) <= 20 << 20, f"at most {max(taken) >> 10} KiB taken of each of 10 connections, {ended} times BYE or closed"
+
+
 def passwords(instance, _):
     """Wrong passwords over SMTP and IMAP in parallel, from one address."""
     login = instance.ready["accounts"][0]["login"]
@@ -291,7 +348,7 @@ def smuggling(instance, _):
     return not through, f"{len(ends)} ways, {len(through)} got through {through or ''}"
 
 
-ATTACKS = [connections, trickle, headers, many_parts, long_lines, hellos, passwords, smuggling]
+ATTACKS = [connections, trickle, headers, many_parts, long_lines, hellos, deaf, garbage, passwords, smuggling]
 
 
 def main():

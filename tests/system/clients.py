@@ -3,7 +3,7 @@
 
 usage: clients.py [name ...]   runs all tests in order, or only those named (the set-up always runs)
 Prints "system: name ok" for each. The container image holds the clients of the distribution; imapclient and imapflow
-come from their registries, fetched once on this machine.
+come from their registries, fetched once on this machine; async-imap too, in a program of its own (rust-client).
 """
 import glob
 import os
@@ -224,6 +224,117 @@ const fs = require('fs');
     assert out.strip().endswith("content"), out
 
 
+def async_imap_works_plain_and_compressed(w):
+    manifest = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rust-client", "Cargo.toml")
+    target = f"{CACHE}/rust-client"
+    sh(["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir", target])
+    sh(["cp", f"{target}/debug/mox-rust-client", f"{w.a.root}/root/"])
+    before = len(w.a.inbox())
+    out = w.a.run(f"timeout 60 /root/mox-rust-client mail.h1.test 993 {CA} {w.a.login} '{w.a.password}' 2>&1")
+    assert out.strip().endswith("content"), out
+    assert len(w.a.inbox()) == before
+
+
+def mbsync_and_changes_at_the_server_go_both_ways(w):
+    """Two-way under concurrent change: while it runs, mail comes, flags change and messages go at the server."""
+    w.a.run("rm -rf /root/sync && mkdir -p /root/sync")
+    w.a.write("/root/.mbsyncrc-two", f"""IMAPAccount a
+Host mail.h1.test
+User {w.a.login}
+Pass {w.a.password}
+SSLType IMAPS
+CertificateFile {CA}
+
+IMAPStore remote
+Account a
+
+MaildirStore local
+Path /root/sync/
+Inbox /root/sync/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :remote:
+Near :local:
+Patterns "two-way"
+Create Both
+Expunge Both
+SyncState *
+""")
+    w.a.write("/root/two_way.py", f"""
+import email, glob, imaplib, os, ssl, subprocess, threading
+def sign_in():
+    client = imaplib.IMAP4_SSL("mail.h1.test", ssl_context=ssl.create_default_context(cafile={CA!r}))
+    client.login({w.a.login!r}, {w.a.password!r})
+    return client
+def message(name):
+    return f"Subject: {{name}}\\r\\nMessage-Id: <{{name}}@far.test>\\r\\n\\r\\n{{name}} says hello\\r\\n".encode()
+def sync():
+    # A message that went while it was being fetched is no failure of the server: the next run sees it.
+    return subprocess.run(["mbsync", "-q", "-c", "/root/.mbsyncrc-two", "all"], capture_output=True, text=True)
+one = sign_in()
+one.delete('"two-way"')
+assert one.create('"two-way"')[0] == "OK"
+for number in range(40):
+    assert one.append('"two-way"', None, None, message(f"far{{number}}"))[0] == "OK"
+first = sync()
+assert first.returncode == 0, first
+over = threading.Event()
+def meddle():
+    other = sign_in()
+    other.select('"two-way"')
+    number = 0
+    while not over.is_set():
+        other.append('"two-way"', "(\\Flagged)", None, message(f"late{{number}}"))
+        other.uid("STORE", str(number % 40 + 1), "+FLAGS", "(\\Answered)")
+        if number % 3 == 0:
+            other.uid("STORE", str(number // 3 + 1), "+FLAGS", "(\\Deleted)")
+            other.expunge()
+        number += 1
+    other.logout()
+thread = threading.Thread(target=meddle)
+thread.start()
+for turn in range(6):
+    files = sorted(glob.glob("/root/sync/two-way/cur/*") + glob.glob("/root/sync/two-way/new/*"))
+    # A new message, a flag and a removal from this side too.
+    with open(f"/root/sync/two-way/new/1700000000.{{turn}}_1.near", "wb") as file:
+        file.write(message(f"near{{turn}}").replace(b"\\r\\n", b"\\n"))
+    if len(files) > 8:
+        os.rename(files[-1], "/root/sync/two-way/cur/" + os.path.basename(files[-1]).split(":2,")[0] + ":2,FS")
+        os.rename(files[-2], "/root/sync/two-way/cur/" + os.path.basename(files[-2]).split(":2,")[0] + ":2,T")
+    sync()
+over.set()
+thread.join()
+for _ in range(2):
+    last = sync()
+assert last.returncode == 0, last
+# Now both sides have the same messages, byte for byte but for the line ends of the files, with the same flags.
+names = {{"\\Seen": "S", "\\Flagged": "F", "\\Answered": "R", "\\Draft": "D", "\\Deleted": "T"}}
+far = []
+one.select('"two-way"')
+_, data = one.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[])")
+for part in data:
+    if isinstance(part, tuple):
+        flags = "".join(sorted(names[flag.decode()] for flag in imaplib.ParseFlags(part[0]) if flag.decode() in names))
+        far.append((part[1], flags))
+near = []
+for path in glob.glob("/root/sync/two-way/cur/*") + glob.glob("/root/sync/two-way/new/*"):
+    text = b"".join(line for line in open(path, "rb").read().replace(b"\\r\\n", b"\\n").replace(b"\\n", b"\\r\\n").splitlines(True)
+                    if not line.startswith(b"X-TUID:"))
+    near.append((text, "".join(sorted(path.split(":2,")[1])) if ":2," in path else ""))
+far = [(b"".join(line for line in text.splitlines(True) if not line.startswith(b"X-TUID:")), flags) for text, flags in far]
+assert sorted(far) == sorted(near), (sorted(set(far) ^ set(near)), len(far), len(near))
+assert len(far) > 40 and sum(b"near" in text for text, _ in far) >= 5, len(far)
+one.unselect() if hasattr(one, "unselect") else one.close()
+one.delete('"two-way"')
+one.logout()
+print("content")
+""")
+    out = w.a.run("timeout 120 python3 /root/two_way.py 2>&1")
+    assert out.strip().endswith("content"), out
+    assert w.a.run("mox check").strip() == "everything is in order"
+
+
 def fetchmail_and_getmail_take_mail_away(w):
     before = len(w.a.inbox())
     w.a.write("/root/.fetchmailrc", f"""poll mail.h1.test protocol imap port 993 username "{w.a.login}" password "{w.a.password}"
@@ -266,6 +377,8 @@ TESTS = [
     offlineimap_keeps_two_sides_equal,
     mutt_reads_and_files,
     imapflow_speaks_every_extension,
+    async_imap_works_plain_and_compressed,
+    mbsync_and_changes_at_the_server_go_both_ways,
     fetchmail_and_getmail_take_mail_away,
 ]
 

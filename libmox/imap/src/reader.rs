@@ -242,6 +242,10 @@ impl Reader {
                     self.state = State::Message { left: left - now.len() as u64 };
                     return Event::Octets(now);
                 }
+                State::Skip { left } if left > self.most_skipped() => {
+                    self.state = State::Dead;
+                    return Event::Bye("literal too large");
+                }
                 State::Skip { left } => {
                     let (now, rest) = input.split_at(within(left, input.len()));
                     *input = rest;
@@ -432,7 +436,7 @@ impl Reader {
         match sync {
             // The client sees the tagged answer where it expected a continuation.
             Sync::Synchronising => Event::Fault(tag, fault),
-            Sync::NonSynchronising if size > self.append_limit.max(limits::SKIP) => {
+            Sync::NonSynchronising if size > self.most_skipped() => {
                 self.state = State::Dead;
                 Event::Bye("literal too large")
             }
@@ -441,6 +445,13 @@ impl Reader {
                 Event::Fault(tag, fault)
             }
         }
+    }
+
+    /// Octets of a literal that are read only to be thrown away. Who signed in may be refused a message; a stranger has
+    /// nothing so large to say.
+    fn most_skipped(&self) -> u64 {
+        let stranger = self.literal_limit < limits::LITERAL;
+        if stranger { limits::SKIP } else { self.append_limit.max(limits::SKIP) }
     }
 
     /// The line ends the command.
@@ -492,7 +503,7 @@ impl Reader {
         match announced(&self.held) {
             Some((size, Sync::NonSynchronising)) => {
                 self.held.clear();
-                if size > self.append_limit.max(limits::SKIP) {
+                if size > self.most_skipped() {
                     self.state = State::Dead;
                     return Some(Event::Bye("literal too large"));
                 }

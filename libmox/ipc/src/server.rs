@@ -348,11 +348,12 @@ async fn read_calls<S: Service>(
                     marker: std::marker::PhantomData,
                 };
                 credits.lock().unwrap_or_else(PoisonError::into_inner).insert(id, None);
-                let (service, peer, credits) = (Arc::clone(service), Arc::clone(&peer), Arc::clone(&credits));
-                let alarm = Alarm(Arc::clone(&broken));
+                // Outside of the task, which would hold the request beside it.
+                let call = Arc::clone(service).call(Arc::clone(&peer), request, descriptors, answer);
+                let (credits, alarm) = (Arc::clone(&credits), Alarm(Arc::clone(&broken)));
                 tasks.spawn(async move {
                     let _alarm = alarm;
-                    service.call(peer, request, descriptors, answer).await;
+                    call.await;
                     credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 });
             }

@@ -29,7 +29,7 @@ pub struct UrlClaim {
 /// Who may read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UrlReader {
-    /// A submission server for the person with this address. None signs in as that yet, so these open for nobody.
+    /// A submission server, for the person with this name: an account that the configuration says to be one.
     Submission(String),
     /// The person with this address.
     Person(String),

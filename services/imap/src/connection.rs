@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// There is no place for it.
-    pub(crate) async fn turn_away(mut self, full: Full) {
+    pub(crate) async fn turn_away(&mut self, full: Full) {
         events::turned_away(self.cid, self.remote, full);
         if self.start == Start::Plain {
             response::bye(self.wire.output(), Some(&Code::Limit), "too many connections");
@@ -111,7 +111,7 @@ impl Connection {
     }
 
     /// From greeting to goodbye.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         events::connected(self.cid, self.remote);
         let failure = self.talk().await.err();
         match &failure {
@@ -213,7 +213,8 @@ impl Connection {
             }
             Event::More => {
                 wire.consume(used);
-                return self.wait().await.map(|()| false);
+                // Apart, as most that a connection does is to wait.
+                return Box::pin(self.wait()).await.map(|()| false);
             }
             event => {
                 // Nothing but `Octets` borrows the input.
@@ -272,7 +273,8 @@ impl Connection {
                     }
                     // Nobody waits for a line here, and `More` was taken out above.
                     Owned::LineOf(_) | Owned::More => Step::Done,
-                    Owned::Bye(text) => return Err(Failure::Bye(None, text.into())),
+                    // Row IM-03.
+                    Owned::Bye(text) => return Err(Failure::Bye(Some(Code::Alert), text.into())),
                 }
             }
         };
@@ -294,11 +296,15 @@ impl Connection {
             }
             Step::StartDeflate => {
                 self.flush().await?;
-                self.wire.start_coding(Box::new(Deflate::new()));
+                self.wire.start_coding(Box::new(Deflate::default()));
                 Ok(false)
             }
             Step::Ask(ask) => {
-                let closing = Box::pin(self.carry_out(ask)).await?;
+                let closing = match ask {
+                    // It lasts: no room is kept for what other commands need.
+                    Ask::Idle => Box::pin(self.idle()).await?,
+                    ask => Box::pin(self.carry_out(ask)).await?,
+                };
                 if self.wire.buffered().is_empty() {
                     self.flush().await?;
                 } else {
@@ -364,7 +370,8 @@ impl Connection {
             }
             Ask::Login { user, password } => return self.login(&user, &password).await,
             Ask::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
-            Ask::Idle => return self.idle().await,
+            // Carried out by the caller of this.
+            Ask::Idle => Ok(Done::OK),
             Ask::Select { mailbox, access, params } => Box::pin(self.select(mailbox, access, &params)).await,
             Ask::Create(mailbox, uses) => self.create(mailbox, uses).await,
             Ask::Delete(mailbox) => self.delete(mailbox).await,
@@ -404,7 +411,7 @@ impl Connection {
             Ask::GenUrlAuth(urls) => Box::pin(self.generate_urls(&urls)).await,
             Ask::ResetKey(mailbox) => self.reset_url_key(mailbox).await,
             Ask::UrlFetch(urls) => Box::pin(self.fetch_urls(&urls)).await,
-            Ask::Copy { uids, to, take, missing } => self.copy(uids, to, take, missing).await,
+            Ask::Copy { uids, to, take, by, missing } => self.copy(uids, to, take, by, missing).await,
         };
         if kept && outcome.is_err() {
             self.session.search_failed();

@@ -11,16 +11,17 @@ const STEP: usize = 16 * 1024;
 /// Text compresses well at once; more effort gains little.
 const LEVEL: u32 = 3;
 
-/// One connection's two streams.
-pub(crate) struct Deflate {
+/// One connection's two streams, as COMPRESS begins them.
+#[derive(Debug)]
+pub struct Deflate {
     incoming: Decompress,
     outgoing: Compress,
     /// The peer's stream is over.
     ended: bool,
 }
 
-impl Deflate {
-    pub(crate) fn new() -> Self {
+impl Default for Deflate {
+    fn default() -> Self {
         Self {
             incoming: Decompress::new(false),
             outgoing: Compress::new(Compression::new(LEVEL), false),
@@ -88,7 +89,7 @@ mod tests {
         let pieces: Vec<&[u8]> = commands.iter().map(Vec::as_slice).collect();
         for flush in [FlushCompress::Partial, FlushCompress::Sync, FlushCompress::Full] {
             for cut in [1, 7, usize::MAX] {
-                let mut server = Deflate::new();
+                let mut server = Deflate::default();
                 for (octets, want) in sent(&pieces, flush).iter().zip(&pieces) {
                     let mut got = Vec::new();
                     for piece in octets.chunks(cut.min(octets.len())) {
@@ -105,7 +106,7 @@ mod tests {
         let zeros = vec![b'0'; 10 << 20];
         let octets = sent(&[&zeros], FlushCompress::Sync).concat();
         assert!(octets.len() < 20_000);
-        let mut server = Deflate::new();
+        let mut server = Deflate::default();
         let (mut at, mut total) = (0, 0);
         loop {
             let mut got = Vec::new();
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_reads_back_at_each_flush() {
-        let (mut server, mut client) = (Deflate::new(), Deflate::new());
+        let (mut server, mut client) = (Deflate::default(), Deflate::default());
         let mut seed = 1_u32;
         for size in [0, 1, 100, 16_384, 70_000, 300_000] {
             let octets: Vec<u8> = (0..size)

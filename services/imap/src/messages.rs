@@ -24,7 +24,7 @@ impl Connection {
         silent: bool,
         unchanged_since: Option<ModSeq>,
         by: By,
-        missing: bool,
+        mut missing: bool,
     ) -> Result<Done, Failure> {
         let (how, list) = match change {
             FlagChange::Replace(list) => (FlagsHow::Replace, list),
@@ -48,15 +48,20 @@ impl Connection {
             modified = changed.modified;
             let mut told = uids;
             told.subtract(&modified);
+            let mut gone = told.clone();
             if !silent {
-                self.write_flags(&told).await?;
+                gone.subtract(&self.write_flags(&told).await?);
                 if let Some(selected) = self.session.mailbox_mut() {
                     selected.view.forget_flags(&told);
                 }
             } else if self.session.enabled().condstore {
                 // RFC 7162 §3.1.3: the modseq is told even where the flags are not.
-                self.write_mod_seqs(&told).await?;
+                gone.subtract(&self.write_mod_seqs(&told).await?);
+            } else {
+                // RFC 2180 §4.2.3: who does not ask what became of them is not told that they went.
+                gone = UidSet::new();
             }
+            missing |= self.went_meanwhile(&gone).await? && by == By::Seq;
         }
         if missing {
             return Err(Failure::no(Code::ExpungeIssued, GONE));
@@ -76,7 +81,16 @@ impl Connection {
         })
     }
 
-    async fn write_mod_seqs(&mut self, uids: &UidSet) -> Result<(), Failure> {
+    /// Whether some messages went that the session took to be there; then it hears of them before it goes on.
+    async fn went_meanwhile(&mut self, gone: &UidSet) -> Result<bool, Failure> {
+        if !gone.is_empty() {
+            self.poll().await?;
+        }
+        Ok(!gone.is_empty())
+    }
+
+    /// Says which of them there are.
+    async fn write_mod_seqs(&mut self, uids: &UidSet) -> Result<UidSet, Failure> {
         let list = MessageList {
             session: self.session_id()?,
             mailbox: self.mailbox_id()?,
@@ -84,10 +98,12 @@ impl Connection {
             changed_since: None,
             want: Want::default(),
         };
+        let mut there = UidSet::new();
         let mut items = self.shared.store.stream(Request::MessageList(list)).await?;
         while let Some(item) = items.next().await {
             let Item::Messages(records) = item? else { continue };
             for record in records {
+                there.insert(record.uid);
                 let number = self.session.mailbox().and_then(|selected| selected.view.number(record.uid));
                 if let Some(number) = number {
                     let (uid, mod_seq) = (record.uid, record.mod_seq.0.max(1));
@@ -98,7 +114,7 @@ impl Connection {
             }
             self.pump().await?;
         }
-        Ok(())
+        Ok(there)
     }
 
     pub(crate) async fn copy(
@@ -106,6 +122,7 @@ impl Connection {
         uids: UidSet,
         to: MailboxName,
         take: bool,
+        by: By,
         missing: bool,
     ) -> Result<Done, Failure> {
         if missing {
@@ -115,10 +132,16 @@ impl Connection {
         if uids.is_empty() {
             return Ok(Done { text: "no such messages", ..Done::OK });
         }
+        let mut gone = uids.clone();
         let verb = Copy { session: self.session_id()?, mailbox: self.mailbox_id()?, uids, to, take };
         let placed = self.shared.store.ask(verb).await.map_err(|error| Failure::from(error).try_create())?;
         self.see_change(placed.change, OwnFlags::Tell).await?;
+        gone.subtract(&placed.from.iter().copied().collect());
+        let went = self.went_meanwhile(&gone).await?;
         if placed.to.is_empty() {
+            if went && by == By::Seq {
+                return Err(Failure::no(Code::ExpungeIssued, GONE));
+            }
             return Ok(Done { text: "no such messages", ..Done::OK });
         }
         let code = Code::CopyUid(

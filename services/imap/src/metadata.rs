@@ -1,6 +1,8 @@
 //! Annotations and quota.
 //!
 //! Law: RFC 5464, RFC 9590, RFC 9208; rows IM-22, IM-23, IM-29.
+//! Row DF-03, decided: entries below `/shared/` are kept as those below `/private/` are, for the account alone. Nobody
+//! else reads its mailboxes, so there is nobody to share them with.
 
 use crate::connection::{Connection, Done};
 use crate::error::Failure;

@@ -38,9 +38,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks for the flags of these messages and tells them.
-    pub(crate) async fn write_flags(&mut self, uids: &UidSet) -> Result<(), Failure> {
-        let Some(mailbox) = self.session.mailbox().map(|selected| selected.id) else { return Ok(()) };
+    /// Asks for the flags of these messages and tells them. Says which of them there are.
+    pub(crate) async fn write_flags(&mut self, uids: &UidSet) -> Result<UidSet, Failure> {
+        let mut there = UidSet::new();
+        let Some(mailbox) = self.session.mailbox().map(|selected| selected.id) else { return Ok(there) };
         let list = MessageList {
             session: self.session_id()?,
             mailbox,
@@ -52,11 +53,12 @@ impl Connection {
         while let Some(item) = items.next().await {
             let libmox_store::Item::Messages(records) = item? else { continue };
             for record in records {
+                there.insert(record.uid);
                 self.write_flags_of(&record);
             }
             self.pump().await?;
         }
-        Ok(())
+        Ok(there)
     }
 
     /// One line with the flags of a message, if the client counts it.
@@ -128,7 +130,7 @@ impl Connection {
         self.reader.expect_line();
         let deadline = Instant::now() + self.shared.waits.signed_in;
         loop {
-            self.tell().await?;
+            Box::pin(self.tell()).await?;
             self.flush().await?;
             self.wire.rest();
             let Self { wire, watching, notifying, session, shared, .. } = self;
@@ -166,7 +168,7 @@ impl Connection {
                     {
                         Box::pin(self.watch_anew()).await?;
                     }
-                    self.tell().await?;
+                    Box::pin(self.tell()).await?;
                     return Ok(self.session.on_done(&line, self.wire.output()) == Step::Close);
                 }
                 taken = watch => {

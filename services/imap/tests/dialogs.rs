@@ -106,6 +106,7 @@ dialogs! {
     imap_dialog_context: "context.txt",
     imap_dialog_disabled: "disabled.txt",
     imap_dialog_fetch: "fetch.txt",
+    imap_dialog_interleaving: "interleaving.txt",
     imap_dialog_limits: "limits.txt",
     imap_dialog_login: "login.txt",
     imap_dialog_mailboxes: "mailboxes.txt",

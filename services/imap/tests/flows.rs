@@ -10,7 +10,7 @@ use libmox_store::{LoginAttempts, LoginResult, Role};
 use mox_imap::Waits;
 use std::fmt::Write;
 use std::time::Duration;
-use support::{PASSWORD, World};
+use support::{PASSWORD, World, own_memory};
 
 /// A message of about so many octets.
 fn message(octets: usize) -> String {
@@ -313,13 +313,6 @@ async fn thousands_of_half_open_logins_keep_nobody_out() {
         assert!(last.ends_with("* BYE inactive\r\n"), "connection {at}: {last:?}");
     }
     assert_eq!(jane.command("b NOOP").await, ["b OK done"]);
-}
-
-/// Octets of memory that are this process's own.
-fn own_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().split(' ').next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -44,22 +44,26 @@ async fn world() -> (World, Peer, Peer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_url_opens_what_it_names_for_whom_it_names() {
-    let (_world, mut jane, mut bob) = world().await;
-    for (end, janes, bobs) in [
-        (";urlauth=anonymous", true, true),
-        (";urlauth=authuser", true, true),
-        (";urlauth=user+bob%40example.org", false, true),
-        (";urlauth=user+jane%40example.org", true, false),
-        (";urlauth=user+nobody%40example.org", false, false),
-        // Nobody signs in here as a submission server.
-        (";urlauth=submit+bob%40example.org", false, false),
-        (";expire=2090-01-01T00:00:00Z;urlauth=anonymous", true, true),
-        (";expire=2020-01-01T00:00:00Z;urlauth=anonymous", false, false),
+    let (world, mut jane, mut bob) = world().await;
+    let mut relay = world.signed_in("relay").await;
+    for (end, janes, bobs, relays) in [
+        (";urlauth=anonymous", true, true, true),
+        (";urlauth=authuser", true, true, true),
+        (";urlauth=user+bob%40example.org", false, true, false),
+        (";urlauth=user+jane%40example.org", true, false, false),
+        (";urlauth=user+nobody%40example.org", false, false, false),
+        // RFC 4467 §3: whose submission it is, the submission server looks at.
+        (";urlauth=submit+bob%40example.org", false, false, true),
+        (";urlauth=submit+fred", false, false, true),
+        (";expire=2020-01-01T00:00:00Z;urlauth=submit+fred", false, false, false),
+        (";expire=2090-01-01T00:00:00Z;urlauth=anonymous", true, true, true),
+        (";expire=2020-01-01T00:00:00Z;urlauth=anonymous", false, false, false),
     ] {
         let full = authorised(&mut jane, &url(&format!("/;section=2{end}"))).await;
         let want = Some("si vis pacem".to_string());
         assert_eq!(fetched(&mut jane, &full).await, want.clone().filter(|_| janes), "{end}");
-        assert_eq!(fetched(&mut bob, &full).await, want.filter(|_| bobs), "{end}");
+        assert_eq!(fetched(&mut bob, &full).await, want.clone().filter(|_| bobs), "{end}");
+        assert_eq!(fetched(&mut relay, &full).await, want.filter(|_| relays), "{end}");
     }
     let part = authorised(&mut jane, &url("/;section=2/;partial=3.3;urlauth=anonymous")).await;
     assert_eq!(fetched(&mut bob, &part).await.unwrap(), "vis");

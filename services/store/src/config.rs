@@ -37,6 +37,7 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
             catchall: config.catchall.clone(),
             login_disabled: config.login_disabled.clone(),
             disabled_capabilities: config.disabled_capabilities.clone(),
+            submission_server: config.submission_server,
             quota: config.quota,
             mailbox: config.mailbox.clone(),
             rejects: config.rejects.clone(),

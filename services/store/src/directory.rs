@@ -45,6 +45,8 @@ pub struct Configured {
     pub login_disabled: Option<String>,
     /// IMAP capabilities that its clients cannot cope with.
     pub disabled_capabilities: Vec<String>,
+    /// It may open URLs that are for submission servers.
+    pub submission_server: bool,
     /// Octets of mail.
     pub quota: Option<u64>,
     /// Where its mail arrives.
@@ -330,6 +332,11 @@ impl Directory {
     /// IMAP capabilities that the clients of an account cannot cope with.
     pub fn disabled_capabilities(&self, account: &str) -> Vec<String> {
         self.accounts.get(account).map(|account| account.disabled_capabilities.clone()).unwrap_or_default()
+    }
+
+    /// Whether an account may open URLs that are for submission servers.
+    pub fn is_submission_server(&self, account: &str) -> bool {
+        self.accounts.get(account).is_some_and(|account| account.submission_server)
     }
 
     /// Why nobody may sign in to an account.

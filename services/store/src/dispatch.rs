@@ -3,30 +3,48 @@
 use crate::limits::STAGED;
 use crate::store::Peer;
 use libmox_ipc::{Answer, OnceKey};
-use libmox_store::{Delivered, Fault, Reply, Request, StoreContract, StoreStatus};
+use libmox_store::{Delivered, Fault, Reply, Request, StoreContract, StoreStatus, Watch, WatchSet};
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 type Outcome = Result<(Reply, Vec<OwnedFd>), Fault>;
 
-/// Answers one request. What lasts, a watch, is small: whatever else a request may need is put aside while it runs.
-pub async fn dispatch(
-    peer: &Arc<Peer>,
+/// Work on a request.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Answers one request. What lasts, a watch, is small: it holds neither the request nor what others need.
+pub fn dispatch(
+    peer: Arc<Peer>,
     request: Request,
     given: Vec<OwnedFd>,
     answer: Answer<StoreContract>,
-) {
+) -> Work {
+    match request {
+        Request::Watch(request) => Box::pin(watch(peer, request, answer)),
+        Request::WatchSet(request) => Box::pin(watch_set(peer, request, answer)),
+        request => Box::pin(answer_one(peer, request, given, answer)),
+    }
+}
+
+async fn watch(peer: Arc<Peer>, request: Watch, answer: Answer<StoreContract>) {
+    match peer.session(request.session) {
+        Ok(session) => peer.store.watch(&session, request, answer).await,
+        Err(fault) => Box::pin(answer.reply(Err(fault))).await,
+    }
+}
+
+async fn watch_set(peer: Arc<Peer>, request: WatchSet, answer: Answer<StoreContract>) {
+    match peer.session(request.session) {
+        Ok(session) => peer.store.watch_set(&session, request.mailbox, answer).await,
+        Err(fault) => Box::pin(answer.reply(Err(fault))).await,
+    }
+}
+
+async fn answer_one(peer: Arc<Peer>, request: Request, given: Vec<OwnedFd>, answer: Answer<StoreContract>) {
     let store = &peer.store;
     match request {
-        Request::Watch(request) => match peer.session(request.session) {
-            Ok(session) => store.watch(&session, request, answer).await,
-            Err(fault) => answer.reply(Err(fault)).await,
-        },
-        Request::WatchSet(request) => match peer.session(request.session) {
-            Ok(session) => store.watch_set(&session, &request.mailbox, answer).await,
-            Err(fault) => answer.reply(Err(fault)).await,
-        },
         Request::MessageList(request) => match peer.session(request.session) {
             Ok(session) => Box::pin(store.message_list(session.account, request, answer)).await,
             Err(fault) => answer.reply(Err(fault)).await,
@@ -49,7 +67,7 @@ pub async fn dispatch(
         request => {
             let once = answer.once();
             let _at_hand = AtHand::new(&store.at_hand);
-            match Box::pin(reply(peer, request, once)).await {
+            match Box::pin(reply(&peer, request, once)).await {
                 Ok((reply, descriptors)) => answer.reply_with(Ok(reply), descriptors).await,
                 Err(fault) => answer.reply(Err(fault)).await,
             }
@@ -379,10 +397,10 @@ mod tests {
 
     #[test]
     fn a_watch_is_small() {
-        fn size<'a, F>(_: fn(&'a Arc<Peer>, Request, Vec<OwnedFd>, Answer<StoreContract>) -> F) -> usize {
+        fn size<V, F>(_: fn(Arc<Peer>, V, Answer<StoreContract>) -> F) -> usize {
             std::mem::size_of::<F>()
         }
-        let size = size(dispatch);
-        assert!(size < 4_096, "{size}");
+        let sizes = [size(watch), size(watch_set)];
+        assert!(sizes.iter().all(|size| *size < 1_024), "{sizes:?}");
     }
 }

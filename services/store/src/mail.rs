@@ -795,7 +795,7 @@ impl Store {
     }
 
     /// The same, where it is enough to know which messages there are.
-    pub async fn watch_set(&self, session: &Session, name: &MailboxName, answer: Answer<StoreContract>) {
+    pub async fn watch_set(&self, session: &Session, name: MailboxName, answer: Answer<StoreContract>) {
         if let Some(begun) = Box::pin(self.begin_watch_set(session, name, answer)).await {
             follow(session, begun).await;
         }
@@ -804,11 +804,11 @@ impl Store {
     async fn begin_watch_set(
         &self,
         session: &Session,
-        name: &MailboxName,
+        name: MailboxName,
         answer: Answer<StoreContract>,
     ) -> Option<Begun> {
         let mut stream = answer.stream();
-        match self.open_mailbox(session, name, &mut stream).await {
+        match self.open_mailbox(session, &name, &mut stream).await {
             Ok(Ok((watcher, change))) => {
                 stream.send(&Item::SnapshotEnd(None, change)).await.ok()?;
                 Some(Begun { watcher, stream })
@@ -1003,12 +1003,13 @@ async fn follow(session: &Session, Begun { watcher, mut stream }: Begun) {
             () = stream.unwanted() => return,
         };
         match next {
+            // Apart: it is waiting that lasts.
             Some(changes) => {
-                if stream.send(&Item::Events(changes)).await.is_err() {
+                if Box::pin(stream.send(&Item::Events(changes))).await.is_err() {
                     return;
                 }
             }
-            None => return stream.end(Ok(())).await,
+            None => return Box::pin(stream.end(Ok(()))).await,
         }
     }
 }

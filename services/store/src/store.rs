@@ -606,13 +606,13 @@ impl Service for Front {
         if peer.role.may(request) { Ok(()) } else { Err(libmox_ipc::Refusal(request.name())) }
     }
 
-    async fn call(
+    fn call(
         self: Arc<Self>,
         peer: Arc<Peer>,
         request: libmox_store::Request,
         descriptors: Vec<std::os::fd::OwnedFd>,
         answer: Answer<StoreContract>,
-    ) {
-        crate::dispatch::dispatch(&peer, request, descriptors, answer).await;
+    ) -> impl Future<Output = ()> + Send {
+        crate::dispatch::dispatch(peer, request, descriptors, answer)
     }
 }

@@ -129,8 +129,8 @@ impl Store {
             return Err(Fault::NotFound);
         };
         let welcome = match &claim.reader {
-            // Nobody signs in here as a submission server.
-            UrlReader::Submission(_) => false,
+            // RFC 4467 §3: for whom it submits is for the submission server to find out.
+            UrlReader::Submission(_) => self.directory().is_submission_server(&session.name),
             UrlReader::Person(address) => {
                 self.account_of(address).is_some_and(|(_, id)| id == session.account)
             }

@@ -282,6 +282,17 @@ fn strangers_have_less_room() {
     let wire = format!("a LOGIN {{{}}}\r\n", limits::LITERAL_BEFORE_LOGIN + 1);
     let said = script(&mut Reader::new(), wire.as_bytes(), 100);
     assert_eq!(said, ["Some(\"a\") TooBig(\"literal too large\")"]);
+    // Nor is more than that read to be thrown away, as it would be of a message that is refused to a person.
+    let wire = format!("a LOGIN {{{}+}}\r\nb NOOP\r\n", limits::SKIP + 1);
+    assert_eq!(script(&mut Reader::new(), wire.as_bytes(), 100), ["bye literal too large"]);
+    for (size, end) in [(limits::SKIP, Event::More), (limits::SKIP + 1, Event::Bye("literal too large"))] {
+        let mut reader = Reader::new();
+        let wire = format!("a APPEND x {{{size}+}}\r\n");
+        let mut input = wire.as_bytes();
+        assert!(matches!(reader.read(&mut input), Event::Message(..)));
+        reader.refuse();
+        assert_eq!(reader.read(&mut input), end, "{size}");
+    }
 }
 
 #[test]

@@ -163,6 +163,8 @@ pub enum Ask {
         to: MailboxName,
         /// Whether they leave the old place.
         take: bool,
+        /// How they were named.
+        by: By,
         /// Some named by number are gone.
         missing: bool,
     },

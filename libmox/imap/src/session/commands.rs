@@ -283,11 +283,11 @@ impl Session {
                 Ask::Store { uids, change, silent, unchanged_since, by, missing }
             }
             Command::Copy { by, set, to } => match selected.resolve_set(by, &set) {
-                Ok((uids, missing)) => Ask::Copy { uids, to, take: false, missing },
+                Ok((uids, missing)) => Ask::Copy { uids, to, take: false, by, missing },
                 Err(text) => return Err((tag, text)),
             },
             Command::Move { by, set, to } => match selected.resolve_set(by, &set) {
-                Ok((uids, missing)) => Ask::Copy { uids, to, take: true, missing },
+                Ok((uids, missing)) => Ask::Copy { uids, to, take: true, by, missing },
                 Err(text) => return Err((tag, text)),
             },
             _ => return Err((tag, "not possible now")),

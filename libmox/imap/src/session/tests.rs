@@ -261,14 +261,15 @@ fn sets_become_uids() {
         search(SearchKey::Or(Box::new(SearchKey::Among(set(&[9]))), Box::new(SearchKey::Among(set(&[]))))),
     );
     talk.asks("a UID EXPUNGE 1:4", Ask::Expunge(Some(set(&[3, 4]))));
-    let copy = |uids: &[u32], take| Ask::Copy {
+    let copy = |uids: &[u32], by, take| Ask::Copy {
         uids: set(uids),
         to: MailboxName::parse("x").unwrap(),
         take,
+        by,
         missing: false,
     };
-    talk.asks("a COPY 1 x", copy(&[3], false));
-    talk.asks("a UID MOVE 9 x", copy(&[9], true));
+    talk.asks("a COPY 1 x", copy(&[3], By::Seq, false));
+    talk.asks("a UID MOVE 9 x", copy(&[9], By::Uid, true));
     assert!(!talk.session.enabled().condstore);
     talk.say("a FETCH 1 MODSEQ");
     assert!(talk.session.enabled().condstore);
@@ -365,4 +366,25 @@ fn search_results_in_every_form() {
     assert!(matches!(step, Step::Ask(Ask::Copy { uids, .. }) if uids.is_empty()));
     talk.say("c ENABLE IMAP4rev2");
     assert_eq!(run(&mut talk, "a SEARCH ALL", &[4]), "* ESEARCH (TAG \"a\") ALL 2\r\n");
+}
+
+#[test]
+fn after_an_overflow_of_notifications_nothing_is_told_until_asked_anew() {
+    // Row IM-37, RFC 5465 §5.8.
+    let mut talk = Talk::selected(&[1, 2]);
+    talk.say("a NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))");
+    talk.session.complete(Status::Ok, None, "done", &mut talk.out);
+    assert!(talk.session.tells_at_once());
+    talk.out.clear();
+    talk.session.notification_overflow(&mut talk.out);
+    assert_eq!(talk.out, b"* OK [NOTIFICATIONOVERFLOW] too much happened\r\n");
+    talk.out.clear();
+    talk.session.mailbox_mut().unwrap().view.on_added(Uid(3));
+    assert!(!talk.session.tells_at_once());
+    assert_eq!(talk.session.tell(&mut talk.out), Told::All);
+    assert!(talk.out.is_empty(), "{}", String::from_utf8_lossy(&talk.out));
+    // Asked again, what came meanwhile is told.
+    talk.say("b NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))");
+    assert_eq!(talk.session.tell(&mut talk.out), Told::All);
+    assert_eq!(talk.out, b"* 3 EXISTS\r\n");
 }

@@ -75,6 +75,8 @@ pub struct AccountConfig {
     pub login_disabled: Option<String>,
     /// IMAP capabilities that its clients cannot cope with, in upper case. Row IM-47.
     pub disabled_capabilities: Vec<String>,
+    /// It is no person but a submission server. RFC 4467 §3.
+    pub submission_server: bool,
     /// Octets of mail; `u64::MAX` for no limit, whatever the limit of others.
     pub quota: Option<u64>,
     /// Where mail arrives.
@@ -163,6 +165,7 @@ impl Domains {
                     disabled_capabilities: s
                         .texts("imap-capabilities-disabled", capability)
                         .unwrap_or_default(),
+                    submission_server: s.yes_no("submission-server", false),
                     quota: s.text("quota", quota),
                     mailbox: s.text("mailbox", MailboxName::parse),
                     rejects: s.text("rejects-mailbox", MailboxName::parse),

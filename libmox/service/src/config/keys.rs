@@ -674,6 +674,14 @@ pub const KEYS: &[KeyDoc] = &[
     ),
     key(
         D,
+        "accounts.*.submission-server",
+        "false",
+        "true",
+        "",
+        "The account is that of a submission server, which reads by IMAP what people let it with URLs for \"submit+\" (BURL, RFC 4468). It must make sure for itself who submits.",
+    ),
+    key(
+        D,
         "accounts.*.quota",
         "",
         "\"5GiB\"",

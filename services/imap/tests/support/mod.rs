@@ -38,14 +38,21 @@ impl Drop for World {
 fn directory() -> Directory {
     let domain: libmox_types::Domain = "example.org".parse().unwrap();
     // The last one may keep two KiB.
-    let accounts = [("jane", None), ("bob", None), ("tiny", Some(2048))].map(|(name, quota)| {
-        let address = Address::parse(&format!("{name}@example.org")).unwrap();
-        let disabled_capabilities =
-            if name == "tiny" { vec!["UIDONLY".into(), "SORT".into()] } else { Vec::new() };
-        let configured =
-            Configured { addresses: vec![address], quota, disabled_capabilities, ..Configured::default() };
-        (name.to_string(), configured)
-    });
+    let accounts =
+        [("jane", None), ("bob", None), ("tiny", Some(2048)), ("relay", None)].map(|(name, quota)| {
+            let address = Address::parse(&format!("{name}@example.org")).unwrap();
+            let disabled_capabilities =
+                if name == "tiny" { vec!["UIDONLY".into(), "SORT".into()] } else { Vec::new() };
+            let submission_server = name == "relay";
+            let configured = Configured {
+                addresses: vec![address],
+                quota,
+                disabled_capabilities,
+                submission_server,
+                ..Configured::default()
+            };
+            (name.to_string(), configured)
+        });
     Directory::new(
         1,
         Settings {
@@ -106,7 +113,7 @@ impl World {
         };
         tasks.push(tokio::spawn(async move { mox_imap::serve_with(shared).await.unwrap() }));
         let world = Self { address, dir, context, tasks };
-        for account in ["jane", "bob", "tiny"] {
+        for account in ["jane", "bob", "tiny", "relay"] {
             let verb = AccountSetPassword { account: account.into(), password: PASSWORD.into() };
             world.client(Role::Admin).ask(verb).await.unwrap();
         }
@@ -236,6 +243,13 @@ impl Peer {
             }
         }
     }
+}
+
+/// Octets of memory that are this process's own.
+pub fn own_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().split(' ').next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// Whether a text fits a pattern in which `{*}` stands for anything.
