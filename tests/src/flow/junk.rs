@@ -48,7 +48,7 @@ fn what_people_mark_decides_about_strangers() {
     assert_eq!(imap.select("Rejects").unwrap(), 1);
     let raw = imap.messages().unwrap().remove(0);
     let raw = raw.replace("\r\n\t", " ");
-    assert!(raw.contains("X-Mox-Reason: junk-content; probability 1.000"), "{raw}");
+    assert!(raw.contains("X-Mox-Reason: junk-content; probability 1-"), "{raw}");
     assert!(raw.contains("words for junk: ") && raw.contains("prescription"), "{raw}");
     // The whole chain, also by its connection.
     let why = instance.json(&["why", "hello@client.test"]);
@@ -61,7 +61,7 @@ fn what_people_mark_decides_about_strangers() {
     let cid = why[0]["cid"].as_str().unwrap().to_owned();
     let shown = instance.mox(&["why", &cid]).unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("  result: Reject, junk-content: probability 1.000"), "{shown}");
+    assert!(shown.contains("  result: Reject, junk-content: probability 1-"), "{shown}");
     assert!(!instance.mox(&["why", "nobody@nowhere.test"]).unwrap().status.success());
     // Moved out it is unseen, and the next one is welcome.
     imap.ok("UID MOVE 1 INBOX").unwrap();
