@@ -24,6 +24,7 @@ pub enum TlsPubKey {
     /// Show one key
     Get {
         /// From the list
+        #[arg(allow_hyphen_values = true)]
         fingerprint: String,
     },
     /// Add the key of a certificate, read from standard input as PEM or DER
@@ -40,6 +41,7 @@ pub enum TlsPubKey {
     /// Remove a key; sessions it opened end
     Rm {
         /// From the list
+        #[arg(allow_hyphen_values = true)]
         fingerprint: String,
     },
     /// Make a key and a certificate for it: STEM.key and STEM.cert
@@ -217,6 +219,29 @@ pub async fn app_password(bus: &Bus, command: AppPassword, to: To) -> anyhow::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[arg(long)]
+        json: bool,
+        #[command(subcommand)]
+        what: TlsPubKey,
+    }
+
+    /// One fingerprint of 64 begins like an option.
+    #[test]
+    fn a_fingerprint_may_begin_with_a_hyphen() {
+        for given in
+            ["-duq8H6qEm1WImkUhFbMgdD2ywP_iQe8ydt_TAkawOY", "-hV", "--json8H6qEm1WImkUhFbMgdD2ywP", "x"]
+        {
+            let read = <Cli as clap::Parser>::try_parse_from(["mox", "--json", "get", given]).unwrap();
+            assert!(
+                read.json && matches!(&read.what, TlsPubKey::Get { fingerprint } if fingerprint == given)
+            );
+            let read = <Cli as clap::Parser>::try_parse_from(["mox", "rm", given]).unwrap();
+            assert!(matches!(&read.what, TlsPubKey::Rm { fingerprint } if fingerprint == given));
+        }
+    }
 
     #[test]
     fn a_key_is_made_once_and_for_its_owner_only() {
