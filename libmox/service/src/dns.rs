@@ -142,10 +142,16 @@ impl Dns {
         Ok(Self { resolver, server: first })
     }
 
-    /// Made elsewhere: what tests say is not signed, so theirs validates nothing.
-    #[must_use]
-    pub fn with_resolver(resolver: TokioResolver) -> Self {
-        Self { resolver, server: None }
+    /// Asks one name server and validates nothing, for tests: what they say is not signed. Nothing is kept, and whoever
+    /// does not answer is asked once.
+    pub fn unvalidated(address: SocketAddr) -> Result<Self, DnsFault> {
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server(&address)]);
+        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let options = builder.options_mut();
+        (options.timeout, options.attempts) = (std::time::Duration::from_secs(2), 1);
+        (options.edns0, options.cache_size) = (true, 0);
+        let resolver = builder.build().map_err(|error| DnsFault::System(error.to_string()))?;
+        Ok(Self { resolver, server: None })
     }
 
     /// For libraries that want it; they are given what they would ask.

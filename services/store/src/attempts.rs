@@ -1,9 +1,10 @@
 //! What is remembered of logins (row TR-54): bounded, grouped by day, written behind the login's back.
 //!
 //! One task writes what waits as one change; nobody who signs in waits for it. More than [`ATTEMPTS_WAITING`] at
-//! once are not written. Logins of a day that differ in nothing but their time are one record with a count. An
-//! An IMAP client may still say what it is: the record of its login waits for that, a moment (row AU-14). An
-//! account keeps 30 days, but of failures at most [`ATTEMPTS`] records; the oldest go first, a hundredth at once. Names that nobody has share account 0.
+//! once are not written. Logins of a day that differ in nothing but their time are one record with a count. An IMAP
+//! client may still say what it is: the record of its login waits for that, a moment (row AU-14). An account keeps 30
+//! days, but of failures at most [`ATTEMPTS`] records; the oldest go first, a hundredth at once. Names that nobody has
+//! share account 0.
 
 use crate::engine::Engine;
 use crate::keys::{self, Hash, hash};
