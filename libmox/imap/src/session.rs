@@ -193,6 +193,10 @@ impl Session {
         self.spoke = true;
         // An APPEND whose later part is wrong is over.
         self.running = None;
+        // RFC 5182 §2.1, example 5: a search that is answered NO leaves no result.
+        if *fault == Fault::BadCharset {
+            self.search_failed();
+        }
         let (status, code, text) = response::fault_words(fault);
         tagged(out, tag, status, code.as_ref(), text);
         self.count_fault(out)
