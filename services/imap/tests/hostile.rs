@@ -64,18 +64,38 @@ async fn floods_of_literals_are_bounded() {
     let mut jane = world.signed_in("jane").await;
     let answer = jane.command(&format!("a DELETE {{{}}}", 101 * 1024)).await;
     assert_eq!(answer, ["a BAD [TOOBIG] literal too large"]);
-    // Small ones without number: a thousand are taken, then the command is refused and what is left of it skipped.
-    let answer = jane.command(&format!("b LIST \"\" ({}x)", "{1+}\r\nx ".repeat(5_000))).await;
-    assert_eq!(answer, ["b BAD [TOOBIG] too many literals"]);
-    let large = format!("{{{}+}}\r\n{} ", 100 * 1024, "x".repeat(100 * 1024));
-    let answer = jane.command(&format!("c LIST \"\" ({}x)", large.repeat(11))).await;
-    assert_eq!(answer, ["c BAD [TOOBIG] literals too large together"]);
+    // Small ones, each asked for: a thousand are taken, then the command is refused, and the next one is heard.
+    let answer = jane.command(&format!("b LIST \"\" ({}{{1}}", "{1}\r\nx ".repeat(1_000))).await;
+    assert_eq!((answer.len(), &*answer[1_000]), (1_001, "b BAD [TOOBIG] too many literals"));
+    let large = |sync: &str| format!("{{{}{sync}}}\r\n{} ", 100 * 1024, "x".repeat(100 * 1024));
+    let answer = jane.command(&format!("c LIST \"\" ({}{{{}}}", large("").repeat(10), 100 * 1024)).await;
+    assert_eq!((answer.len(), &*answer[10]), (11, "c BAD [TOOBIG] literals too large together"));
     assert_eq!(jane.command("d NOOP").await, ["d OK done"]);
-    // Ones that never end the command.
+    // Sent unasked they end the connection; also where they never end the command.
+    let over = [
+        (format!("{{{}+}}\r\n", 101 * 1024), "literal too large"),
+        ("{1+}\r\nx ".repeat(1_001), "too many literals"),
+        (large("+").repeat(11), "literals too large together"),
+    ];
+    for (literals, why) in over {
+        let mut peer = world.signed_in("jane").await;
+        peer.send(&format!("e LIST \"\" ({literals}")).await;
+        assert_eq!(peer.response().await, format!("e BAD [TOOBIG] {why}"));
+        assert_eq!(peer.response().await, "* BYE [ALERT] literal too large");
+    }
     jane.send("e LIST \"\" (").await;
-    let sent = flood(&mut jane, &large.repeat(4), 64 << 20).await;
+    let sent = flood(&mut jane, &large("+").repeat(4), 64 << 20).await;
     assert!(sent < 16 << 20, "{sent} octets taken");
-    assert_eq!(last_words(&mut jane).await, "* BYE [ALERT] command line too long");
+    // A message that is refused in a REPLACE ends it where more than 1 MiB would come (row IM-27); in an APPEND it does not.
+    let mut jane = world.signed_in("jane").await;
+    let message = "x".repeat((1 << 20) + 1);
+    let refused = format!("f APPEND nowhere {{{0}+}}\r\n{message}", message.len());
+    assert_eq!(jane.command(&refused).await, ["f NO [TRYCREATE] no such mailbox"]);
+    jane.command("g APPEND INBOX {3+}\r\nx\r\n").await;
+    jane.command("h SELECT INBOX").await;
+    jane.send(&format!("i REPLACE 1 nowhere {{{}+}}\r\n", message.len())).await;
+    assert_eq!(jane.response().await, "i NO [TRYCREATE] no such mailbox");
+    assert_eq!(jane.response().await, "* BYE [ALERT] literal too large");
     // A stranger has less room, and is not listened to for long.
     let mut stranger = world.connect().await;
     stranger.command("s NOOP").await;
