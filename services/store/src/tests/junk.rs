@@ -120,7 +120,8 @@ async fn messages_are_learnt_with_their_flags_and_unlearnt_when_they_go() {
             facts: facts(),
             prefix: vec![],
         };
-        let replace = libmox_store::Replace { session, mailbox: junk, uid: Uid(uid), to: name("Junk"), message };
+        let replace =
+            libmox_store::Replace { session, mailbox: junk, uid: Uid(uid), to: name("Junk"), message };
         assert_eq!(imap.ask(replace).await.unwrap().to, [Uid(uid + 1)]);
         assert_eq!((totals(&world), world.list(&imap, session, "Junk").await.len()), (want, 1));
         world.store.sweep(true).await;
