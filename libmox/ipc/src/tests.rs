@@ -287,6 +287,7 @@ async fn a_service_that_dies_leaves_an_unknown_outcome_and_is_found_again() {
 
 /// Greets, takes one call and dies.
 async fn swallow(stream: UnixStream) {
+    let stream = crate::socket::Socket::new(stream).unwrap();
     let mut reader = crate::FrameReader::default();
     drop(reader.next(&stream).await.unwrap());
     let ours = crate::Hello { contract: Echo::NAME.into(), version: 1, service: "dies".into() };
