@@ -4,7 +4,7 @@ use crate::accounts::{Live, publish, told};
 use crate::engine::{FileName, Source};
 use crate::events;
 use crate::flagged::Ranges;
-use crate::hot::{Hot, Part, Row, Rows, as_record, item, push_with_structure};
+use crate::hot::{Hot, Part, Row, as_record};
 use crate::hub::Watcher;
 use crate::junk::{Count, Filter, Table};
 use crate::keys;
@@ -458,7 +458,7 @@ impl Store {
         let blob = self.engine.blob(&key)?.ok_or(Fault::NoMessage)?;
         let front = records::decode_front(&key, &blob)?;
         let name = FileName { owner: u64::from(account.0), id: id.0 };
-        let (content, descriptors) = self.content(name, front.prefix)?;
+        let (content, descriptors) = self.content(name, front.prefix.into_owned())?;
         if let Some(size) = size.filter(|size| *size != content.size.0) {
             events::unreadable(name, &format!("{} octets instead of {size}", content.size));
             return Err(Fault::Unavailable("message file is damaged".into()));
@@ -570,30 +570,6 @@ impl Store {
             }
         }
         stream.end(Ok(())).await;
-    }
-
-    /// Rows with the structures of their messages, encoded as items.
-    fn with_structures(&self, account: AccountId, rows: &Rows) -> Result<Vec<Vec<u8>>, Fault> {
-        let (mut items, mut body, mut count) = (Vec::new(), Vec::new(), 0);
-        for (id, row) in rows.each() {
-            let key = keys::cold(account, id);
-            match self.engine.blob(&key)? {
-                Some(blob) => {
-                    let front = records::decode_front(&key, &blob)?;
-                    push_with_structure(&mut body, row, &front.structure);
-                }
-                // Gone with a message that was erased while this list is read.
-                None => body.extend_from_slice(row),
-            }
-            count += 1;
-            if body.len() >= LIST_OCTETS {
-                items.push(item(std::mem::take(&mut count), &std::mem::take(&mut body)));
-            }
-        }
-        if count > 0 {
-            items.push(item(count, &body));
-        }
-        Ok(items)
     }
 
     /// Has the mailbox of a long list in memory.
@@ -754,7 +730,7 @@ impl Store {
                         structure = cold.facts.structure;
                     }
                 }
-                Some(blob) => structure = records::decode_front(&key, &blob)?.structure,
+                Some(blob) => structure = records::decode_front(&key, &blob)?.structure.into_owned(),
                 None => {}
             }
         }
