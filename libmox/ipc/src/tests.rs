@@ -232,6 +232,20 @@ async fn descriptors_travel_with_their_frame() {
     calls.join_all().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_sockets_do_not_hold_waits_for_room() {
+    let run = start("room");
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let client = run.client.clone();
+        calls.spawn(async move {
+            let long = n.to_string().repeat(crate::limits::FRAME_OCTETS - 100);
+            assert!(client.ask(Say(long.clone())).await.unwrap() == long);
+        });
+    }
+    calls.join_all().await;
+}
+
 #[tokio::test]
 async fn a_verb_of_another_role_is_told_so_and_dropped() {
     let run = start("role");
