@@ -414,7 +414,7 @@ mod tests {
                 now: Timestamp(0),
                 hits: None,
             };
-            assert_eq!(facts.judge(&key, &mut 0), Some(want), "{saved:?}");
+            assert_eq!(facts.judge(&key, &Terms::of(&key)), Some(want), "{saved:?}");
         }
     }
 
