@@ -109,6 +109,7 @@ dialogs! {
     imap_dialog_compress: "compress.txt",
     imap_dialog_context: "context.txt",
     imap_dialog_disabled: "disabled.txt",
+    imap_dialog_enable: "enable.txt",
     imap_dialog_example: "example.txt",
     imap_dialog_fetch: "fetch.txt",
     imap_dialog_interleaving: "interleaving.txt",

@@ -7,7 +7,7 @@ mod support;
 
 use mox_imap::Waits;
 use std::time::Duration;
-use support::{Peer, World, own_memory};
+use support::{PASSWORD, Peer, World, own_memory};
 use tokio::io::AsyncWriteExt;
 
 /// Memory that may come and go with a connection that sends or asks for far more than that. Both ends and the store are
@@ -218,4 +218,67 @@ async fn clients_that_never_drain_are_told_goodbye() {
         assert!(said.ends_with("* BYE inactive\r\n"), "{} octets", said.len());
         assert!(said.len() < 16 << 20, "{} octets", said.len());
     }
+}
+
+/// Row IM-48, AU-15: as on submission, whose words these are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_logins_over_imap_are_served_ever_more_slowly() {
+    let settings = "[service]\nbad-client-delay = \"40ms\"\n[imap]\nallow-plaintext-login = true\n";
+    let world = World::with(settings).await;
+    let mut peer = world.connect().await;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = std::time::Instant::now();
+        let answer = peer.command("a LOGIN jane@example.org wrong").await;
+        assert_eq!(answer, ["a NO [AUTHENTICATIONFAILED] login failed"]);
+        times.push(begun.elapsed());
+    }
+    assert!(times[1] < Duration::from_secs(1) && times[4] > Duration::from_secs(1), "{times:?}");
+    // Another connection from there is slow from its greeting on; the right password ends it.
+    let begun = std::time::Instant::now();
+    let mut peer = world.connect().await;
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    peer.command(&format!("b LOGIN jane@example.org \"{PASSWORD}\"")).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..5 {
+        assert_eq!(peer.command("c NOOP").await, ["c OK done"]);
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+/// Row IM-48: wrong passwords are counted by address over all connections, here ten a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_over_imap_has_an_end() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        let mut peer = world.connect().await;
+        for _ in 0..5 {
+            let answer = peer.command("a LOGIN jane@example.org wrong").await;
+            assert_eq!(answer, ["a NO [AUTHENTICATIONFAILED] login failed"]);
+        }
+    }
+    // Not even the right one is looked at.
+    let mut peer = world.dial().await;
+    assert_eq!(peer.response().await, "* BYE [LIMIT] too many failed logins, try again later");
+    assert_eq!(peer.response().await, "");
+}
+
+/// Row IM-48: so many connections of one address, and so many new ones a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_one_address_are_limited() {
+    let open = "[service]\nbad-client-delay = \"0s\"\n[imap]\nallow-plaintext-login = true\n";
+    let world = World::with(&format!("{open}max-connections-per-ip = 3\n")).await;
+    let mut peers = vec![world.connect().await, world.connect().await, world.connect().await];
+    let mut one_more = world.dial().await;
+    assert_eq!(one_more.response().await, "* BYE [LIMIT] too many connections");
+    assert_eq!(one_more.response().await, "");
+    let mut last = peers.pop().unwrap();
+    last.command("a LOGOUT").await;
+    assert_eq!(last.response().await, "");
+    world.signed_in("jane").await;
+    let world = World::with(&format!("{open}new-connections-per-ip = 3\n")).await;
+    for _ in 0..3 {
+        drop(world.connect().await);
+    }
+    assert_eq!(world.dial().await.response().await, "* BYE [LIMIT] too many connections");
 }

@@ -146,9 +146,14 @@ impl World {
         self.client(Role::Smtp).ask(verb).await.unwrap();
     }
 
-    pub async fn connect(&self) -> Peer {
+    /// A connection whose first line is still to come.
+    pub async fn dial(&self) -> Peer {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let mut peer = Peer { stream, input: Vec::new(), packing: None };
+        Peer { stream, input: Vec::new(), packing: None }
+    }
+
+    pub async fn connect(&self) -> Peer {
+        let mut peer = self.dial().await;
         let greeting = peer.response().await;
         assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev2 IMAP4rev1 "), "{greeting}");
         peer
