@@ -41,7 +41,7 @@ impl Peak {
     }
 
     #[track_caller]
-    fn is_bounded(self, what: &str) {
+    fn expect_bounded(self, what: &str) {
         self.task.abort();
         let grown = self.highest.load(Ordering::Relaxed).saturating_sub(self.before);
         assert!(grown < BOUNDED, "{what}: {grown} octets more");
@@ -89,7 +89,7 @@ async fn a_message_of_100_mb_costs_no_more_memory_than_a_small_one() {
     assert!(append(&mut peer, "a", 1 << 20).await.starts_with("a OK [APPENDUID "));
     let peak = Peak::start();
     assert!(append(&mut peer, "b", OCTETS).await.starts_with("b OK [APPENDUID "));
-    peak.is_bounded("APPEND");
+    peak.expect_bounded("APPEND");
     peer.command("c SELECT INBOX").await;
     let peak = Peak::start();
     peer.send("d FETCH 2 BODY.PEEK[]\r\n").await;
@@ -107,7 +107,7 @@ async fn a_message_of_100_mb_costs_no_more_memory_than_a_small_one() {
         last.drain(..last.len().saturating_sub(100));
     }
     assert!(last.ends_with(format!("{TAIL}{end}").as_bytes()), "{}", String::from_utf8_lossy(&last));
-    peak.is_bounded("FETCH");
+    peak.expect_bounded("FETCH");
     let peak = Peak::start();
     for (term, found) in [("the VERY last", "* SEARCH 1 2"), ("nowhere in it", "* SEARCH")] {
         peer.send(&format!("e SEARCH BODY \"{term}\"\r\n")).await;
@@ -117,5 +117,5 @@ async fn a_message_of_100_mb_costs_no_more_memory_than_a_small_one() {
         }
         assert_eq!(peer.until("e").await[0], found);
     }
-    peak.is_bounded("SEARCH");
+    peak.expect_bounded("SEARCH");
 }
