@@ -11,6 +11,7 @@ use mox_imap::Waits;
 use std::fmt::Write;
 use std::time::Duration;
 use support::{PASSWORD, World, own_memory};
+use tokio::io::AsyncWriteExt;
 
 /// A message of about so many octets.
 fn message(octets: usize) -> String {
@@ -514,4 +515,39 @@ async fn who_lets_too_many_changes_wait_is_told_nothing_more() {
     assert_eq!(answer, ["* 2100 EXISTS", "f OK done"]);
     two.command("d CREATE again").await;
     assert!(one.response().await.starts_with("* LIST (\\Subscribed "));
+}
+
+/// RFC 9051 §5.5: commands said in one go are carried out one after the other, also around IDLE, literals and logins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_in_one_go_are_answered_in_order() {
+    let world = World::new().await;
+    let mut peer = world.connect().await;
+    let all = format!(
+        "a LOGIN jane@example.org \"{PASSWORD}\"\r\n\
+         b APPEND INBOX {{14+}}\r\nSubject: x\r\n\r\n\r\n\
+         c SELECT INBOX\r\nd IDLE\r\nDONE\r\ne STORE 1 +FLAGS.SILENT (\\Deleted)\r\n\
+         f FETCH 1 (FLAGS)\r\ng EXPUNGE\r\nh UID SEARCH ALL\r\n\
+         i CREATE {{3+}}\r\nnew\r\nj IDLE\r\ndone\r\nk NONSENSE\r\nl CLOSE\r\nm LOGOUT\r\n"
+    );
+    // Whole, and octet by octet.
+    for pieces in [all.len(), 1] {
+        for piece in all.as_bytes().chunks(pieces) {
+            peer.stream.write_all(piece).await.unwrap();
+        }
+        let said = peer.rest().await.unwrap();
+        let ends: Vec<&str> = said
+            .lines()
+            .filter(|line| line.as_bytes().get(1) == Some(&b' ') && !line.starts_with('*'))
+            .map(|line| &line[..line.len().min(5)])
+            .collect();
+        let want = ["a OK ", "b OK ", "c OK ", "+ idl", "d OK ", "e OK ", "f OK ", "g OK ", "h OK ", "i OK "];
+        assert_eq!(ends[..10], want, "{said}");
+        assert_eq!(ends[10..], ["+ idl", "j OK ", "k BAD", "l OK ", "m OK "], "{said}");
+        assert!(
+            said.contains("* 1 FETCH (FLAGS (\\Deleted))\r\nf OK") && said.contains("* 1 EXPUNGE\r\ng OK")
+        );
+        let mut again = world.signed_in("jane").await;
+        again.command("x DELETE new").await;
+        peer = world.connect().await;
+    }
 }
