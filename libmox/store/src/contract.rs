@@ -154,6 +154,8 @@ libmox_ipc::verbs! {
     HoldRuleRemove => bool,
     HoldRuleList => Vec<(u32, HoldRule)>,
     MessagesOpen => Vec<Option<Content>>,
+    SignIn => KeyLogin,
+    NoteFailure => (),
 }
 
 #[cfg(test)]
