@@ -56,6 +56,11 @@ pub(crate) fn judge_message(shape: Shape) -> Option<(Reply, &'static str)> {
     None
 }
 
+/// More header than anybody looks at: what is behind it may be another From.
+pub(crate) fn header_too_large() -> Reply {
+    Reply::new(554, "5.6.0", "header section too large")
+}
+
 /// MAIL FROM, by what its domain says of itself (row SR-09).
 pub(crate) fn judge_sender(takes: Takes) -> Answer {
     Answer::Refuse(match takes {

@@ -433,6 +433,9 @@ impl libmox_ipc::Service for Vouch {
                 "down.example" => Takes::Unknown,
                 _ => Takes::Mail,
             })),
+            Request::Verify(ask) if ask.inline.as_ref().is_some_and(|text| text.starts_with(b"Huge:")) => {
+                return answer.reply(Err(libmox_verify::VerifyFault::HeaderTooLarge)).await;
+            }
             Request::Verify(ask) => Reply::Verify(verified(&ask)),
             Request::ListHealth(zone) => Reply::ListHealth(zone.0.ascii() != "broken.example"),
             Request::AskLists(ask) => {
@@ -495,6 +498,21 @@ async fn the_name_in_ehlo_leads_somewhere() {
     }
     talk.command("HELO mail.example", "250").await;
     talk.command("RCPT TO:<jane@example.org>", "503").await;
+}
+
+#[tokio::test]
+async fn a_header_nobody_looks_at_is_not_taken() {
+    let run = start("").await;
+    Vouch("pass").start(&run);
+    let mut talk = Talk::start(&run).await;
+    talk.command("EHLO mail.example", "250").await;
+    for (message, code) in [("Huge: x\r\n\r\n.", "554 5.6.0 "), ("A: b\r\n\r\n.", "250 2.0.0 ")] {
+        talk.command("MAIL FROM:<a@far.example>", "250").await;
+        talk.command("RCPT TO:<jane@example.org>", "250").await;
+        talk.command("DATA", "354").await;
+        talk.command(message, code).await;
+    }
+    assert_eq!(run.store.take().len(), 1);
 }
 
 /// What `mox why` shows, in order: connection, lookups, verdicts, lists, what the store looked at, result.
