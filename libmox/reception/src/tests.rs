@@ -96,7 +96,7 @@ impl Talk {
         self.peer.write_all(octets).await.unwrap();
     }
 
-    async fn to_the_end(&mut self) -> String {
+    async fn last_words(&mut self) -> String {
         let mut octets = Vec::new();
         // What was not read any more makes the end an unfriendly one.
         let _ = self.peer.read_to_end(&mut octets).await;
@@ -142,7 +142,7 @@ async fn who_says_nothing_is_told_goodbye_after_five_minutes() {
     let mut talk = start(None);
     talk.until("220 ").await;
     let begun = Instant::now();
-    assert!(talk.to_the_end().await.starts_with("421 4.4.2 "));
+    assert!(talk.last_words().await.starts_with("421 4.4.2 "));
     assert_eq!(begun.elapsed().as_secs(), 300);
 }
 
@@ -185,6 +185,6 @@ async fn a_stop_is_told_to_who_waits_and_to_who_asks() {
         }
         talk.life.stop();
         let _ = talk.peer.write_all(b"NOOP\r\n").await;
-        assert!(talk.to_the_end().await.starts_with("421 4.3.2 "));
+        assert!(talk.last_words().await.starts_with("421 4.3.2 "));
     }
 }
