@@ -155,6 +155,8 @@ libmox_ipc::verbs! {
     HoldRuleList => Vec<(u32, HoldRule)>,
     MessagesOpen => Vec<Option<Content>>,
     CopyAll => Placed,
+    SignIn => KeyLogin,
+    NoteFailure => (),
 }
 
 #[cfg(test)]

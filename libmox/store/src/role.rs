@@ -66,6 +66,8 @@ impl Role {
             | R::CramFinish(_)
             | R::LoginKey(_)
             | R::AskStanding(_)
+            | R::SignIn(_)
+            | R::NoteFailure(_)
             | R::NoteAgent(_) => {
                 matches!(self, Self::Submission | Self::Imap)
             }

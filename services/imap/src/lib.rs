@@ -159,9 +159,10 @@ pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
 }
 
 async fn handle(shared: Arc<Shared>, accepted: Accepted, start: Start) {
-    let Accepted { stream, remote, ticket, busy, .. } = accepted;
+    let Accepted { stream, remote, local, ticket, busy } = accepted;
     // Apart, as a future would hold it twice.
     let mut connection = Box::new(Connection::new(shared, stream.into(), remote.ip(), start));
+    connection.local = Some(local.ip().to_canonical());
     match ticket {
         Ok(ticket) => {
             connection.run().await;

@@ -258,6 +258,45 @@ async fn what_a_client_says_it_is_goes_into_the_record_of_its_login() {
     assert_eq!(seen, [("", 2, true), ("Post 7", 1, true), ("Postal 7", 1, false), ("Poste 7", 1, true)]);
 }
 
+/// Rows AU-02, AU-13, TR-09: a login that comes to nothing before there is a proof is on record, with the name where it
+/// was said, and the connection is as good as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_that_come_to_nothing_are_on_record() {
+    let world = World::new().await;
+    let mut peer = world.connect().await;
+    let first = encode_line(b"n,,n=jane@example.org,r=cn");
+    // Somebody between; a client that gives up; a nonce that is another; no base64.
+    for (tag, message, end) in [
+        ("a", Some("c=eSws,NONCE,p=AAAA"), "a NO [AUTHENTICATIONFAILED] "),
+        ("b", None, "b BAD "),
+        ("c", Some("c=biws,r=other,p=AAAA"), "c NO [AUTHENTICATIONFAILED] "),
+    ] {
+        peer.send(&format!("{tag} AUTHENTICATE SCRAM-SHA-256 {first}\r\n")).await;
+        let challenge = peer.response().await;
+        let challenge = decode_line(challenge.strip_prefix("+ ").unwrap().trim_end().as_bytes()).unwrap();
+        let nonce = String::from_utf8(challenge).unwrap().split(',').next().unwrap().to_owned();
+        let answer = match message {
+            Some(message) => encode_line(message.replace("NONCE", &nonce).as_bytes()),
+            None => "*".into(),
+        };
+        peer.send(&format!("{answer}\r\n")).await;
+        let said = peer.response().await;
+        assert!(said.starts_with(end), "{said}");
+    }
+    let said = peer.command(&format!("d LOGIN jane@example.org \"{PASSWORD}\"")).await;
+    assert!(said.last().unwrap().starts_with("d OK"), "{said:?}");
+    let ask = LoginAttempts { account: Some("jane".into()), before: None, most: 100 };
+    let attempts = world.client(Role::Admin).ask(ask).await.unwrap();
+    for result in
+        [LoginResult::BadBinding, LoginResult::Cancelled, LoginResult::Malformed, LoginResult::SignedIn]
+    {
+        let one = attempts.iter().find(|one| one.result == result).unwrap();
+        assert_eq!((one.login.as_str(), one.count), ("jane@example.org", 1), "{one:?}");
+        assert_eq!(one.local_ip, Some("127.0.0.1".parse().unwrap()), "{one:?}");
+    }
+    assert_eq!(attempts.len(), 4, "{attempts:?}");
+}
+
 /// Row IM-45: what changes nothing gets no new modseq.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_changes_nothing_leaves_the_modseq() {

@@ -148,12 +148,20 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::DeliverTogether(request) => {
             plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
         }
-        R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
+        R::SignIn(request) => plain(Reply::SignIn(store.sign_in(peer, request).await?)),
+        R::NoteFailure(request) => {
+            store.note_failure(&request);
+            plain(Reply::NoteFailure(()))
+        }
+        // The next four are those of services that do not say which address of ours the client came to.
+        R::LoginPassword(request) => {
+            plain(Reply::LoginPassword(store.login_password(peer, request, None).await?))
+        }
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
-        R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request)?)),
+        R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request, None)?)),
         R::CramStart(_) => plain(Reply::CramStart(store.cram_start()?)),
-        R::CramFinish(request) => plain(Reply::CramFinish(store.cram_finish(peer, &request)?)),
-        R::LoginKey(request) => plain(Reply::LoginKey(store.login_key(peer, &request)?)),
+        R::CramFinish(request) => plain(Reply::CramFinish(store.cram_finish(peer, &request, None)?)),
+        R::LoginKey(request) => plain(Reply::LoginKey(store.login_key(peer, &request, None)?)),
         R::AskStanding(request) => plain(Reply::AskStanding(store.standing(request.remote_ip))),
         R::NoteAgent(request) => {
             store.note_agent(request.cid, &request.user_agent);
