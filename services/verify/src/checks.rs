@@ -15,6 +15,7 @@ use libmox_store::Verdict;
 use libmox_types::{Domain, Host, ReversePath};
 use libmox_verdict::dmarc::Policy;
 use libmox_verify::{Verified, Verify};
+use mail_auth::common::crypto::Algorithm;
 use mail_auth::common::verify::VerifySignature as _;
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, SpfOutput, SpfResult};
 use std::net::IpAddr;
@@ -193,12 +194,16 @@ impl Checker {
             };
             if word == "pass" {
                 let is_for =
-                    |service| key.is_some_and(|key| key.texts.iter().any(|text| is_for(text, service)));
-                if is_for("tlsrpt") {
+                    |service| key.is_some_and(|key| key.texts.iter().any(|text| allows(text, "s", service)));
+                let hash = if signature.a == Algorithm::RsaSha1 { "sha1" } else { "sha256" };
+                if !key.is_some_and(|key| key.texts.iter().any(|text| allows(text, "h", hash))) {
+                    // RFC 6376 §6.1.2, step 6.
+                    (word, why) = ("permerror", Some(format!("the key is not for {hash}")));
+                } else if is_for("tlsrpt") {
                     report_signers.extend(Domain::parse(&signature.d).ok());
                 }
                 // RFC 6376 §3.6.1: a key for other services is none for mail.
-                if !is_for("email") {
+                if word == "pass" && !is_for("email") {
                     (word, why) = ("permerror", Some("the key is for other services".into()));
                 }
             }
@@ -274,13 +279,13 @@ fn is_unwanted(output: &mail_auth::DkimOutput<'_>) -> bool {
         })
 }
 
-/// Whether a key record is for a service.
-fn is_for(record: &str, service: &str) -> bool {
-    let services = record.split(';').find_map(|tag| {
-        let (name, value) = tag.split_once('=')?;
-        (name.trim() == "s").then(|| value.trim().to_owned())
+/// Whether the list in a tag of a key record has a word; without the tag everything is allowed. RFC 6376 §3.6.1.
+fn allows(record: &str, tag: &str, word: &str) -> bool {
+    let list = record.split(';').find_map(|one| {
+        let (name, value) = one.split_once('=')?;
+        (name.trim() == tag).then(|| value.trim().to_owned())
     });
-    services.is_none_or(|services| services.split(':').any(|one| one.trim() == "*" || one.trim() == service))
+    list.is_none_or(|list| list.split(':').any(|one| one.trim() == word || tag == "s" && one.trim() == "*"))
 }
 
 /// Whether an ARC-Authentication-Results field says that DMARC passed. RFC 8601 §2.2.
