@@ -100,6 +100,13 @@ impl Checker {
         (dkim.to_owned(), arc)
     }
 
+    /// SPF alone, and how the domain explains a failure.
+    #[cfg(test)]
+    pub(crate) async fn explained(&self, ask: &libmox_verify::Spf) -> (&'static str, Option<String>) {
+        let output = self.spf(ask.remote_ip, ask.helo.as_ref(), &ask.mail_from).await.output;
+        (spf_word(output.result()), output.explanation().map(str::to_owned))
+    }
+
     /// SPF alone.
     pub async fn sender(&self, ask: &libmox_verify::Spf) -> &'static str {
         spf_word(self.spf(ask.remote_ip, ask.helo.as_ref(), &ask.mail_from).await.output.result())
