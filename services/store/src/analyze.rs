@@ -26,7 +26,7 @@ use crate::keys;
 use crate::limits::RECIPIENTS;
 use crate::records::{Heard, Read};
 use crate::reputation::{Sender, Step, reputation};
-use crate::signals::{Origin, is_proven, of_address, signals_of};
+use crate::signals::{Origin, asked_of, is_proven, of_address};
 use crate::store::Store;
 use libmox_service::clock::random_u64;
 use libmox_service::config::{AliasConfig, DestinationConfig, RuleConfig};
@@ -287,7 +287,7 @@ impl Store {
         let from = request.facts.from.as_ref();
         let proven =
             sealed.is_some() || from.is_some_and(|from| is_proven(from, verdict, &request.mail_from));
-        let signals = signals_of(from, proven, (!destined.forward).then_some(&origin));
+        let signals = asked_of(from, proven, (!destined.forward).then_some(&origin));
         let (now, account) = (request.received, *account);
         let sender = Sender { account, original, now, from, proven, signals: &signals };
         let known = reputation(&self.engine, &sender)?;
