@@ -381,8 +381,7 @@ async fn who_cannot_have_it_for_now_is_tried_again_with_the_others() {
     talk.command("A: b\r\n\r\n.", "452").await;
 }
 
-/// A verifier that says this of every sender.
-/// Its word on SPF, and what it was asked.
+/// A verifier that says this of every sender, and keeps what it was asked.
 struct Vouch(&'static str, std::sync::Mutex<Vec<String>>);
 
 impl Vouch {
