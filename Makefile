@@ -47,7 +47,7 @@ programs:
 	env $(UNSET) cargo build --locked --release -p mox-verify
 	env $(UNSET) RUSTFLAGS=-Cforce-unwind-tables=no cargo build --locked --profile tool -p mox-cli -p mox-sendmail
 	@mkdir -p $(PROGRAMS)
-	@cp -u $(SERVICES:%=$(CARGO_TARGET_DIR)/release/%) $(CARGO_TARGET_DIR)/tool/mox $(CARGO_TARGET_DIR)/tool/mox-sendmail $(PROGRAMS)
+	@cp -u --remove-destination $(SERVICES:%=$(CARGO_TARGET_DIR)/release/%) $(CARGO_TARGET_DIR)/tool/mox $(CARGO_TARGET_DIR)/tool/mox-sendmail $(PROGRAMS)
 
 deb:
 	@packaging-deb/build

@@ -4,6 +4,7 @@ use crate::frame::{FrameFault, FrameReader, Kind, Outgoing, write_frames};
 use crate::limits::{
     CONNECT_ATTEMPTS, CONNECT_PAUSE, GOODBYES, HELLO_WAIT, REPEAT_FOR, REPEAT_PAUSE, WINDOW, WRITE_QUEUE,
 };
+use crate::socket::Socket;
 use crate::{Contract, Hello, OnceKey, Verb};
 use std::collections::HashMap;
 use std::fmt;
@@ -236,7 +237,7 @@ impl<C: Contract> Client<C> {
     }
 
     async fn connect(&self) -> io::Result<Arc<Connection<C>>> {
-        let stream = UnixStream::connect(&self.shared.path).await?;
+        let stream = Socket::new(UnixStream::connect(&self.shared.path).await?)?;
         let hello =
             Hello { contract: C::NAME.into(), version: C::VERSION, service: self.shared.service.clone() };
         let hello = Outgoing::new(Kind::Hello, 0, &hello, Vec::new()).map_err(io::Error::other)?;
@@ -304,7 +305,7 @@ async fn send<C: Contract>(
     Ok(id)
 }
 
-pub(crate) async fn write_loop(stream: Arc<UnixStream>, mut queue: mpsc::Receiver<Outgoing>) {
+pub(crate) async fn write_loop(stream: Arc<Socket>, mut queue: mpsc::Receiver<Outgoing>) {
     let (mut frames, mut joined) = (Vec::new(), Vec::new());
     while queue.recv_many(&mut frames, 64).await > 0 {
         if let Err(error) = write_frames(&stream, &mut frames, &mut joined).await {
@@ -314,13 +315,13 @@ pub(crate) async fn write_loop(stream: Arc<UnixStream>, mut queue: mpsc::Receive
         joined.shrink_to(64 * 1024);
     }
     // The other half learns of it by its read ending.
-    let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Both);
+    stream.shut_down();
 }
 
 /// Holds the connection weakly: when the last client and call let go of it, the socket closes.
 async fn read_loop<C: Contract>(
     connection: std::sync::Weak<Connection<C>>,
-    stream: Arc<UnixStream>,
+    stream: Arc<Socket>,
     mut reader: FrameReader,
 ) {
     loop {
@@ -340,7 +341,7 @@ async fn read_loop<C: Contract>(
     if let Some(connection) = connection.upgrade() {
         connection.end();
     }
-    let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Both);
+    stream.shut_down();
 }
 
 fn take<C: Contract>(

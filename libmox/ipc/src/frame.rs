@@ -3,6 +3,7 @@
 //! Descriptors travel with the first byte of their frame; Linux ends a read at them, so they arrive in frame order.
 
 use crate::limits::{FRAME_DESCRIPTORS, FRAME_OCTETS};
+use crate::socket::Socket;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -12,8 +13,6 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 
 /// Octets of the header.
 pub const HEADER_OCTETS: usize = 16;
@@ -165,7 +164,7 @@ impl Outgoing {
 
 /// Writes frames, those without descriptors together.
 pub(crate) async fn write_frames(
-    stream: &UnixStream,
+    stream: &Socket,
     frames: &mut Vec<Outgoing>,
     joined: &mut Vec<u8>,
 ) -> io::Result<()> {
@@ -182,10 +181,10 @@ pub(crate) async fn write_frames(
     write_all(stream, joined, &[]).await
 }
 
-async fn write_all(stream: &UnixStream, mut bytes: &[u8], mut descriptors: &[OwnedFd]) -> io::Result<()> {
+async fn write_all(stream: &Socket, mut bytes: &[u8], mut descriptors: &[OwnedFd]) -> io::Result<()> {
     while !bytes.is_empty() {
         let sent = stream
-            .async_io(Interest::WRITABLE, || {
+            .write(|stream| {
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_DESCRIPTORS))];
                 let mut ancillary = SendAncillaryBuffer::new(&mut space);
                 let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -223,7 +222,7 @@ pub(crate) struct Frame<'a> {
 
 impl FrameReader {
     /// The next frame; none at a clean end.
-    pub(crate) async fn next(&mut self, stream: &UnixStream) -> Result<Option<Frame<'_>>, FrameFault> {
+    pub(crate) async fn next(&mut self, stream: &Socket) -> Result<Option<Frame<'_>>, FrameFault> {
         let header = loop {
             if let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEADER_OCTETS>() {
                 let header = Header::read(bytes)?;
@@ -264,10 +263,10 @@ impl FrameReader {
         }
     }
 
-    async fn fill(&mut self, stream: &UnixStream) -> Result<bool, FrameFault> {
+    async fn fill(&mut self, stream: &Socket) -> Result<bool, FrameFault> {
         let (buffer, queue) = (&mut self.buffer[self.end..], &mut self.descriptors);
         let (read, truncated) = stream
-            .async_io(Interest::READABLE, || {
+            .read(|stream| {
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_DESCRIPTORS))];
                 let mut ancillary = RecvAncillaryBuffer::new(&mut space);
                 let got =

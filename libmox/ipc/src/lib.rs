@@ -17,6 +17,7 @@ mod contract;
 mod frame;
 pub mod limits;
 mod server;
+mod socket;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use crate::client::write_loop;
 use crate::frame::{FrameFault, FrameReader, Kind, Outgoing};
 use crate::limits::{CALLS_IN_FLIGHT, HELLO_WAIT, STOP_WAIT, STREAMS, WINDOW, WRITE_QUEUE};
+use crate::socket::Socket;
 use crate::{Contract, Hello, OnceKey};
 use std::collections::HashMap;
 use std::future::Future;
@@ -240,7 +241,7 @@ pub async fn serve_until<S: Service>(
     name: &str,
     stopping: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeFault> {
-    let stream = Arc::new(stream);
+    let stream = Arc::new(Socket::new(stream).map_err(FrameFault::from)?);
     let mut reader = FrameReader::default();
     let theirs: Hello = {
         let first = tokio::time::timeout(HELLO_WAIT, reader.next(&stream))
@@ -296,7 +297,7 @@ impl Drop for Alarm {
 async fn read_calls<S: Service>(
     service: &Arc<S>,
     peer: S::Peer,
-    stream: &Arc<UnixStream>,
+    stream: &Arc<Socket>,
     reader: &mut FrameReader,
     out: &mpsc::Sender<Outgoing>,
     name: &str,

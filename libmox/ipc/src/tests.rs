@@ -232,6 +232,20 @@ async fn descriptors_travel_with_their_frame() {
     calls.join_all().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_sockets_do_not_hold_waits_for_room() {
+    let run = start("room");
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let client = run.client.clone();
+        calls.spawn(async move {
+            let long = n.to_string().repeat(crate::limits::FRAME_OCTETS - 100);
+            assert!(client.ask(Say(long.clone())).await.unwrap() == long);
+        });
+    }
+    calls.join_all().await;
+}
+
 #[tokio::test]
 async fn a_verb_of_another_role_is_told_so_and_dropped() {
     let run = start("role");
@@ -287,6 +301,7 @@ async fn a_service_that_dies_leaves_an_unknown_outcome_and_is_found_again() {
 
 /// Greets, takes one call and dies.
 async fn swallow(stream: UnixStream) {
+    let stream = crate::socket::Socket::new(stream).unwrap();
     let mut reader = crate::FrameReader::default();
     drop(reader.next(&stream).await.unwrap());
     let ours = crate::Hello { contract: Echo::NAME.into(), version: 1, service: "dies".into() };

@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::fetch::Decoding;
 use crate::text::{Scan, Term};
 use libmox_imap::Date;
-use libmox_imap::command::{EnvelopeField, SearchKey};
+use libmox_imap::command::SearchKey;
 use libmox_message::transfer::Decoder;
 use libmox_message::words::{charset_named, decode_words};
 use libmox_message::{EnvelopeView, Part, Structure, params};
@@ -47,20 +47,52 @@ pub fn needs_structure(key: &SearchKey) -> bool {
     })
 }
 
-/// Terms for the content, in the order [`Facts::judge`] meets them.
-pub fn wanted(key: &SearchKey) -> Vec<Wanted> {
-    let mut all = Vec::new();
-    key.any(&mut |key| {
-        let (place, term) = match key {
-            SearchKey::Header(name, value) => (Place::Field(name.clone()), value),
-            SearchKey::Body(term) => (Place::Body, term),
-            SearchKey::Text(term) => (Place::Text, term),
-            _ => return false,
-        };
-        all.push(Wanted { place, term: Term::new(term) });
-        false
-    });
-    all
+/// What a key looks for, ready to be looked for in many messages, in the order [`Facts::judge`] meets it.
+#[derive(Default)]
+pub struct Terms {
+    /// What may have to be looked for in the content.
+    pub content: Vec<Wanted>,
+    /// In fields of the envelope; none for a field that it does not have.
+    fields: Vec<(Option<Field>, Term)>,
+}
+
+impl Terms {
+    /// All of a key.
+    pub fn of(key: &SearchKey) -> Self {
+        let mut all = Self::default();
+        key.any(&mut |key| {
+            let (place, term) = match key {
+                SearchKey::Header(name, value) => {
+                    all.fields.push((envelope_field(name), Term::new(value)));
+                    (Place::Field(name.clone()), value)
+                }
+                SearchKey::Envelope(field, term) => {
+                    all.fields.push((envelope_field(field.name()), Term::new(term)));
+                    return false;
+                }
+                SearchKey::Body(term) => (Place::Body, term),
+                SearchKey::Text(term) => (Place::Text, term),
+                _ => return false,
+            };
+            all.content.push(Wanted { place, term: Term::new(term) });
+            false
+        });
+        all
+    }
+}
+
+impl Terms {
+    fn next_field(&self, met: &mut Met) -> Option<&(Option<Field>, Term)> {
+        met.fields += 1;
+        self.fields.get(met.fields - 1)
+    }
+}
+
+/// Terms met so far.
+#[derive(Default)]
+struct Met {
+    content: usize,
+    fields: usize,
 }
 
 /// Takes a field out of an envelope.
@@ -98,8 +130,12 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// Whether the key holds; none where only the content can tell. `at` counts the terms for the content.
-    pub fn judge(&self, key: &SearchKey, at: &mut usize) -> Option<bool> {
+    /// Whether the key holds, whose terms these are; none where only the content can tell.
+    pub fn judge(&self, key: &SearchKey, terms: &Terms) -> Option<bool> {
+        self.judge_on(key, terms, &mut Met::default())
+    }
+
+    fn judge_on(&self, key: &SearchKey, terms: &Terms, met: &mut Met) -> Option<bool> {
         let record = self.record;
         let received = Date::of_time(record.received);
         Some(match key {
@@ -129,26 +165,24 @@ impl Facts<'_> {
             SearchKey::SentBefore(day) => self.sent()?.is_some_and(|sent| sent < *day),
             SearchKey::SentOn(day) => self.sent()?.is_some_and(|sent| sent == *day),
             SearchKey::SentSince(day) => self.sent()?.is_some_and(|sent| sent >= *day),
-            SearchKey::Envelope(EnvelopeField::Subject, term) => contains(self.envelope()?.subject, term),
-            SearchKey::Envelope(field, term) => {
-                let value = envelope_field(field.name())?;
-                contains(value(self.envelope()?), term)
-            }
+            SearchKey::Envelope(..) => self.field_has(terms.next_field(met)?)?,
             SearchKey::Header(..) | SearchKey::Body(_) | SearchKey::Text(_) => {
-                let index = *at;
-                *at += 1;
+                let index = met.content;
+                met.content += 1;
+                let field = match key {
+                    SearchKey::Header(..) => terms.next_field(met),
+                    _ => None,
+                };
                 if let Some(hits) = &self.hits {
                     return Some(hits.get(index).copied().unwrap_or(false));
                 }
-                let SearchKey::Header(name, term) = key else { return None };
-                let value = envelope_field(name)?;
                 // Of a field that stands there again the envelope has the first only.
-                let first = contains(value(self.envelope()?), term);
+                let first = self.field_has(field?)?;
                 return (first || !self.repeats).then_some(first);
             }
-            SearchKey::Not(key) => return self.judge(key, at).map(|verdict| !verdict),
+            SearchKey::Not(key) => return self.judge_on(key, terms, met).map(|verdict| !verdict),
             SearchKey::Or(a, b) => {
-                let (a, b) = (self.judge(a, at), self.judge(b, at));
+                let (a, b) = (self.judge_on(a, terms, met), self.judge_on(b, terms, met));
                 return match (a, b) {
                     (Some(true), _) | (_, Some(true)) => Some(true),
                     (Some(false), Some(false)) => Some(false),
@@ -159,7 +193,7 @@ impl Facts<'_> {
                 let mut all = Some(true);
                 // Every key is met, so that the terms keep their order.
                 for key in keys {
-                    match self.judge(key, at) {
+                    match self.judge_on(key, terms, met) {
                         Some(true) => {}
                         Some(false) => all = Some(false),
                         None => all = all.and_then(|all| if all { None } else { Some(false) }),
@@ -168,6 +202,13 @@ impl Facts<'_> {
                 return all;
             }
         })
+    }
+
+    /// Whether a field of the envelope contains a term, or is there at all where the term is empty; none where it is not
+    /// known.
+    fn field_has(&self, (field, term): &(Option<Field>, Term)) -> Option<bool> {
+        let value = field.as_ref()?(self.envelope()?);
+        Some(value.is_some_and(|value| term.is_empty() || term.is_in_field(value)))
     }
 
     fn saved(&self) -> Date {
@@ -203,11 +244,6 @@ fn written_day(field: &[u8]) -> Option<Date> {
         let text = format!("{}-{}-{year}", String::from_utf8_lossy(day), String::from_utf8_lossy(month));
         Date::parse(text.as_bytes())
     })
-}
-
-/// A field's value contains a term; the field alone where the term is empty.
-fn contains(value: Option<&[u8]>, term: &str) -> bool {
-    value.is_some_and(|value| term.is_empty() || Term::new(term).is_in(&decode_words(value)))
 }
 
 /// Streams the content past the terms.

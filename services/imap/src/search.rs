@@ -6,7 +6,7 @@
 use crate::connection::{Connection, Done};
 use crate::content::Ahead;
 use crate::error::Failure;
-use crate::judge::{Facts, look, needs_structure, wanted};
+use crate::judge::{Facts, Terms, look, needs_structure};
 use libmox_imap::command::{By, SearchKey, SearchReturn};
 use libmox_imap::response::{self, Code, Status};
 use libmox_imap::{FoundModSeqs, Session, limits, parse_search_program};
@@ -96,7 +96,7 @@ impl Connection {
         } else if is_sets_only(key) {
             found = uids;
         } else if !uids.is_empty() {
-            let terms = wanted(key);
+            let terms = Terms::of(key);
             let want = Want { structure: needs_structure(key), preview: false };
             let list = MessageList { session, mailbox, uids, changed_since: None, want };
             let mut stream = self.shared.store.stream(Request::MessageList(list)).await?;
@@ -109,16 +109,13 @@ impl Connection {
                     let envelope = if want.structure { envelope_in(&record.structure) } else { None };
                     let repeats = repeats_in(&record.structure);
                     let facts = Facts { record, envelope, repeats, structure: None, now, hits: None };
-                    match facts.judge(key, &mut 0) {
+                    match facts.judge(key, &terms) {
                         Some(true) => hits.push(record),
                         Some(false) => {}
-                        None => {
-                            open.push(facts);
-                            continue;
-                        }
+                        None => open.push(facts),
                     }
-                    self.tell_progress(&mut progress).await?;
                 }
+                self.tell_progress(&mut progress, records.len() - open.len()).await?;
                 let unread = open.iter().map(|facts| facts.record);
                 let mut ahead = Ahead::new(&self.shared.store, session, unread);
                 for mut facts in open {
@@ -127,8 +124,9 @@ impl Connection {
                             if facts.structure.is_none() {
                                 facts.structure = Some(content.structure(facts.record).await?);
                             }
-                            facts.hits = Some(look(&content, facts.structure.as_ref(), &terms).await?);
-                            if facts.judge(key, &mut 0).unwrap_or(false) {
+                            facts.hits =
+                                Some(look(&content, facts.structure.as_ref(), &terms.content).await?);
+                            if facts.judge(key, &terms).unwrap_or(false) {
                                 hits.push(facts.record);
                             }
                         }
@@ -136,7 +134,7 @@ impl Connection {
                         Err(Failure::No(Some(Code::ExpungeIssued), _)) => {}
                         Err(failure) => return Err(failure),
                     }
-                    self.tell_progress(&mut progress).await?;
+                    self.tell_progress(&mut progress, 1).await?;
                 }
                 // Modseqs are noted in the order of the uids.
                 hits.sort_unstable_by_key(|record| record.uid);
@@ -151,9 +149,9 @@ impl Connection {
 }
 
 impl Connection {
-    /// One message more was looked at.
-    async fn tell_progress(&mut self, progress: &mut Progress) -> Result<(), Failure> {
-        if let Some(code) = progress.step(&self.session) {
+    /// So many messages more were looked at.
+    async fn tell_progress(&mut self, progress: &mut Progress, messages: usize) -> Result<(), Failure> {
+        if let Some(code) = progress.step(messages, &self.session) {
             response::untagged(self.wire.output(), Status::Ok, Some(&code), "still searching");
             self.flush().await?;
         }
@@ -236,9 +234,9 @@ impl Progress {
         Self { done: 0, all, every, last: Instant::now() }
     }
 
-    /// One more; what is to be said now, if something is. The goal is never said to be reached.
-    pub(crate) fn step(&mut self, session: &Session) -> Option<Code> {
-        self.done += 1;
+    /// So many more; what is to be said now, if something is. The goal is never said to be reached.
+    pub(crate) fn step(&mut self, more: usize, session: &Session) -> Option<Code> {
+        self.done += more as u64;
         if self.done >= self.all || self.last.elapsed() < self.every {
             return None;
         }

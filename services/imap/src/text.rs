@@ -3,7 +3,11 @@
 //! Row TR-53: a term is found in any charset and across any cut, without holding the text.
 
 use encoding_rs::{Decoder, Encoding};
-use memchr::memmem::Finder;
+use libmox_message::words::decode_words;
+use memchr::memmem::{self, Finder};
+
+/// Octets of a field that are folded on the stack.
+const SHORT_FIELD: usize = 256;
 
 /// A term looked for.
 #[derive(Debug, Clone)]
@@ -18,6 +22,20 @@ impl Term {
     /// Whether every text contains it.
     pub fn is_empty(&self) -> bool {
         self.0.needle().is_empty()
+    }
+
+    /// Whether the value of a header field contains it, encoded words decoded.
+    pub fn is_in_field(&self, value: &[u8]) -> bool {
+        // Most are short and plain: nothing to decode, and no memory to ask for.
+        let mut room = [0; SHORT_FIELD];
+        match room.get_mut(..value.len()) {
+            Some(folded) if value.is_ascii() && memmem::find(value, b"=?").is_none() => {
+                folded.copy_from_slice(value);
+                folded.make_ascii_lowercase();
+                self.is_empty() || self.0.find(folded).is_some()
+            }
+            _ => self.is_in(&decode_words(value)),
+        }
     }
 
     /// Whether a whole text contains it.
@@ -111,6 +129,23 @@ mod tests {
         long.extend_from_slice(&[b'y'; 9000]);
         finds(UTF_8, &long, "needle", true);
         finds(UTF_8, &long, "needlez", false);
+    }
+
+    #[test]
+    fn fields_are_read_as_they_are_meant() {
+        let long = format!("{} Bestellung", "x".repeat(SHORT_FIELD));
+        for (value, term, want) in [
+            ("Re: your Order", "ORDER", true),
+            ("Re: your Order", "orders", false),
+            ("=?utf-8?Q?K=C3=B6ln?= am Rhein", "köln AM", true),
+            ("=?utf-8?Q?K=C3=B6ln?=", "utf-8", false),
+            ("Köln", "KÖLN", true),
+            (&long, "bestell", true),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(Term::new(term).is_in_field(value.as_bytes()), want, "{term} in {value}");
+        }
     }
 
     #[test]

@@ -391,7 +391,10 @@ async fn a_long_search_says_how_far_it_is() {
     let one = "{14+}\r\nSubject: x\r\n\r\n";
     peer.command(&format!("a APPEND INBOX {one} {one} {one}")).await;
     peer.command("b SELECT INBOX").await;
+    // What the index tells is told at once; what has to be read, one by one.
     let answer = peer.command("c SEARCH SUBJECT x").await;
+    assert_eq!(answer, ["* SEARCH 1 2 3", "c OK done"]);
+    let answer = peer.command("c SEARCH TEXT x").await;
     let want = [
         "* OK [INPROGRESS (\"c\" 1 3)] still searching",
         "* OK [INPROGRESS (\"c\" 2 3)] still searching",

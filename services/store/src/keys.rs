@@ -300,6 +300,12 @@ pub fn cold(id: AccountId, message: MsgId) -> Vec<u8> {
     with(account(id, b'x'), &[&message.0.to_be_bytes()])
 }
 
+/// The message and the number of the chunk at the end of a key of a cold part.
+pub fn cold_part(key: &[u8]) -> Option<(MsgId, u16)> {
+    let (id, chunk) = key.get(key.len().checked_sub(10)?..)?.split_first_chunk::<8>()?;
+    Some((MsgId(u64::from_be_bytes(*id)), u16::from_be_bytes(chunk.try_into().ok()?)))
+}
+
 /// All cold parts.
 pub fn colds(id: AccountId) -> Vec<u8> {
     account(id, b'x')

@@ -52,6 +52,7 @@ mod secrets;
 mod serve;
 mod signals;
 mod store;
+mod structures;
 pub mod testdata;
 mod threads;
 mod upgrade;

@@ -4,13 +4,14 @@ use crate::accounts::{Live, publish, told};
 use crate::engine::{FileName, Source};
 use crate::events;
 use crate::flagged::Ranges;
-use crate::hot::{Hot, Part, Row, Rows, as_record, item, push_with_structure};
+use crate::hot::{Hot, Part, Row, as_record};
 use crate::hub::Watcher;
 use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
     BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, FLAGS_PATCHED, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS,
-    MAILBOX_PAGE, OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, UNSEEN_LOOKED_AT, WORDS_OF_A_ROW,
+    MAILBOX_PAGE, OPENED_AHEAD, OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, UNSEEN_LOOKED_AT,
+    WORDS_OF_A_ROW,
 };
 use crate::records::{self, Cold, Expunged, FlagPatch, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
@@ -233,7 +234,11 @@ impl Store {
     }
 
     /// STORE. Very many messages are changed alike where that can be, else in steps.
-    pub async fn flags_change(&self, session: &Session, request: FlagsChange) -> Result<FlagsChanged, Fault> {
+    pub async fn flags_change(
+        self: &Arc<Self>,
+        session: &Session,
+        request: FlagsChange,
+    ) -> Result<FlagsChanged, Fault> {
         if let Some(outcome) = self.flags_patched(session, &request).await? {
             return Ok(outcome);
         }
@@ -279,7 +284,7 @@ impl Store {
     /// Changes the flags of very many messages with one patch: flags that nothing but the counts depends on, of a mailbox
     /// that fits into memory.
     async fn flags_patched(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         request: &FlagsChange,
     ) -> Result<Option<FlagsChanged>, Fault> {
@@ -310,7 +315,7 @@ impl Store {
             return Ok(None);
         }
         if live.hot.with(request.mailbox, Hot::rows).is_none() {
-            self.load(&live, request.mailbox)?;
+            self.load(&live, request.mailbox).await?;
         }
         let patch = FlagPatch { mod_seq: writer.mod_seq(), add, remove };
         let plan = |hot: &Hot| hot.planned(&request.uids, patch, request.unchanged_since);
@@ -453,7 +458,7 @@ impl Store {
         let blob = self.engine.blob(&key)?.ok_or(Fault::NoMessage)?;
         let front = records::decode_front(&key, &blob)?;
         let name = FileName { owner: u64::from(account.0), id: id.0 };
-        let (content, descriptors) = self.content(name, front.prefix)?;
+        let (content, descriptors) = self.content(name, front.prefix.into_owned())?;
         if let Some(size) = size.filter(|size| *size != content.size.0) {
             events::unreadable(name, &format!("{} octets instead of {size}", content.size));
             return Err(Fault::Unavailable("message file is damaged".into()));
@@ -497,7 +502,7 @@ impl Store {
 
     /// Streams records; what changes meanwhile may or may not be in it.
     pub async fn message_list(
-        &self,
+        self: &Arc<Self>,
         account: AccountId,
         request: MessageList,
         answer: Answer<StoreContract>,
@@ -567,32 +572,8 @@ impl Store {
         stream.end(Ok(())).await;
     }
 
-    /// Rows with the structures of their messages, encoded as items.
-    fn with_structures(&self, account: AccountId, rows: &Rows) -> Result<Vec<Vec<u8>>, Fault> {
-        let (mut items, mut body, mut count) = (Vec::new(), Vec::new(), 0);
-        for (id, row) in rows.each() {
-            let key = keys::cold(account, id);
-            match self.engine.blob(&key)? {
-                Some(blob) => {
-                    let front = records::decode_front(&key, &blob)?;
-                    push_with_structure(&mut body, row, &front.structure);
-                }
-                // Gone with a message that was erased while this list is read.
-                None => body.extend_from_slice(row),
-            }
-            count += 1;
-            if body.len() >= LIST_OCTETS {
-                items.push(item(std::mem::take(&mut count), &std::mem::take(&mut body)));
-            }
-        }
-        if count > 0 {
-            items.push(item(count, &body));
-        }
-        Ok(items)
-    }
-
     /// Has the mailbox of a long list in memory.
-    async fn heat(&self, live: &Live, request: &MessageList) -> Result<(), Fault> {
+    async fn heat(self: &Arc<Self>, live: &Live, request: &MessageList) -> Result<(), Fault> {
         if let Some(rows) = live.hot.with(request.mailbox, Hot::rows) {
             self.forget_unused(live.id, request.mailbox, rows);
             return Ok(());
@@ -608,14 +589,17 @@ impl Store {
         let _lock = live.lock.lock().await;
         self.engine.settled().await;
         if live.hot.with(request.mailbox, Hot::rows).is_none() {
-            self.load(live, request.mailbox)?;
+            self.load(live, request.mailbox).await?;
         }
         Ok(())
     }
 
     /// Reads a mailbox into memory. Under the account's lock, with nothing in flight.
-    fn load(&self, live: &Live, mailbox: MailboxId) -> Result<(), Fault> {
-        let hot = self.read_hot(live.id, mailbox)?;
+    async fn load(self: &Arc<Self>, live: &Live, mailbox: MailboxId) -> Result<(), Fault> {
+        // A microsecond for each message: the threads that serve everybody must not be gone for so long.
+        let (this, account) = (Arc::clone(self), live.id);
+        let read = tokio::task::spawn_blocking(move || this.read_hot(account, mailbox));
+        let hot = read.await.map_err(|_| Fault::Internal)??;
         self.forget_unused(live.id, mailbox, hot.rows());
         live.hot.put(mailbox, hot);
         Ok(())
@@ -746,7 +730,7 @@ impl Store {
                         structure = cold.facts.structure;
                     }
                 }
-                Some(blob) => structure = records::decode_front(&key, &blob)?.structure,
+                Some(blob) => structure = records::decode_front(&key, &blob)?.structure.into_owned(),
                 None => {}
             }
         }
@@ -754,7 +738,7 @@ impl Store {
     }
 
     /// Snapshot and everything after it.
-    pub async fn watch(&self, session: &Session, request: Watch, answer: Answer<StoreContract>) {
+    pub async fn watch(self: &Arc<Self>, session: &Session, request: Watch, answer: Answer<StoreContract>) {
         // What the beginning needs is not kept for as long as the watch lasts.
         if let Some(begun) = Box::pin(self.begin_watch(session, request, answer)).await {
             follow(session, begun).await;
@@ -762,7 +746,7 @@ impl Store {
     }
 
     async fn begin_watch(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         request: Watch,
         answer: Answer<StoreContract>,
@@ -795,14 +779,19 @@ impl Store {
     }
 
     /// The same, where it is enough to know which messages there are.
-    pub async fn watch_set(&self, session: &Session, name: MailboxName, answer: Answer<StoreContract>) {
+    pub async fn watch_set(
+        self: &Arc<Self>,
+        session: &Session,
+        name: MailboxName,
+        answer: Answer<StoreContract>,
+    ) {
         if let Some(begun) = Box::pin(self.begin_watch_set(session, name, answer)).await {
             follow(session, begun).await;
         }
     }
 
     async fn begin_watch_set(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         name: MailboxName,
         answer: Answer<StoreContract>,
@@ -824,7 +813,7 @@ impl Store {
     /// Subscribes, tells of a mailbox at that instant, and which messages are in it. Who opens it need not wait for the
     /// second, which may have to be read; the account's writers do, so that everything is of that instant.
     async fn open_mailbox(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         name: &MailboxName,
         stream: &mut StreamOut<StoreContract>,
@@ -848,10 +837,10 @@ impl Store {
                         Ok(sent) => early = sent,
                         Err(unwanted) => return Ok(Err(unwanted)),
                     }
-                    // So that it leaves before this reads on.
-                    tokio::task::yield_now().await;
+                    // Whoever waits for it has a processor to go on with before this reads on.
+                    tokio::time::sleep(OPENED_AHEAD).await;
                 }
-                let known = self.known(&live, &mailbox)?;
+                let known = self.known(&live, &mailbox).await?;
                 drop(lock);
                 (known, (!early).then_some(mailbox))
             }
@@ -873,10 +862,14 @@ impl Store {
 
     /// Which messages there are and the number of the first without `\Seen`. Under the account's lock, with nothing in
     /// flight.
-    fn known(&self, live: &Live, mailbox: &Mailbox) -> Result<(Vec<(Uid, Uid)>, u32), Fault> {
+    async fn known(
+        self: &Arc<Self>,
+        live: &Live,
+        mailbox: &Mailbox,
+    ) -> Result<(Vec<(Uid, Uid)>, u32), Fault> {
         let there = messages_of(mailbox);
         if there as u64 >= HOT_WORTH && there <= HOT_ROWS {
-            self.load(live, mailbox.id)?;
+            self.load(live, mailbox.id).await?;
             if let Some(known) = live.hot.with_mut(mailbox.id, Hot::known) {
                 return Ok(known);
             }
@@ -946,7 +939,7 @@ impl Store {
     /// Subscribes, and looks at a mailbox at that instant. The account's writers wait while it is looked at, so that it
     /// and the number of the last change in it fit exactly.
     async fn watched<T>(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         name: Option<&MailboxName>,
         look: impl FnOnce(&Live, &Mailbox) -> Result<T, Fault>,
@@ -959,7 +952,7 @@ impl Store {
         let mailbox = self.mailbox(session.account, name)?;
         let there = messages_of(&mailbox);
         if there as u64 >= HOT_WORTH && there <= HOT_ROWS && live.hot.with(mailbox.id, Hot::rows).is_none() {
-            self.load(&live, mailbox.id)?;
+            self.load(&live, mailbox.id).await?;
         }
         let seen = look(&live, &mailbox)?;
         Ok((Watched { watcher, change, mailbox: Some(Box::new(mailbox)) }, Some(seen)))

@@ -16,6 +16,7 @@ use libmox_types::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::{Bound, ControlFlow};
 
 /// Something the index keeps.
@@ -449,13 +450,13 @@ pub struct Cold {
 
 /// The front of a [`Cold`]: all that lists and whoever reads a message need of it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ColdFront {
-    pub prefix: Vec<u8>,
-    pub structure: Vec<u8>,
+pub struct ColdFront<'v> {
+    pub prefix: Cow<'v, [u8]>,
+    pub structure: Cow<'v, [u8]>,
 }
 
 /// The front of a value with a [`Cold`], at a fraction of what all of it costs.
-pub fn decode_front(key: &[u8], value: &[u8]) -> Result<ColdFront, Corrupt> {
+pub fn decode_front<'v>(key: &[u8], value: &'v [u8]) -> Result<ColdFront<'v>, Corrupt> {
     #[derive(Deserialize)]
     struct Front<'a> {
         #[serde(borrow, with = "serde_bytes")]
@@ -467,10 +468,10 @@ pub fn decode_front(key: &[u8], value: &[u8]) -> Result<ColdFront, Corrupt> {
         Some((version, body)) if *version == Cold::VERSION => {
             let front = postcard::take_from_bytes::<Front<'_>>(body);
             let (front, _) = front.map_err(|_| Corrupt(key.escape_ascii().to_string()))?;
-            Ok(ColdFront { prefix: front.prefix.to_vec(), structure: front.structure.to_vec() })
+            Ok(ColdFront { prefix: front.prefix.into(), structure: front.structure.into() })
         }
         _ => decode::<Cold>(key, value)
-            .map(|cold| ColdFront { prefix: cold.prefix, structure: cold.facts.structure }),
+            .map(|cold| ColdFront { prefix: cold.prefix.into(), structure: cold.facts.structure.into() }),
     }
 }
 
@@ -579,7 +580,7 @@ mod tests {
         let facts = Facts { structure: vec![7; 300], message_id: "a@b".into(), ..Facts::default() };
         let cold = Cold { prefix: b"Received: x\r\n".to_vec(), facts, origin: None };
         let bytes = encode(&cold);
-        let front = ColdFront { prefix: cold.prefix, structure: cold.facts.structure };
+        let front = ColdFront { prefix: cold.prefix.into(), structure: cold.facts.structure.into() };
         assert_eq!(decode_front(b"k", &bytes).unwrap(), front);
         for cut in 0..300 {
             assert!(decode_front(b"k", &bytes[..cut]).is_err(), "{cut}");

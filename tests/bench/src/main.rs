@@ -75,7 +75,7 @@ struct Args {
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     history: usize,
     /// Idle connections for the memory of one
-    #[arg(long, default_value_t = 200, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N")]
     idle: usize,
     /// Fail when a target is missed
     #[arg(long)]

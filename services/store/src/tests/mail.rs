@@ -303,6 +303,62 @@ async fn long_lists_come_in_parts() {
     world.end().await;
 }
 
+/// Whatever the order of the ids in a mailbox, however far they lie apart, and whatever the size of a structure.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_has_its_own_structure() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let size_of = |n: usize| if n % 5 == 4 { 7_100 + 7_000 * n } else { 10 + n };
+    let messages = (0..20).map(|n| {
+        let structure = vec![u8::try_from(n).unwrap(); size_of(n)];
+        let facts = libmox_store::Facts { structure, ..facts() };
+        AppendMessage { facts, ..message(Body::Inline(format!("A: {n}\r\n\r\n").into())) }
+    });
+    // Together they would be too much for one request.
+    for message in messages {
+        let messages = vec![message];
+        imap.ask(Append { session, mailbox: name("Archive"), messages }).await.unwrap();
+    }
+    let check = async |mailbox: &str, want: &[u8]| {
+        let records = world.list(&imap, session, mailbox).await;
+        let got: Vec<u8> = records.iter().map(|record| record.structure[0]).collect();
+        assert_eq!(got, want, "{mailbox}");
+        for record in records {
+            let n = record.structure[0];
+            assert!(record.structure == vec![n; size_of(n.into())], "{mailbox} {n}");
+        }
+    };
+    check("Archive", &(0..20).collect::<Vec<_>>()).await;
+    let archive = id(&imap, session, "Archive").await;
+    let inbox = [19, 0, 4, 9, 10, 11, 2, 8, 3, 18];
+    for n in inbox {
+        let uids = uids(&[u32::from(n) + 1]);
+        let copy = Copy { session, mailbox: archive, uids, to: name("Inbox"), take: true };
+        imap.ask(copy).await.unwrap();
+    }
+    check("Inbox", &inbox).await;
+    check("Archive", &[1, 5, 6, 7, 12, 13, 14, 15, 16, 17]).await;
+    imap.ask(flags(session, archive, uids(&[7, 18]), FlagsHow::Add, &[Flag::Deleted])).await.unwrap();
+    imap.ask(Expunge { session, mailbox: archive, uids: None }).await.unwrap();
+    check("Archive", &[1, 5, 7, 12, 13, 14, 15, 16]).await;
+    // Of those that are erased while a list is read there is the row alone.
+    let jane = crate::tests::rejects::JANE;
+    let live = world.store.accounts.live(jane);
+    let rows = live.hot.with_mut(archive, |hot| hot.rows_of(Uid(0), Uid(u32::MAX), None, 100)).unwrap();
+    imap.ask(flags(session, archive, uids(&[2, 8, 13, 14, 15, 17]), FlagsHow::Add, &[Flag::Deleted]))
+        .await
+        .unwrap();
+    imap.ask(Expunge { session, mailbox: archive, uids: None }).await.unwrap();
+    world.store.sweep(true).await;
+    let items = world.store.with_structures(jane, &rows).unwrap();
+    let [item] = items.as_slice() else { panic!("{}", items.len()) };
+    let Item::Messages(records) = postcard::from_bytes(item).unwrap() else { panic!() };
+    let got: Vec<_> = records.iter().map(|record| record.structure.first().copied()).collect();
+    assert_eq!(got, [None, Some(5), None, None, None, None, Some(15), None]);
+    world.end().await;
+}
+
 /// Row IM-25: removals are remembered up to a number; who asks from before what is known is told so.
 #[tokio::test(flavor = "multi_thread")]
 async fn old_removals_are_forgotten() {

@@ -190,15 +190,18 @@ impl World {
         let mailbox = client.ask(MailboxStatus { session, name: name(mailbox) }).await.unwrap().id;
         // From memory and from the index: the same, but for what is only there.
         let want = Want { structure: true, preview: true };
-        let bare = |record: &MessageRecord| MessageRecord {
-            structure: Vec::new(),
-            preview: String::new(),
-            ..record.clone()
-        };
+        let without_preview =
+            |record: &MessageRecord| MessageRecord { preview: String::new(), ..record.clone() };
+        let bare =
+            |record: &MessageRecord| MessageRecord { structure: Vec::new(), ..without_preview(record) };
         let mut whole = self.list_of(client, session, mailbox, want).await;
         loop {
             let plain = self.list_of(client, session, mailbox, Want::default()).await;
-            if plain == whole.iter().map(bare).collect::<Vec<_>>() {
+            let half = Want { structure: true, preview: false };
+            let half = self.list_of(client, session, mailbox, half).await;
+            if plain == whole.iter().map(bare).collect::<Vec<_>>()
+                && half == whole.iter().map(without_preview).collect::<Vec<_>>()
+            {
                 return whole;
             }
             // Something in the background may have changed a message in between.
