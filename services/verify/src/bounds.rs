@@ -56,9 +56,8 @@ async fn only_so_many_names_are_looked_up() {
     checked(server, "From: jane@far.example\r\n\r\n").await;
     assert_eq!(how_many(&dns, |name| name.starts_with('h')), IPREV_NAMES);
 
-    // Of a chain that is too long no key is looked up. It is asked for where DMARC would refuse.
+    // Of a chain that is too long no key is looked up.
     dns.clear();
-    dns.add("_dmarc.far.example", &["TXT", "v=DMARC1; p=reject"]);
     for (sets, want) in [(ARC_SETS, "arc=fail"), (ARC_SETS + 1, "arc=policy")] {
         let mut message = String::new();
         for i in (1..=sets).rev() {
@@ -105,7 +104,7 @@ async fn a_slow_name_server_does_not_hold_a_message() {
 
     let began = Instant::now();
     let got = checked(server, &signed_by_many(SIGNATURES)).await;
-    let most = SPF_WAIT.max(IPREV_WAIT).max(DKIM_WAIT) + DMARC_WAIT + ARC_WAIT;
+    let most = SPF_WAIT.max(IPREV_WAIT).max(DKIM_WAIT).max(ARC_WAIT) + DMARC_WAIT;
     assert!(began.elapsed() <= most, "{:?}", began.elapsed());
     for word in ["spf=temperror", "iprev=temperror", "dkim=fail"] {
         assert!(got.headers.contains(word), "{word}: {}", got.headers);

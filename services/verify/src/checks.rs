@@ -43,20 +43,17 @@ impl Checker {
     /// All checks. A failed lookup is a verdict; this never fails.
     pub async fn check(&self, ask: &Verify, facts: &Facts, message: Option<&[u8]>) -> Verified {
         let parsed = message.and_then(AuthenticatedMessage::parse);
-        let (spf, iprev, dkim) = tokio::join!(
+        let (spf, iprev, dkim, arc) = tokio::join!(
             self.spf(ask.remote_ip, ask.helo.as_ref(), &ask.mail_from),
             self.iprev(ask.remote_ip),
-            self.dkim(parsed.as_ref(), message.is_some())
+            self.dkim(parsed.as_ref(), message.is_some()),
+            self.arc(parsed.as_ref())
         );
         let dmarc = match &parsed {
             Some(parsed) => self.dmarc(ask, parsed, &spf.output, &dkim.lines).await,
             None => Dmarc::bare("none", None),
         };
         let refuses = dmarc.refuses();
-        let arc = match &parsed {
-            Some(parsed) if refuses => self.arc(parsed).await,
-            _ => Arc { word: "none", sealed_by: None },
-        };
         let headers = Report {
             hostname: &self.hostname,
             ask,
@@ -80,7 +77,8 @@ impl Checker {
             },
             headers,
             dmarc_refuses: refuses,
-            sealed_by: arc.sealed_by,
+            // A rescue, where one is needed.
+            sealed_by: arc.sealed_by.filter(|_| refuses),
             chain,
             dmarc_note,
             dmarc: dmarc.seen,
@@ -93,11 +91,7 @@ impl Checker {
     pub(crate) async fn words(&self, message: &[u8]) -> (String, &'static str) {
         let parsed = AuthenticatedMessage::parse(message);
         let dkim = self.dkim(parsed.as_ref(), true).await.lines.first().map_or("none", |line| line.word);
-        let arc = match &parsed {
-            Some(parsed) => self.arc(parsed).await.word,
-            None => "none",
-        };
-        (dkim.to_owned(), arc)
+        (dkim.to_owned(), self.arc(parsed.as_ref()).await.word)
     }
 
     /// SPF alone, and how the domain explains a failure.
@@ -226,7 +220,8 @@ impl Checker {
     }
 
     /// RFC 8617 §5.2, and what the last to seal it says of it (§5.1.1).
-    async fn arc<'x>(&self, parsed: &'x AuthenticatedMessage<'x>) -> Arc {
+    async fn arc<'x>(&self, parsed: Option<&'x AuthenticatedMessage<'x>>) -> Arc {
+        let Some(parsed) = parsed else { return Arc { word: "none", sealed_by: None } };
         let word = match arc::look(parsed.headers.iter().copied(), ARC_SETS) {
             Fields::None => Some("none"),
             Fields::Sets(sets) if sets > ARC_SETS => Some("policy"),

@@ -187,7 +187,7 @@ fn limits_are_where_they_say() {
     let field = |octets: usize| {
         let message = format!("Subject: {}\r\n\r\n", "x".repeat(octets));
         let facts = parse(message.as_bytes());
-        facts.structure.envelope().subject.as_ref().map(|subject| subject.len())
+        facts.structure.envelope().subject.as_ref().map(Vec::len)
     };
     assert_eq!(field(1_000), Some(1_000));
     assert!(field(10 * limits::FIELD_OCTETS).is_some_and(|octets| octets <= limits::FIELD_OCTETS));
