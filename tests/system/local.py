@@ -67,22 +67,38 @@ class Instance:
     def port(self, name):
         return self.ready[name]["port"]
 
-    def memory(self):
-        """Resident MiB of each service."""
-        found = {}
+    def services(self):
+        """Names and process ids of the services that run."""
         for pid in os.listdir("/proc"):
             if not pid.isdigit():
                 continue
             try:
                 with open(f"/proc/{pid}/stat") as file:
                     name, rest = file.read().split("(", 1)[1].rsplit(") ", 1)
-                with open(f"/proc/{pid}/statm") as file:
-                    pages = int(file.read().split()[1])
             except OSError:
                 continue
             if int(rest.split()[1]) == self.child.pid and name.startswith("mox-"):
-                found[name] = pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+                yield name, pid
+
+    def memory(self, line="VmRSS"):
+        """Resident MiB of each service: now, or with VmHWM the most since it was forgotten."""
+        found = {}
+        for name, pid in self.services():
+            try:
+                with open(f"/proc/{pid}/status") as file:
+                    found[name] = next(int(text.split()[1]) for text in file if text.startswith(line)) / 1024
+            except (OSError, StopIteration):
+                continue
         return found
+
+    def forget_peaks(self):
+        """From now on the most is counted anew."""
+        for _, pid in self.services():
+            try:
+                with open(f"/proc/{pid}/clear_refs", "w") as file:
+                    file.write("5")
+            except OSError:
+                continue
 
     def stop(self):
         self.child.send_signal(signal.SIGINT)

@@ -41,3 +41,5 @@ pub const WORD_CHARS_LEAST: usize = 3;
 pub const WORD_CHARS: usize = 30;
 /// Octets of decoded text looked at for words, over all parts.
 pub const WORD_INPUT: usize = 1024 * 1024;
+/// Octets of a message that is all in memory that are looked at together.
+pub const PIECE_OCTETS: usize = 64 * 1024;

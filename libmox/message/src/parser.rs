@@ -119,7 +119,8 @@ impl Default for Parser {
 #[must_use]
 pub fn parse(message: &[u8]) -> Facts {
     let mut parser = Parser::new();
-    parser.feed(message);
+    // A line is decoded as it comes: one that is all of a large message would be there twice.
+    message.chunks(limits::PIECE_OCTETS).for_each(|piece| parser.feed(piece));
     parser.finish()
 }
 

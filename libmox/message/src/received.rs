@@ -91,7 +91,15 @@ impl Received<'_> {
             };
             field.word(&known);
         }
-        field.word("by").word(self.by.ascii()).word("via tcp with").word(&self.with.keyword());
+        field.word("by");
+        match self.by.unicode() {
+            // RFC 6531 §3.7.3; row I8-03: for those who cannot read the other.
+            name if self.with.utf8 && name != self.by.ascii() => {
+                field.word(name).word(&comment(self.by.ascii()))
+            }
+            _ => field.word(self.by.ascii()),
+        };
+        field.word("via tcp with").word(&self.with.keyword());
         if let Some(tls) = self.tls {
             field.word(&comment(tls));
         }
@@ -154,6 +162,19 @@ mod tests {
                 && hostile.lines().skip(1).all(|l| l.starts_with('\t')),
             "{hostile}"
         );
+    }
+
+    #[test]
+    fn names_of_hosts_are_in_unicode_where_the_message_is() {
+        // Row I8-03, RFC 6531 §3.7.3.
+        let (by, to) =
+            (Domain::parse("mx.b\u{fc}cher.example").unwrap(), Address::parse("a@example.org").unwrap());
+        let mut field = received(&by, "client.example", &to);
+        let text = field.write().replace("\r\n\t", " ");
+        assert!(text.contains(" by mx.xn--bcher-kva.example via "), "{text}");
+        field.with.utf8 = true;
+        let text = field.write().replace("\r\n\t", " ");
+        assert!(text.contains(" by mx.b\u{fc}cher.example (mx.xn--bcher-kva.example) via "), "{text}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use libmox_service::life::Life;
 use libmox_service::tls::Tls;
 use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::command::{BodyType, RcptPath};
-use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction};
+use libmox_smtp::session::{Answer, Body, Login, Question, Session, Step, Transaction, too_large};
 use libmox_smtp::simulated::{self, Simulated};
 use libmox_smtp::{Reply, data, limits};
 use libmox_store::Store;
@@ -287,7 +287,7 @@ impl<P: Policy> Driver<'_, P> {
             }
             // A message that is far too large is not read to its end: row SR-20.
             if decoder.taken() > self.message_octets.saturating_mul(2) {
-                return Ok(Step::Close(Reply::new(552, "5.3.4", "message too large")));
+                return Ok(Step::Close(too_large(decoder.taken())));
             }
             if Instant::now() >= until {
                 return Ok(Step::Close(Reply::new(421, "4.4.2", "transaction takes too long")));
@@ -432,3 +432,6 @@ pub fn store_refusal(error: &libmox_store::StoreError) -> Reply {
         _ => Reply::new(451, "4.3.0", "try again later"),
     }
 }
+
+#[cfg(test)]
+mod tests;

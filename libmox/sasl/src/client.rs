@@ -264,6 +264,18 @@ mod tests {
         first_fails(b"n,,n=,r=n", Fault::Username);
         first_fails(b"\xff", Fault::Encoding);
         first_fails(&vec![b'a'; 20_000], Fault::TooLong);
+        // Rows AU-02, AU-13: whoever it was, it is known where that was said.
+        for (message, name) in [
+            (&b"y,,n=us=2Cer,r=n"[..], Some("us,er")),
+            (b"p=tls-unique,,n=user,r=n", Some("user")),
+            (b"n,,r=n", None),
+            (b"n,,n=us=er,r=n", None),
+        ] {
+            let mut server = ServerExchange::new(Mechanism::ScramSha256, bindings());
+            let Step::Failed(fault) = server.on_message(message) else { panic!("{message:?}") };
+            assert_eq!(server.username(), name, "{message:?}");
+            assert_eq!(fault.is_binding(), message.starts_with(b"y"), "{message:?}");
+        }
         let last = |message: &[u8]| {
             let mut server = ServerExchange::new(Mechanism::ScramSha256, Bindings::default());
             server.on_message(b"n,,n=user,r=cn");

@@ -71,6 +71,12 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether the client sees another connection than we do: somebody may sit between. RFC 5802 §6.
+    #[must_use]
+    pub const fn is_binding(self) -> bool {
+        matches!(self, Self::BindingMismatch | Self::BindingDowngrade)
+    }
+
     /// For `e=` of server-final. RFC 5802 §7.
     #[must_use]
     pub const fn scram_error(self) -> &'static str {

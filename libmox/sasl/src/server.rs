@@ -132,6 +132,7 @@ pub struct ServerExchange {
     mechanism: Mechanism,
     bindings: Bindings,
     state: State,
+    username: Option<String>,
 }
 
 #[derive(Debug)]
@@ -161,7 +162,13 @@ impl ServerExchange {
     /// Begins. `bindings` are those announced: where there are any, -PLUS was offered.
     #[must_use]
     pub fn new(mechanism: Mechanism, bindings: Bindings) -> Self {
-        Self { mechanism, bindings, state: State::Start }
+        Self { mechanism, bindings, state: State::Start, username: None }
+    }
+
+    /// Who the client says it is, once it did.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
     }
 
     /// Which mechanism.
@@ -197,6 +204,8 @@ impl ServerExchange {
         let text = std::str::from_utf8(message).map_err(|_| Fault::Encoding)?;
         match (state, self.mechanism.hash()) {
             (State::Start, Some(hash)) => {
+                // Whatever else is wrong with it, the record of logins says whom it was about.
+                self.username = name_in(text);
                 let (first, username) = self.client_first(text)?;
                 self.state = State::Challenged(first);
                 Ok(Step::Ask(Question::ScramStart { hash, username }))
@@ -320,6 +329,12 @@ impl ServerExchange {
         }
         Ok((First { bare: bare.into(), client_nonce: nonce.into(), binding_input }, username))
     }
+}
+
+/// The name in a client-first-message.
+fn name_in(text: &str) -> Option<String> {
+    let name = text.splitn(3, ',').nth(2)?.split(',').next()?;
+    unescape(name.strip_prefix("n=")?).ok()
 }
 
 /// RFC 4616 §2: authzid NUL authcid NUL passwd.

@@ -32,7 +32,7 @@ pub enum WireFault {
     /// The network.
     #[error("io error")]
     Io(#[from] io::Error),
-    /// Bytes were waiting when TLS was to start: somebody may have injected them (RFC 3207 §6, RFC 9051 §11).
+    /// Plain text was waiting when TLS was to start: somebody may have injected it (RFC 3207 §6, RFC 9051 §11).
     #[error("bytes before the TLS handshake")]
     Injected,
     /// The handshake.
@@ -40,9 +40,12 @@ pub enum WireFault {
     Tls(#[from] TlsFault),
 }
 
+/// The first octet of a handshake record. RFC 8446 §5.1.
+const HANDSHAKE_RECORD: u8 = 22;
+
 enum Io {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Ahead>>),
     Unix(UnixStream),
     /// While one becomes another.
     Gone,
@@ -264,13 +267,16 @@ impl Wire {
     }
 
     /// Starts TLS. Buffered plaintext ends the connection: it was not protected, and must not be read as if it were.
+    /// A handshake that a client in a hurry sent along is the handshake (row SR-04): what others put into it spoils it.
     pub async fn start_tls(&mut self, tls: &Tls) -> Result<(), WireFault> {
-        if !self.buffered().is_empty() {
+        if self.buffered().first().is_some_and(|first| *first != HANDSHAKE_RECORD) {
             return Err(WireFault::Injected);
         }
-        self.input = Vec::new();
+        let mut came = std::mem::take(&mut self.input);
+        came.drain(..std::mem::take(&mut self.used));
         match std::mem::replace(&mut self.io, Io::Gone) {
             Io::Tcp(stream) => {
+                let stream = Ahead { came, stream };
                 let (stream, facts) = tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream))
                     .await
                     .map_err(|_| WireFault::Timeout)??;
@@ -357,6 +363,57 @@ impl Io {
             }
             Io::Gone => Ok(0),
         }
+    }
+}
+
+/// A connection of which some was read already.
+struct Ahead {
+    came: Vec<u8>,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Ahead {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.came.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let now = self.came.len().min(buf.remaining());
+        buf.put_slice(&self.came[..now]);
+        match now < self.came.len() {
+            true => drop(self.came.drain(..now)),
+            false => self.came = Vec::new(),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Ahead {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -401,8 +401,9 @@ impl Session {
     }
 
     fn hello_command(&mut self, hello: Hello, extended: bool, now: Timestamp) -> Step {
-        // Row SU-12: clients at home do not know their name.
-        if hello.host.is_none() && self.settings.kind == Kind::Exchange {
+        // Row SU-12: clients at home do not know their name. A pedantic server insists that they do.
+        let knows = self.settings.kind == Kind::Exchange || self.settings.manner == Manner::Pedantic;
+        if hello.host.is_none() && knows {
             return Step::Reply(Reply::new(501, "5.5.4", "not a domain name or address literal"));
         }
         // An address is what it is; a name should lead somewhere.
@@ -566,8 +567,8 @@ impl Session {
                 return Some(Reply::new(523, "5.7.10", "REQUIRETLS needs TLS"));
             }
         }
-        if params.size.is_some_and(|size| size > self.settings.message_octets) {
-            return Some(self.too_large());
+        if let Some(size) = params.size.filter(|size| *size > self.settings.message_octets) {
+            return Some(too_large(size));
         }
         if !params.smtputf8 && mail.from.address().is_some_and(libmox_types::Address::needs_utf8) {
             return Some(Reply::new(550, "5.6.7", "address needs SMTPUTF8"));
@@ -579,13 +580,6 @@ impl Session {
         // Row SU-07.
         (!(0..=limits::HOLD_SECONDS).contains(&seconds))
             .then(|| Reply::new(554, "5.5.4", "release time out of range"))
-    }
-
-    /// Row SR-08: the limit of the mailbox where it was set lower than usual, else that of the system.
-    fn too_large(&self) -> Reply {
-        let usual = limits::MESSAGE_OCTETS.default;
-        let enhanced = if self.settings.message_octets < usual { "5.2.3" } else { "5.3.4" };
-        Reply::new(552, enhanced, "message too large")
     }
 
     fn begin(&mut self, mail: Mail) -> Step {
@@ -679,7 +673,7 @@ impl Session {
         let all = before.saturating_add(octets);
         if all > most {
             // Row SR-20, as with DATA.
-            return Step::Close(self.too_large());
+            return Step::Close(too_large(all));
         }
         self.state = match last {
             true => State::Body { transaction },
@@ -716,7 +710,7 @@ impl Session {
             ),
             // Row SR-20: and goodbye.
             Body::Flawed(_) => {
-                let step = Step::Close(self.too_large());
+                let step = Step::Close(too_large(self.settings.message_octets.saturating_add(1)));
                 return self.finish(step);
             }
         };
@@ -757,6 +751,13 @@ impl Session {
         };
         self.finish(step)
     }
+}
+
+/// Row SR-08: what others would take is too much for the mailboxes here; what is more than usual, for the system.
+#[must_use]
+pub fn too_large(octets: u64) -> Reply {
+    let enhanced = if octets < limits::MESSAGE_OCTETS.default { "5.2.3" } else { "5.3.4" };
+    Reply::new(552, enhanced, "message too large")
 }
 
 fn unknown_parameter() -> Reply {

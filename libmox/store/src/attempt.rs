@@ -28,6 +28,12 @@ pub enum LoginResult {
     Limited,
     /// The account has no secret for the mechanism.
     NoSecret,
+    /// The channel binding is not that of this connection, or was hidden from the client: somebody may sit between.
+    BadBinding,
+    /// Not what the mechanism wants.
+    Malformed,
+    /// The client gave up.
+    Cancelled,
 }
 
 /// Logins of one day that are alike in everything but their time.
@@ -53,4 +59,6 @@ pub struct LoginAttempt {
     pub user_agent: String,
     /// How they ended.
     pub result: LoginResult,
+    /// The address of ours that they came to, where it is known.
+    pub local_ip: Option<IpAddr>,
 }

@@ -215,3 +215,40 @@ pub struct NoteAgent {
     /// From ID.
     pub user_agent: String,
 }
+
+/// How somebody proves who they are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Proof {
+    /// PLAIN and LOGIN.
+    Password(LoginPassword),
+    /// The second half of SCRAM.
+    Scram(ScramFinish),
+    /// The answer of CRAM-MD5.
+    Cram(CramFinish),
+    /// The key of a client certificate.
+    Key(LoginKey),
+}
+
+/// One of these with the address of ours that the client is connected to, for the record (row AU-13). Reply:
+/// [`KeyLogin`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignIn {
+    /// None where there is no network between.
+    pub local_ip: Option<IpAddr>,
+    /// The proof.
+    pub proof: Proof,
+}
+
+/// A login that ended before there was a proof to look at, for the record (rows AU-02, AU-13). Nothing was guessed, so it
+/// counts against nobody.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NoteFailure {
+    /// Where from.
+    pub context: LoginContext,
+    /// See [`SignIn`].
+    pub local_ip: Option<IpAddr>,
+    /// The name, if it was said.
+    pub username: Option<String>,
+    /// How it ended.
+    pub result: crate::LoginResult,
+}

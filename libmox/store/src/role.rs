@@ -66,6 +66,8 @@ impl Role {
             | R::CramFinish(_)
             | R::LoginKey(_)
             | R::AskStanding(_)
+            | R::SignIn(_)
+            | R::NoteFailure(_)
             | R::NoteAgent(_) => {
                 matches!(self, Self::Submission | Self::Imap)
             }
@@ -151,6 +153,7 @@ impl Role {
             | R::UrlOpen(_)
             | R::WatchSet(_)
             | R::MessagesOpen(_)
+            | R::CopyAll(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

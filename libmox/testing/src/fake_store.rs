@@ -5,8 +5,9 @@ use libmox_sasl::scram::{self, Hash, Verifier};
 use libmox_sasl::{Secret, prepare_password};
 use libmox_store::{
     Analysis, Body, BodyId, CacheGet, CacheKind, CacheSet, Cached, Decided, Decision, Deliver, Delivered,
-    Fault, LoginOutcome, QueueAdd, RecipientPath, RecipientStatus, Reply, Report, Request, Role,
-    ScramChallenge, ScramHash, SessionId, SignedIn, Store, StoreContract, Stored, Together,
+    Fault, KeyLogin, LoginOutcome, LoginResult, Proof, QueueAdd, RecipientPath, RecipientStatus, Reply,
+    Report, Request, Role, ScramChallenge, ScramHash, SessionId, SignIn, SignedIn, Store, StoreContract,
+    Stored, Together,
 };
 use libmox_types::{AccountId, Address, MsgId, QueueId, ReversePath};
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ struct State {
     analysis: Option<Analysis>,
     decisions: Vec<Decided>,
     cached: Vec<(CacheKind, Cached)>,
+    failures: Vec<(Option<String>, LoginResult)>,
 }
 
 /// The store.
@@ -127,6 +129,11 @@ impl FakeStore {
     /// What came in, taken out.
     pub fn take(&self) -> Vec<Received> {
         std::mem::take(&mut self.state().received)
+    }
+
+    /// Logins that ended before there was anything to look at, taken out.
+    pub fn failures(&self) -> Vec<(Option<String>, LoginResult)> {
+        std::mem::take(&mut self.state().failures)
     }
 
     /// Why so, taken out.
@@ -285,9 +292,26 @@ impl State {
                 let login = self.sessions.get(&ask.session.0).ok_or(Fault::NoSession)?;
                 Reply::CheckSender(ask.address.to_string() == *login)
             }
-            Request::LoginPassword(login) => {
-                let right = self.passwords.get(&login.username) == Some(&login.password);
-                Reply::LoginPassword(self.sign_in(&login.username, right, Vec::new()))
+            Request::SignIn(SignIn { proof, .. }) => {
+                let outcome = match proof {
+                    Proof::Password(login) => {
+                        let right = self.passwords.get(&login.username) == Some(&login.password);
+                        self.sign_in(&login.username, right, Vec::new())
+                    }
+                    Proof::Scram(finish) => {
+                        let (username, verifier, _) =
+                            self.exchanges.remove(&finish.exchange).ok_or(Fault::NotFound)?;
+                        let signature = scram::verify(&verifier, &finish.auth_message, &finish.proof);
+                        let right = signature.is_some();
+                        self.sign_in(&username, right, signature.unwrap_or_default())
+                    }
+                    Proof::Cram(_) | Proof::Key(_) => LoginOutcome::Denied,
+                };
+                Reply::SignIn(KeyLogin { outcome, preauth: false })
+            }
+            Request::NoteFailure(note) => {
+                self.failures.push((note.username, note.result));
+                Reply::NoteFailure(())
             }
             Request::LoginLocal(login) => {
                 let user = format!("{}@localhost", login.user);
@@ -310,13 +334,6 @@ impl State {
                     iterations: 4096,
                     server_nonce,
                 })
-            }
-            Request::ScramFinish(finish) => {
-                let (username, verifier, _) =
-                    self.exchanges.remove(&finish.exchange).ok_or(Fault::NotFound)?;
-                let signature = scram::verify(&verifier, &finish.auth_message, &finish.proof);
-                let right = signature.is_some();
-                Reply::ScramFinish(self.sign_in(&username, right, signature.unwrap_or_default()))
             }
             Request::SignOut(session) => {
                 self.sessions.remove(&session.0.0);

@@ -47,6 +47,9 @@ pub enum VerifyFault {
     /// A value that cannot be.
     #[error("invalid request: {0}")]
     Invalid(String),
+    /// More header than is looked at: what is behind that could be anything, so the message is not to be taken.
+    #[error("header section too large")]
+    HeaderTooLarge,
 }
 
 /// Checks one message. With one descriptor, open for reading, unless `inline`.

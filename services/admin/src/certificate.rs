@@ -51,6 +51,21 @@ mod tests {
         rcgen::CertifiedKey { cert, signing_key: key }
     }
 
+    /// RSA with 1024 bits.
+    const WEAK: &[u8] = b"-----BEGIN CERTIFICATE-----\n\
+        MIIB/DCCAWWgAwIBAgIUDN7BMsh4F0UsTOPqHZh50A2kpawwDQYJKoZIhvcNAQEL\n\
+        BQAwDzENMAsGA1UEAwwEd2VhazAgFw0yNjExMjYxMTM5MTdaGA8yMTI2MTEwMjEx\n\
+        MzkxN1owDzENMAsGA1UEAwwEd2VhazCBnzANBgkqhkiG9w0BAQEFAAOBjQAwgYkC\n\
+        gYEAmmg/rWWF9ndRktHza2PGWf6CqS9Vt6Lv4Dc9A2WEYRx4T/Kbjl5N3eYE2R1/\n\
+        trFmBuyuAC5oIbWvC3x03qGserv5eUYhJ5wpj3PZqsc8mCXm8bvh3LAyqXYRGa05\n\
+        MYsfDkjhNfX8+KpNW9pTCsbLHK3z6aDjeYX2L0fVzp7XFrkCAwEAAaNTMFEwHQYD\n\
+        VR0OBBYEFArTl+kjMIJrU5xoHJNnaJ1v8TJXMB8GA1UdIwQYMBaAFArTl+kjMIJr\n\
+        U5xoHJNnaJ1v8TJXMA8GA1UdEwEB/wQFMAMBAf8wDQYJKoZIhvcNAQELBQADgYEA\n\
+        f82mbAIQVXMGcGtv1NTuJUR3hcl98h+c2Kf5kJe+20aR/tncX/ihAhxydGAKD3pc\n\
+        I2IBdCXaCxvTLwA4kikmDAXnMwXCJorHwQ5bVnOGQrdhoQEaS0ZPheQcZOUCvJvm\n\
+        9vGLxBK4tUf9leIy1ApUTufEQS5e/h8IbQ01XFaoYck=\n\
+        -----END CERTIFICATE-----\n";
+
     #[test]
     fn the_key_is_all_that_counts() {
         for (algorithm, want) in [
@@ -68,6 +83,12 @@ mod tests {
             assert_eq!(key_of(other.der()).unwrap().0, fingerprint);
             assert!(key_of(made.signing_key.serialize_pem().as_bytes()).is_err(), "a private key is none");
         }
+        let strong =
+            rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        let strong = rcgen::CertificateParams::new(vec!["rsa".into()]).unwrap().self_signed(&strong).unwrap();
+        assert_eq!(key_of(strong.der()).unwrap().1, "rsa-2048");
+        let weak = key_of(WEAK).unwrap_err().to_string();
+        assert!(weak.contains("at least 2048 bits"), "{weak}");
         for wrong in [&b""[..], b"x", &[0x30; 100], &[0; 70_000]] {
             assert!(key_of(wrong).is_err());
         }

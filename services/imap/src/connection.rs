@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     pub(crate) appending: Option<Box<Appending>>,
     pub(crate) cid: Cid,
     pub(crate) remote: IpAddr,
+    /// The address of ours that the client came to, where it came over a network.
+    pub(crate) local: Option<IpAddr>,
     /// From ID, for the record of logins.
     pub(crate) agent: String,
     /// Logins that failed here.
@@ -94,6 +96,7 @@ impl Connection {
             appending: None,
             cid,
             remote,
+            local: None,
             agent: String::new(),
             failed: 0,
             key_of: None,

@@ -159,9 +159,10 @@ pub async fn serve_with(shared: Shared) -> anyhow::Result<()> {
 }
 
 async fn handle(shared: Arc<Shared>, accepted: Accepted, start: Start) {
-    let Accepted { stream, remote, ticket, busy, .. } = accepted;
+    let Accepted { stream, remote, local, ticket, busy } = accepted;
     // Apart, as a future would hold it twice.
     let mut connection = Box::new(Connection::new(shared, stream.into(), remote.ip(), start));
+    connection.local = Some(local.ip().to_canonical());
     match ticket {
         Ok(ticket) => {
             connection.run().await;
@@ -175,6 +176,14 @@ async fn handle(shared: Arc<Shared>, accepted: Accepted, start: Start) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Rows IM-02 and IM-35: other tests are less patient, people get these.
+    #[test]
+    fn people_get_the_time_that_was_promised() {
+        let Waits { before_login, signed_in, write, progress } = Waits::default();
+        let seconds = [before_login, signed_in, write, progress].map(|wait| wait.as_secs());
+        assert_eq!(seconds, [30, 30 * 60, 5 * 60, 10]);
+    }
 
     #[tokio::test]
     async fn a_waiting_connection_is_small() {

@@ -11,8 +11,9 @@ use libmox_imap::response::{Code, Status, continuation};
 use libmox_imap::{Step, limits, parse_sasl_line};
 use libmox_sasl::{Answer, Mechanism, Question, ServerExchange};
 use libmox_store::{
-    AskStanding, CramFinish, CramStart, GrantToken, LoginContext, LoginGrant, LoginKey, LoginOutcome,
-    LoginPassword, ReaderConfig, ScramFinish, ScramHash, ScramStart, SignOut, SignedIn, StoreError,
+    AskStanding, CramFinish, CramStart, GrantToken, KeyLogin, LoginContext, LoginGrant, LoginKey,
+    LoginOutcome, LoginPassword, LoginResult, NoteFailure, Proof, ReaderConfig, ScramFinish, ScramHash,
+    ScramStart, SignIn, SignOut, SignedIn, StoreError,
 };
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl Connection {
     pub(crate) async fn look_at_key(&mut self) {
         let Some(fingerprint) = self.wire.tls().and_then(|tls| tls.client_key.clone()) else { return };
         let verb = LoginKey { context: self.login_context("TLS"), fingerprint, authorize: None };
-        let Ok(login) = self.shared.store.ask(verb).await else { return };
+        let Ok(login) = self.prove(Proof::Key(verb)).await else { return };
         let LoginOutcome::SignedIn(signed_in) = login.outcome else { return };
         if login.preauth && self.start == Start::Tls {
             events::signed_in(self.cid, self.remote, &signed_in.account_name);
@@ -100,6 +101,23 @@ impl Connection {
         // It says AUTHENTICATE EXTERNAL, or something else for the same account (rows AU-06, TR-39).
         self.key_of = Some(signed_in.account);
         let _ = self.shared.store.ask(SignOut(signed_in.session)).await;
+    }
+
+    async fn prove(&self, proof: Proof) -> Result<KeyLogin, StoreError> {
+        self.shared.store.ask(SignIn { local_ip: self.local, proof }).await
+    }
+
+    /// An exchange that ended before there was a proof (rows AU-02, AU-13). Only for the record.
+    async fn note_failure(&self, exchange: &ServerExchange, result: LoginResult) {
+        let note = NoteFailure {
+            context: self.login_context(exchange.mechanism().name()),
+            local_ip: self.local,
+            username: exchange.username().map(str::to_owned),
+            result,
+        };
+        if let Err(error) = self.shared.store.ask(note).await {
+            tracing::debug!(mox_cid = %self.cid, %error, "a login was not recorded");
+        }
     }
 
     /// LOGIN. True if the connection is over.
@@ -118,7 +136,7 @@ impl Connection {
         mechanism: Mechanism,
     ) -> Result<Outcome, Failure> {
         let verb = LoginPassword { context: self.login_context(mechanism.name()), username, password };
-        Ok(outcome(self.shared.store.ask(verb).await.map_err(before_login)?))
+        Ok(outcome(self.prove(Proof::Password(verb)).await.map_err(before_login)?.outcome))
     }
 
     /// AUTHENTICATE. True if the connection is over.
@@ -149,8 +167,14 @@ impl Connection {
                     let line = self.line().await?;
                     match parse_sasl_line(&line) {
                         Ok(Some(message)) => exchange.on_message(message.0.as_bytes()),
-                        Ok(None) => return Ok(Outcome::Cancelled("cancelled")),
-                        Err(_) => return Ok(Outcome::Cancelled("not base64")),
+                        Ok(None) => {
+                            self.note_failure(&exchange, LoginResult::Cancelled).await;
+                            return Ok(Outcome::Cancelled("cancelled"));
+                        }
+                        Err(_) => {
+                            self.note_failure(&exchange, LoginResult::Malformed).await;
+                            return Ok(Outcome::Cancelled("not base64"));
+                        }
                     }
                 }
                 libmox_sasl::Step::Ask(question) => {
@@ -167,7 +191,7 @@ impl Connection {
                         Question::CramFinish { exchange, username, digest } => {
                             let context = self.login_context(mechanism.name());
                             let verb = CramFinish { context, exchange, username, digest };
-                            outcome(self.shared.store.ask(verb).await.map_err(before_login)?)
+                            outcome(self.prove(Proof::Cram(verb)).await.map_err(before_login)?.outcome)
                         }
                         Question::Certificate { authorize } => self.check_key(authorize).await?,
                         Question::ScramStart { hash, username } => {
@@ -178,7 +202,7 @@ impl Connection {
                         Question::ScramFinish { exchange, auth_message, proof } => {
                             let context = self.login_context(mechanism.name());
                             let verb = ScramFinish { context, exchange, auth_message, proof };
-                            outcome(self.shared.store.ask(verb).await.map_err(before_login)?)
+                            outcome(self.prove(Proof::Scram(verb)).await.map_err(before_login)?.outcome)
                         }
                     };
                     match answer {
@@ -202,6 +226,14 @@ impl Connection {
                         let _ = self.shared.store.ask(libmox_store::SignOut(signed_in.session)).await;
                     }
                     tracing::debug!(mox_cid = %self.cid, %fault, "login exchange failed");
+                    match fault {
+                        // What the store looked at it has noted itself.
+                        libmox_sasl::Fault::Denied => {}
+                        fault if fault.is_binding() => {
+                            self.note_failure(&exchange, LoginResult::BadBinding).await;
+                        }
+                        _ => self.note_failure(&exchange, LoginResult::Malformed).await,
+                    }
                     if fault == libmox_sasl::Fault::Authorization {
                         let text = "nobody acts for somebody else";
                         return Ok(Outcome::Refused(Code::AuthorizationFailed, text.into()));
@@ -218,7 +250,7 @@ impl Connection {
         };
         let context = self.login_context(Mechanism::External.name());
         let verb = LoginKey { context, fingerprint, authorize };
-        Ok(outcome(self.shared.store.ask(verb).await.map_err(before_login)?.outcome))
+        Ok(outcome(self.prove(Proof::Key(verb)).await.map_err(before_login)?.outcome))
     }
 
     async fn scram_start(&self, hash: libmox_sasl::scram::Hash, username: String) -> Result<Answer, Failure> {

@@ -257,6 +257,45 @@ async fn what_a_client_says_it_is_goes_into_the_record_of_its_login() {
     assert_eq!(seen, [("", 2, true), ("Post 7", 1, true), ("Postal 7", 1, false), ("Poste 7", 1, true)]);
 }
 
+/// Rows AU-02, AU-13, TR-09: a login that comes to nothing before there is a proof is on record, with the name where it
+/// was said, and the connection is as good as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_that_come_to_nothing_are_on_record() {
+    let world = World::new().await;
+    let mut peer = world.connect().await;
+    let first = encode_line(b"n,,n=jane@example.org,r=cn");
+    // Somebody between; a client that gives up; a nonce that is another; no base64.
+    for (tag, message, end) in [
+        ("a", Some("c=eSws,NONCE,p=AAAA"), "a NO [AUTHENTICATIONFAILED] "),
+        ("b", None, "b BAD "),
+        ("c", Some("c=biws,r=other,p=AAAA"), "c NO [AUTHENTICATIONFAILED] "),
+    ] {
+        peer.send(&format!("{tag} AUTHENTICATE SCRAM-SHA-256 {first}\r\n")).await;
+        let challenge = peer.response().await;
+        let challenge = decode_line(challenge.strip_prefix("+ ").unwrap().trim_end().as_bytes()).unwrap();
+        let nonce = String::from_utf8(challenge).unwrap().split(',').next().unwrap().to_owned();
+        let answer = match message {
+            Some(message) => encode_line(message.replace("NONCE", &nonce).as_bytes()),
+            None => "*".into(),
+        };
+        peer.send(&format!("{answer}\r\n")).await;
+        let said = peer.response().await;
+        assert!(said.starts_with(end), "{said}");
+    }
+    let said = peer.command(&format!("d LOGIN jane@example.org \"{PASSWORD}\"")).await;
+    assert!(said.last().unwrap().starts_with("d OK"), "{said:?}");
+    let ask = LoginAttempts { account: Some("jane".into()), before: None, most: 100 };
+    let attempts = world.client(Role::Admin).ask(ask).await.unwrap();
+    for result in
+        [LoginResult::BadBinding, LoginResult::Cancelled, LoginResult::Malformed, LoginResult::SignedIn]
+    {
+        let one = attempts.iter().find(|one| one.result == result).unwrap();
+        assert_eq!((one.login.as_str(), one.count), ("jane@example.org", 1), "{one:?}");
+        assert_eq!(one.local_ip, Some("127.0.0.1".parse().unwrap()), "{one:?}");
+    }
+    assert_eq!(attempts.len(), 4, "{attempts:?}");
+}
+
 /// Row IM-45: what changes nothing gets no new modseq.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_changes_nothing_leaves_the_modseq() {
@@ -402,4 +441,51 @@ async fn a_long_search_says_how_far_it_is() {
         "c OK done",
     ];
     assert_eq!(answer, want);
+}
+
+/// Row IM-23: 1000 annotations, and 1000000 octets of them, in all mailboxes together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_annotations_are_named() {
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    for round in 0..4 {
+        let entries: Vec<String> = (0..250).map(|n| format!("/private/{round}/{n} \"x\"")).collect();
+        let answer = peer.command(&format!("a SETMETADATA \"\" ({})", entries.join(" "))).await;
+        assert_eq!(answer, ["a OK done"], "{round}");
+    }
+    let answer = peer.command("b SETMETADATA INBOX (/private/more \"x\")").await;
+    assert_eq!(answer, ["b NO [METADATA TOOMANY] too many annotations"]);
+    // One goes, one comes.
+    assert_eq!(peer.command("c SETMETADATA \"\" (/private/0/0 NIL)").await, ["c OK done"]);
+    assert_eq!(peer.command("d SETMETADATA INBOX (/private/more \"x\")").await, ["d OK done"]);
+    let mut peer = world.signed_in("bob").await;
+    let large = |size: usize| format!("~{{{size}+}}\r\n{}", "x".repeat(size));
+    for n in 0..9 {
+        let answer = peer.command(&format!("a SETMETADATA INBOX (/private/{n} {})", large(100_000))).await;
+        assert_eq!(answer, ["a OK done"], "{n}");
+    }
+    let answer = peer.command(&format!("b SETMETADATA \"\" (/private/last {})", large(100_001))).await;
+    assert_eq!(answer, ["b NO [METADATA MAXSIZE 1000000] annotations are too large together"]);
+    assert_eq!(peer.command("c GETMETADATA \"\" /private/last").await, ["c OK done"]);
+    // What is asked for is not larger than the client wants; how large it would be is told. RFC 5464 §4.2.1.
+    let answer = peer.command("d GETMETADATA (MAXSIZE 1024) INBOX (/private/0)").await;
+    assert_eq!(answer, ["d OK [METADATA LONGENTRIES 100000] done"]);
+}
+
+/// Row IM-33: the limit that is announced is the one that holds, up to the largest there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_message_is_announced() {
+    let limited = format!("{OPEN}max-message-size = \"64KiB\"\n");
+    for (settings, limit) in [(limited.as_str(), "65536"), (OPEN, "104857600")] {
+        let world = World::with(settings).await;
+        let mut peer = world.signed_in("jane").await;
+        let answer = peer.command("a CAPABILITY").await;
+        assert!(answer[0].ends_with(&format!(" APPENDLIMIT={limit}")), "{answer:?}");
+        let answer = peer.command("b STATUS INBOX (APPENDLIMIT)").await;
+        assert_eq!(answer[0], format!("* STATUS INBOX (APPENDLIMIT {limit})"));
+        let answer = peer.command(&format!("c APPEND INBOX {{{}}}", limit.parse::<u64>().unwrap() + 1)).await;
+        assert_eq!(answer, ["c BAD [TOOBIG] message too large"]);
+        let answer = peer.command(&format!("d APPEND INBOX {{{}}}", i64::MAX)).await;
+        assert_eq!(answer, ["d BAD [TOOBIG] message too large"]);
+    }
 }

@@ -56,6 +56,11 @@ pub(crate) fn judge_message(shape: Shape) -> Option<(Reply, &'static str)> {
     None
 }
 
+/// More header than anybody looks at: what is behind it may be another From.
+pub(crate) fn header_too_large() -> Reply {
+    Reply::new(554, "5.6.0", "header section too large")
+}
+
 /// MAIL FROM, by what its domain says of itself (row SR-09).
 pub(crate) fn judge_sender(takes: Takes) -> Answer {
     Answer::Refuse(match takes {
@@ -169,16 +174,18 @@ mod tests {
             (R::Local, None),
             (R::Reports, None),
             (R::UnknownUser, None),
-            (R::Foreign, Some(550)),
-            (R::Disabled, Some(450)),
-            (R::OverQuota, Some(452)),
-            (R::Refused(421, "later".into()), Some(421)),
-            (R::Refused(550, "no".into()), Some(550)),
+            // Rows SR-17, SR-26, SR-28, SR-27.
+            (R::Foreign, Some("550 5.1.1 not a domain of this server")),
+            (R::Disabled, Some("450 4.2.1 recipient domain temporarily disabled")),
+            (R::OverQuota, Some("452 4.2.2 mailbox is full")),
+            (R::Refused(421, "later".into()), Some("421 4.3.0 later")),
+            (R::Refused(550, "no".into()), Some("550 5.1.1 no")),
         ] {
             let got = match judge_recipient(&status) {
-                Answer::Refuse(reply) => Some(reply.code()),
+                Answer::Refuse(reply) => Some(reply.to_string()),
                 _ => None,
             };
+            let want = want.map(str::to_owned);
             assert_eq!(got, want, "{status:?}");
         }
     }

@@ -9,9 +9,10 @@
 use crate::engine::Engine;
 use crate::keys::{self, Hash, hash};
 use crate::limits::{AGENT_WAIT, ATTEMPT_AGE, ATTEMPT_TEXT, ATTEMPTS, ATTEMPTS_WAITING};
+use crate::login::Whence;
 use crate::records::{Read, encode};
 use crate::store::Store;
-use libmox_store::{Fault, LoginAttempt, LoginAttempts, LoginContext, LoginResult};
+use libmox_store::{Fault, LoginAttempt, LoginAttempts, LoginResult};
 use libmox_types::{AccountId, Cid, Timestamp};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::{Bound, ControlFlow};
@@ -77,8 +78,16 @@ fn alike(attempt: &LoginAttempt) -> Hash {
     let day = attempt.last.0.div_euclid(DAY).to_be_bytes();
     let result = [attempt.result as u8];
     let ip = attempt.remote_ip.to_string();
-    let texts =
-        [&attempt.login, &ip, &attempt.protocol, &attempt.mechanism, &attempt.tls, &attempt.user_agent];
+    let local = attempt.local_ip.map(|ip| ip.to_string()).unwrap_or_default();
+    let texts = [
+        &attempt.login,
+        &ip,
+        &attempt.protocol,
+        &attempt.mechanism,
+        &attempt.tls,
+        &attempt.user_agent,
+        &local,
+    ];
     let mut parts: Vec<&[u8]> = vec![&day, &result];
     for text in &texts {
         parts.extend([text.as_bytes(), b"\0"]);
@@ -104,12 +113,12 @@ impl Store {
     /// Notes how a login ended.
     pub(crate) fn note_login(
         &self,
-        context: &LoginContext,
+        from: Whence<'_>,
         account: Option<AccountId>,
         login: &str,
         result: LoginResult,
     ) {
-        let now = self.now();
+        let (now, context) = (self.now(), from.context);
         let attempt = LoginAttempt {
             first: now,
             last: now,
@@ -121,6 +130,7 @@ impl Store {
             tls: cut(&context.tls),
             user_agent: cut(&context.user_agent),
             result,
+            local_ip: from.local_ip,
         };
         self.attempts.unwritten.send_modify(|waiting| *waiting += 1);
         let account = account.unwrap_or(AccountId(0));

@@ -1,6 +1,7 @@
 //! From a verb to the code that answers it. Every path answers.
 
 use crate::limits::STAGED;
+use crate::mail::Missing;
 use crate::store::Peer;
 use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{Delivered, Fault, Reply, Request, StoreContract, StoreStatus, Watch, WatchSet};
@@ -147,12 +148,20 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::DeliverTogether(request) => {
             plain(Reply::DeliverTogether(store.deliver_together(peer, request, once).await?))
         }
-        R::LoginPassword(request) => plain(Reply::LoginPassword(store.login_password(peer, request).await?)),
+        R::SignIn(request) => plain(Reply::SignIn(store.sign_in(peer, request).await?)),
+        R::NoteFailure(request) => {
+            store.note_failure(&request);
+            plain(Reply::NoteFailure(()))
+        }
+        // The next four are those of services that do not say which address of ours the client came to.
+        R::LoginPassword(request) => {
+            plain(Reply::LoginPassword(store.login_password(peer, request, None).await?))
+        }
         R::ScramStart(request) => plain(Reply::ScramStart(store.scram_start(&request)?)),
-        R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request)?)),
+        R::ScramFinish(request) => plain(Reply::ScramFinish(store.scram_finish(peer, &request, None)?)),
         R::CramStart(_) => plain(Reply::CramStart(store.cram_start()?)),
-        R::CramFinish(request) => plain(Reply::CramFinish(store.cram_finish(peer, &request)?)),
-        R::LoginKey(request) => plain(Reply::LoginKey(store.login_key(peer, &request)?)),
+        R::CramFinish(request) => plain(Reply::CramFinish(store.cram_finish(peer, &request, None)?)),
+        R::LoginKey(request) => plain(Reply::LoginKey(store.login_key(peer, &request, None)?)),
         R::AskStanding(request) => plain(Reply::AskStanding(store.standing(request.remote_ip))),
         R::NoteAgent(request) => {
             store.note_agent(request.cid, &request.user_agent);
@@ -196,6 +205,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         | R::FlagsChange(_)
         | R::Append(_)
         | R::Copy(_)
+        | R::CopyAll(_)
         | R::Expunge(_)
         | R::Quota(_)
         | R::ThreadChange(_)
@@ -345,7 +355,11 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
         }
         R::Copy(request) => {
             let session = peer.session(request.session)?;
-            Reply::Copy(store.copy(&session, request).await?)
+            Reply::Copy(store.copy(&session, request, Missing::PassedOver).await?)
+        }
+        R::CopyAll(libmox_store::CopyAll(request)) => {
+            let session = peer.session(request.session)?;
+            Reply::CopyAll(store.copy(&session, request, Missing::Refused).await?)
         }
         R::Expunge(request) => {
             let session = peer.session(request.session)?;

@@ -61,7 +61,7 @@ impl Store {
         };
         // Local: a login that is switched off does not end it.
         let session = self.open_session(peer, id, &name, login.clone(), true, Credential::Account)?;
-        self.told(&request.context, Some(id), "(admin)", LoginResult::SignedIn);
+        self.told((&request.context).into(), Some(id), "(admin)", LoginResult::SignedIn);
         Ok(LoginOutcome::SignedIn(SignedIn {
             session: session.id,
             account: id,

@@ -21,8 +21,8 @@ use libmox_sasl::{Secret, cram, prepare_password, scram};
 use libmox_service::limiter::Limiter;
 use libmox_store::{
     CramChallenge, CramFinish, Fault, KeyLogin, LoginContext, LoginKey, LoginLocal, LoginOutcome,
-    LoginPassword, LoginResult, Scopes, ScramChallenge, ScramFinish, ScramHash, ScramStart, SignedIn,
-    Standing,
+    LoginPassword, LoginResult, NoteFailure, Proof, Scopes, ScramChallenge, ScramFinish, ScramHash,
+    ScramStart, SignIn, SignedIn, Standing,
 };
 use libmox_types::{AccountId, Address, LocalPart, Timestamp};
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ struct Exchange {
 }
 
 enum What {
-    Scram { nonce: String, known: Known },
+    Scram { nonce: String, username: String, known: Known },
     Cram { challenge: String },
 }
 
@@ -85,6 +85,21 @@ impl App {
 
 fn credential(app: Option<App>) -> Credential {
     app.map_or(Credential::Account, |app| Credential::App(app.name))
+}
+
+/// Where a login comes from, and to which address of ours.
+#[derive(Clone, Copy)]
+pub struct Whence<'a> {
+    /// What the front end says.
+    pub context: &'a LoginContext,
+    /// Row AU-13.
+    pub local_ip: Option<IpAddr>,
+}
+
+impl<'a> From<&'a LoginContext> for Whence<'a> {
+    fn from(context: &'a LoginContext) -> Self {
+        Self { context, local_ip: None }
+    }
 }
 
 /// A login that counts as failed until it is known better.
@@ -261,10 +276,11 @@ impl Store {
         }
     }
 
-    fn begin_login(&self, context: &LoginContext, login: &str) -> Option<Try<'_>> {
-        let begun = self.logins.begin(context.remote_ip, self.directory().settings.login_failures_per_minute);
+    fn begin_login(&self, from: Whence<'_>, login: &str) -> Option<Try<'_>> {
+        let a_minute = self.directory().settings.login_failures_per_minute;
+        let begun = self.logins.begin(from.context.remote_ip, a_minute);
         if begun.is_none() {
-            self.told(context, None, login, LoginResult::Limited);
+            self.told(from, None, login, LoginResult::Limited);
         }
         begun
     }
@@ -272,19 +288,49 @@ impl Store {
     fn deny(
         &self,
         begun: Try<'_>,
-        context: &LoginContext,
+        from: Whence<'_>,
         account: Option<AccountId>,
         login: &str,
     ) -> LoginOutcome {
         begun.failed();
-        self.told(context, account, login, LoginResult::Denied);
+        self.told(from, account, login, LoginResult::Denied);
         LoginOutcome::Denied
     }
 
+    /// Any way to sign in, with what is recorded of it besides.
+    pub async fn sign_in(&self, peer: &Peer, request: SignIn) -> Result<KeyLogin, Fault> {
+        let at = request.local_ip;
+        let outcome = match request.proof {
+            Proof::Password(proof) => self.login_password(peer, proof, at).await?,
+            Proof::Scram(proof) => self.scram_finish(peer, &proof, at)?,
+            Proof::Cram(proof) => self.cram_finish(peer, &proof, at)?,
+            Proof::Key(proof) => return self.login_key(peer, &proof, at),
+        };
+        Ok(KeyLogin { outcome, preauth: false })
+    }
+
+    /// A login that came to nothing elsewhere. Only what is no guess can end so.
+    pub fn note_failure(&self, request: &NoteFailure) {
+        use LoginResult as R;
+        if !matches!(request.result, R::BadBinding | R::Malformed | R::Cancelled) {
+            return;
+        }
+        let from = Whence { context: &request.context, local_ip: request.local_ip };
+        let login = request.username.as_deref().unwrap_or_default();
+        let directory = self.directory();
+        let account = Address::parse(login).ok().and_then(|login| Some(directory.login(&login)?.1));
+        self.told(from, account, login, request.result);
+    }
+
     /// PLAIN and LOGIN.
-    pub async fn login_password(&self, peer: &Peer, request: LoginPassword) -> Result<LoginOutcome, Fault> {
-        let context = &request.context;
-        let Some(begun) = self.begin_login(context, &request.username) else {
+    pub async fn login_password(
+        &self,
+        peer: &Peer,
+        request: LoginPassword,
+        local_ip: Option<IpAddr>,
+    ) -> Result<LoginOutcome, Fault> {
+        let from = Whence { context: &request.context, local_ip };
+        let Some(begun) = self.begin_login(from, &request.username) else {
             return Ok(LoginOutcome::Limited);
         };
         let directory = self.directory();
@@ -295,12 +341,12 @@ impl Store {
             && secrets::looks_made(password)
             && let Some(app) = self.app_of(id, password)?
         {
-            if !app.fits(context, self.now()) {
-                return Ok(self.deny(begun, context, Some(id), &request.username));
+            if !app.fits(from.context, self.now()) {
+                return Ok(self.deny(begun, from, Some(id), &request.username));
             }
             let by = credential(Some(app));
             let welcome = Welcome { id, name, login, by, server_signature: Vec::new() };
-            return self.welcome(peer, context, begun, welcome);
+            return self.welcome(peer, from, begun, welcome);
         }
         let secrets = match found {
             Some((_, (_, id))) => self.engine.record::<Secrets>(&keys::secrets(id))?,
@@ -310,18 +356,18 @@ impl Store {
             let given = Secret(request.password.chars().take(1024).collect());
             self.logins.compute(move || secrets::is_right(&secrets::nothing(), &given)).await?;
             let known = found.map(|(_, (_, id))| id);
-            return Ok(self.deny(begun, context, known, &request.username));
+            return Ok(self.deny(begun, from, known, &request.username));
         };
         let memory = self.logins.memory(id, &secrets, &password);
         if !self.logins.remembers(&memory) {
             let argon2 = secrets.argon2.clone();
             if !self.logins.compute(move || secrets::is_right(&argon2, &password)).await? {
-                return Ok(self.deny(begun, context, Some(id), &request.username));
+                return Ok(self.deny(begun, from, Some(id), &request.username));
             }
             self.logins.remember(memory);
         }
         let by = Credential::Account;
-        self.welcome(peer, context, begun, Welcome { id, name, login, by, server_signature: Vec::new() })
+        self.welcome(peer, from, begun, Welcome { id, name, login, by, server_signature: Vec::new() })
     }
 
     /// The app password that this is.
@@ -335,19 +381,19 @@ impl Store {
     fn welcome(
         &self,
         peer: &Peer,
-        context: &LoginContext,
+        from: Whence<'_>,
         begun: Try<'_>,
         who: Welcome<'_>,
     ) -> Result<LoginOutcome, Fault> {
         let Welcome { id, name, login, by, server_signature } = who;
         // Row TR-42: only who knows the password learns that the login is switched off.
         if let Some(why) = self.directory().login_disabled(name) {
-            self.told(context, Some(id), &login.to_string(), LoginResult::Disabled);
+            self.told(from, Some(id), &login.to_string(), LoginResult::Disabled);
             return Ok(LoginOutcome::Disabled(why.to_owned()));
         }
         let session = self.open_session(peer, id, name, login.clone(), false, by)?;
         begun.succeeded();
-        self.told(context, Some(id), &login.to_string(), LoginResult::SignedIn);
+        self.told(from, Some(id), &login.to_string(), LoginResult::SignedIn);
         Ok(LoginOutcome::SignedIn(SignedIn {
             session: session.id,
             account: id,
@@ -386,7 +432,8 @@ impl Store {
             }
         };
         let nonce: String = random(18).iter().map(|byte| format!("{byte:02x}")).collect();
-        let exchange = self.logins.begin_exchange(What::Scram { nonce: nonce.clone(), known })?;
+        let username = request.username.chars().take(ATTEMPT_TEXT).collect();
+        let exchange = self.logins.begin_exchange(What::Scram { nonce: nonce.clone(), username, known })?;
         Ok(ScramChallenge { exchange, salt, iterations, server_nonce: nonce })
     }
 
@@ -407,36 +454,46 @@ impl Store {
     }
 
     /// Second half of SCRAM.
-    pub fn scram_finish(&self, peer: &Peer, request: &ScramFinish) -> Result<LoginOutcome, Fault> {
+    pub fn scram_finish(
+        &self,
+        peer: &Peer,
+        request: &ScramFinish,
+        local_ip: Option<IpAddr>,
+    ) -> Result<LoginOutcome, Fault> {
         let exchange = self.logins.end_exchange(request.exchange);
-        let context = &request.context;
-        let Some(begun) = self.begin_login(context, "") else { return Ok(LoginOutcome::Limited) };
-        let known = match exchange {
-            Some(What::Scram { nonce, known }) if bears_nonce(&request.auth_message, &nonce) => known,
-            _ => return Ok(self.deny(begun, context, None, "")),
+        let from = Whence { context: &request.context, local_ip };
+        let (bears, username, known) = match exchange {
+            Some(What::Scram { nonce, username, known }) => {
+                (bears_nonce(&request.auth_message, &nonce), username, known)
+            }
+            _ => (false, String::new(), Known::Nobody),
         };
+        let Some(begun) = self.begin_login(from, &username) else { return Ok(LoginOutcome::Limited) };
+        if !bears {
+            return Ok(self.deny(begun, from, None, &username));
+        }
         match known {
-            Known::Nobody => Ok(self.deny(begun, context, None, "")),
+            Known::Nobody => Ok(self.deny(begun, from, None, &username)),
             // Rows AU-10, TR-24: not the client's fault.
             Known::NoSecret => {
-                self.told(context, None, "", LoginResult::NoSecret);
+                self.told(from, None, &username, LoginResult::NoSecret);
                 Ok(LoginOutcome::NoSecret)
             }
             Known::Account { id, name, login, verifiers } => {
                 let now = self.now();
                 let fitting = verifiers
                     .into_iter()
-                    .filter(|(app, _)| app.as_ref().is_none_or(|app| app.fits(context, now)));
+                    .filter(|(app, _)| app.as_ref().is_none_or(|app| app.fits(from.context, now)));
                 for (app, verifier) in fitting {
                     if let Some(server_signature) =
                         scram::verify(&verifier, &request.auth_message, &request.proof)
                     {
                         let by = credential(app);
                         let welcome = Welcome { id, name: &name, login: &login, by, server_signature };
-                        return self.welcome(peer, context, begun, welcome);
+                        return self.welcome(peer, from, begun, welcome);
                     }
                 }
-                Ok(self.deny(begun, context, Some(id), &login.to_string()))
+                Ok(self.deny(begun, from, Some(id), &login.to_string()))
             }
         }
     }
@@ -450,17 +507,22 @@ impl Store {
     }
 
     /// Its answer.
-    pub fn cram_finish(&self, peer: &Peer, request: &CramFinish) -> Result<LoginOutcome, Fault> {
+    pub fn cram_finish(
+        &self,
+        peer: &Peer,
+        request: &CramFinish,
+        local_ip: Option<IpAddr>,
+    ) -> Result<LoginOutcome, Fault> {
         let exchange = self.logins.end_exchange(request.exchange);
-        let context = &request.context;
-        let Some(begun) = self.begin_login(context, &request.username) else {
+        let from = Whence { context: &request.context, local_ip };
+        let Some(begun) = self.begin_login(from, &request.username) else {
             return Ok(LoginOutcome::Limited);
         };
         let directory = self.directory();
         let login = Address::parse(&request.username).ok();
         let found = login.as_ref().and_then(|login| Some((login, directory.login(login)?)));
         let (Some(What::Cram { challenge }), Some((login, (name, id)))) = (exchange, found) else {
-            return Ok(self.deny(begun, context, None, &request.username));
+            return Ok(self.deny(begun, from, None, &request.username));
         };
         let mut states: Vec<(Option<App>, [[u32; 4]; 2])> = Vec::new();
         if let Some(secrets) = self.engine.record::<Secrets>(&keys::secrets(id))? {
@@ -471,27 +533,32 @@ impl Store {
             states.push((Some(app), record.cram));
         }
         if states.is_empty() {
-            self.told(context, Some(id), &request.username, LoginResult::NoSecret);
+            self.told(from, Some(id), &request.username, LoginResult::NoSecret);
             return Ok(LoginOutcome::NoSecret);
         }
         let now = self.now();
         for (app, [inner, outer]) in states {
-            let fits = app.as_ref().is_none_or(|app| app.fits(context, now));
+            let fits = app.as_ref().is_none_or(|app| app.fits(from.context, now));
             if fits && cram::verify(&CramKey { inner, outer }, challenge.as_bytes(), &request.digest) {
                 let by = credential(app);
                 let welcome = Welcome { id, name, login, by, server_signature: Vec::new() };
-                return self.welcome(peer, context, begun, welcome);
+                return self.welcome(peer, from, begun, welcome);
             }
         }
-        Ok(self.deny(begun, context, Some(id), &request.username))
+        Ok(self.deny(begun, from, Some(id), &request.username))
     }
 
     /// The key of a client certificate (rows AU-05, AU-07). A key that nobody has is no guess, so it does not count.
-    pub fn login_key(&self, peer: &Peer, request: &LoginKey) -> Result<KeyLogin, Fault> {
-        let context = &request.context;
+    pub fn login_key(
+        &self,
+        peer: &Peer,
+        request: &LoginKey,
+        local_ip: Option<IpAddr>,
+    ) -> Result<KeyLogin, Fault> {
+        let from = Whence { context: &request.context, local_ip };
         let ended = |outcome, preauth| Ok(KeyLogin { outcome, preauth });
         let asked = request.authorize.as_deref().unwrap_or_default();
-        let Some(begun) = self.begin_login(context, asked) else {
+        let Some(begun) = self.begin_login(from, asked) else {
             return ended(LoginOutcome::Limited, false);
         };
         let owner: Option<AccountId> = self.engine.record(&keys::tls_key_owner(&request.fingerprint))?;
@@ -500,7 +567,7 @@ impl Store {
             None => None,
         };
         let (Some(id), Some(record)) = (owner, record) else {
-            self.told(context, None, asked, LoginResult::Denied);
+            self.told(from, None, asked, LoginResult::Denied);
             return ended(LoginOutcome::Denied, false);
         };
         let directory = self.directory();
@@ -511,11 +578,11 @@ impl Store {
         // The address must still lead to the account of the key.
         let found = login.as_ref().and_then(|login| Some((login, directory.login(login)?)));
         let Some((login, (name, _))) = found.filter(|(_, (_, account))| *account == id) else {
-            return ended(self.deny(begun, context, Some(id), asked), false);
+            return ended(self.deny(begun, from, Some(id), asked), false);
         };
         let by = Credential::Key(request.fingerprint.clone());
         let welcome = Welcome { id, name, login, by, server_signature: Vec::new() };
-        let outcome = self.welcome(peer, context, begun, welcome)?;
+        let outcome = self.welcome(peer, from, begun, welcome)?;
         ended(outcome, !record.no_imap_preauth)
     }
 
@@ -549,17 +616,21 @@ impl Store {
     /// One line in the journal and one in the account's record of logins; a flood of refusals is in the journal only.
     pub(crate) fn told(
         &self,
-        context: &LoginContext,
+        from: Whence<'_>,
         account: Option<AccountId>,
         login: &str,
         result: LoginResult,
     ) {
+        let context = from.context;
         let outcome = match result {
             LoginResult::SignedIn => "signed in",
             LoginResult::Denied => "denied",
             LoginResult::Disabled => "disabled",
             LoginResult::Limited => "limited",
             LoginResult::NoSecret => "no secret",
+            LoginResult::BadBinding => "bad channel binding",
+            LoginResult::Malformed => "malformed",
+            LoginResult::Cancelled => "cancelled",
         };
         // As a text, so that what is quoted in it is not quoted again (TR-40).
         let shown: String = login.chars().filter(|c| !c.is_control()).take(ATTEMPT_TEXT).collect();
@@ -572,8 +643,17 @@ impl Store {
             mox_outcome = outcome,
             "login {outcome}"
         );
+        if result == LoginResult::BadBinding {
+            // Row AU-02.
+            tracing::warn!(
+                mox_cid = %context.cid,
+                mox_remote_ip = %context.remote_ip,
+                mox_login = %shown,
+                "somebody may sit between {shown} and this server: its connection is not the one that ends here"
+            );
+        }
         if result != LoginResult::Limited {
-            self.note_login(context, account, login, result);
+            self.note_login(from, account, login, result);
         }
     }
 }
@@ -603,6 +683,31 @@ mod tests {
         assert!(!fail(ip), "too many for a day");
         tokio::time::advance(WINDOWS[1]).await;
         assert!(fail(ip));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_failures_are_too_many_for_an_address_and_its_neighbours() {
+        // Row AU-15: 10, 30 and 90 in a minute, 50, 150 and 450 in a day.
+        let config = libmox_service::config::Static::parse("").unwrap();
+        let a_minute = u32::try_from(config.store.login_failures_per_minute).unwrap();
+        let count = |logins: &Logins, ips: &[IpAddr]| {
+            ips.iter()
+                .map(|ip| (0..500).filter(|_| logins.begin(*ip, a_minute).map(Try::failed).is_some()).count())
+                .sum::<usize>()
+        };
+        let ips = |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let near = ips(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]);
+        let wide: Vec<IpAddr> = (0..12u8).map(|n| IpAddr::from([192, 0, n % 8, 64 * (n / 8) + 1])).collect();
+        for (addresses, minute, day) in [(ips(&["192.0.2.1"]), 10, 50), (near, 30, 150), (wide, 90, 450)] {
+            let logins = Logins::new(vec![1]);
+            assert_eq!(count(&logins, &addresses), minute, "{addresses:?}");
+            let mut all = minute;
+            for _ in 0..9 {
+                tokio::time::advance(WINDOWS[0]).await;
+                all += count(&logins, &addresses);
+            }
+            assert_eq!(all, day, "{addresses:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

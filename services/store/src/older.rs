@@ -4,12 +4,13 @@ use crate::records::{
     Account, Argon2, Cold, Message, Origin, Progress, QueueMessage, QueueRecord, Scram, Secrets, Stage,
     Training,
 };
-use libmox_store::{Facts, Marks, Needs, QueueRecipient, Wishes};
+use libmox_store::{Facts, LoginAttempt, LoginResult, Marks, Needs, QueueRecipient, Wishes};
 use libmox_types::{
     AccountId, Address, ByteCount, Cid, Flags, Keyword, MailboxId, ModSeq, MsgId, QueueId, ReversePath,
     Timestamp, UidValidity,
 };
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 #[derive(Serialize, Deserialize)]
 pub struct AccountV1 {
@@ -38,6 +39,41 @@ pub fn account(version: u8, body: &[u8]) -> Option<Account> {
         used: old.used,
         annotations: (0, 0),
         upgrade: Some(Progress { stage: Stage::Ties, after: MsgId(0) }),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct LoginAttemptV1 {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub count: u64,
+    pub login: String,
+    pub remote_ip: IpAddr,
+    pub protocol: String,
+    pub mechanism: String,
+    pub tls: String,
+    pub user_agent: String,
+    pub result: LoginResult,
+}
+
+/// Which address of ours it came to was not kept.
+pub fn login_attempt(version: u8, body: &[u8]) -> Option<LoginAttempt> {
+    if version != 1 {
+        return None;
+    }
+    let old: LoginAttemptV1 = postcard::from_bytes(body).ok()?;
+    Some(LoginAttempt {
+        first: old.first,
+        last: old.last,
+        count: old.count,
+        login: old.login,
+        remote_ip: old.remote_ip,
+        protocol: old.protocol,
+        mechanism: old.mechanism,
+        tls: old.tls,
+        user_agent: old.user_agent,
+        result: old.result,
+        local_ip: None,
     })
 }
 

@@ -35,7 +35,7 @@ macro_rules! stored {
 }
 
 stored! {
-    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, Removals, LoginAttempt,
+    (), u32, Vec<u8>, AccountId, MailboxId, MsgId, AppRecord, TlsKeyRecord, MailboxRecord, Place, Expunged, Ties, Heard, QueueState, AnnotationRecord, Removals,
     TlsSupport, FlagPatch, WroteRecord, CacheRecord, Retired, Suppressed, Address, u64,
     crate::junk::Filter, crate::decisions::DecisionState, libmox_store::Decided,
     libmox_store::Evaluation, libmox_store::ReportKept, libmox_store::HoldRule,
@@ -45,6 +45,13 @@ impl Stored for Account {
     const VERSION: u8 = 2;
     fn older(version: u8, body: &[u8]) -> Option<Self> {
         older::account(version, body)
+    }
+}
+
+impl Stored for LoginAttempt {
+    const VERSION: u8 = 2;
+    fn older(version: u8, body: &[u8]) -> Option<Self> {
+        older::login_attempt(version, body)
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Answers {
     pub(crate) store: Store,
     pub(crate) cid: Cid,
     pub(crate) ip: IpAddr,
+    /// The address of ours that the client came to.
+    pub(crate) local: IpAddr,
     keys: Keys,
     queue_socket: PathBuf,
     config: Arc<Static>,
@@ -48,11 +50,18 @@ impl Tap for Look {
 }
 
 impl Answers {
-    pub(crate) fn new(doors: &Doors, config: Arc<Static>, cid: Cid, ip: IpAddr, kind: Kind) -> Self {
+    pub(crate) fn new(
+        doors: &Doors,
+        config: Arc<Static>,
+        cid: Cid,
+        [ip, local]: [IpAddr; 2],
+        kind: Kind,
+    ) -> Self {
         Self {
             store: doors.store.clone(),
             cid,
             ip,
+            local: local.to_canonical(),
             keys: doors.keys.clone(),
             queue_socket: doors.queue.clone(),
             config,

@@ -180,7 +180,8 @@ async fn connection(accepted: Accepted, start: Start, context: Context, doors: D
         return;
     }
     let config = context.config().at(local.ip());
-    let mut answers = Answers::new(&doors, Arc::clone(&config), cid, remote.ip(), Kind::Submission);
+    let ends = [remote.ip(), local.ip()];
+    let mut answers = Answers::new(&doors, Arc::clone(&config), cid, ends, Kind::Submission);
     if let Some(reply) = answers.stand(&mut wire).await {
         reply.with_id(cid).write(wire.output());
         wire.close(TURN_AWAY_WAIT).await;
@@ -202,8 +203,8 @@ async fn local_connection(stream: UnixStream, busy: Busy, context: Context, door
     let peer = local::peer(&stream).await;
     let mut wire = Wire::from(stream);
     let config = context.config();
-    let mut answers =
-        Answers::new(&doors, Arc::clone(&config), cid, IpAddr::V4(Ipv4Addr::LOCALHOST), Kind::Local);
+    let ends = [IpAddr::V4(Ipv4Addr::LOCALHOST); 2];
+    let mut answers = Answers::new(&doors, Arc::clone(&config), cid, ends, Kind::Local);
     let refusal = match peer {
         Ok((uid, user)) => answers.sign_in_local(uid, user).await.err(),
         Err(fault) => {

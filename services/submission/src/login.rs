@@ -12,8 +12,8 @@ use libmox_service::wire::{Wire, WireFault};
 use libmox_smtp::session::Login;
 use libmox_smtp::{Reply, limits};
 use libmox_store::{
-    CramFinish, CramStart, LoginContext, LoginKey, LoginOutcome, LoginPassword, ScramFinish, ScramHash,
-    ScramStart, StoreError,
+    CramFinish, CramStart, LoginContext, LoginKey, LoginOutcome, LoginPassword, LoginResult, NoteFailure,
+    Proof, ScramFinish, ScramHash, ScramStart, SignIn, StoreError,
 };
 
 /// What is on offer: -PLUS where there is a channel to bind to.
@@ -32,7 +32,8 @@ pub(crate) fn mechanisms(wire: &Wire) -> Vec<Mechanism> {
 pub(crate) async fn with_key(answers: &mut Answers, wire: &Wire) -> bool {
     let Some(fingerprint) = wire.tls().and_then(|tls| tls.client_key.clone()) else { return false };
     let context = context(answers, wire, "TLS");
-    match answers.store.ask(LoginKey { context, fingerprint, authorize: None }).await {
+    let proof = Proof::Key(LoginKey { context, fingerprint, authorize: None });
+    match answers.store.ask(SignIn { local_ip: Some(answers.local), proof }).await {
         Ok(login) => match login.outcome {
             LoginOutcome::SignedIn(signed_in) => {
                 events::signed_in(answers.cid, &signed_in.account_name, "TLS");
@@ -66,6 +67,8 @@ struct Talk {
     granted: Option<Box<libmox_store::SignedIn>>,
     /// The store's words for a refusal.
     refusal: Option<(Login, &'static str)>,
+    /// The client gave up.
+    cancelled: bool,
 }
 
 /// Runs one exchange.
@@ -90,6 +93,7 @@ pub(crate) async fn run(
                     // RFC 4954 §4: the client gives up.
                     let reply = Reply::new(501, "5.7.0", "cancelled");
                     talk.refusal = Some((Login::Uncounted(reply), "cancelled"));
+                    talk.cancelled = true;
                     break Fault::Denied;
                 }
                 message(&mut exchange, &line)
@@ -113,6 +117,22 @@ pub(crate) async fn run(
     if let Some(signed_in) = talk.granted {
         // The client left after its proof: the capability is given back.
         answers.sign_out_of(signed_in.session).await;
+    }
+    // What the store looked at it has noted itself.
+    let result = match fault {
+        _ if talk.cancelled => Some(LoginResult::Cancelled),
+        Fault::Denied => None,
+        fault if fault.is_binding() => Some(LoginResult::BadBinding),
+        _ => Some(LoginResult::Malformed),
+    };
+    if let Some(result) = result {
+        let username = exchange.username().map(str::to_owned);
+        let context = context(answers, wire, mechanism.name());
+        let note = NoteFailure { context, local_ip: Some(answers.local), username, result };
+        // Only for the record.
+        if let Err(error) = answers.store.ask(note).await {
+            tracing::debug!(mox_cid = %answers.cid, %error, "a login was not recorded");
+        }
     }
     let (login, reason) = talk.refusal.unwrap_or_else(|| match fault {
         Fault::Encoding | Fault::TooLong | Fault::Malformed | Fault::Order => {
@@ -169,46 +189,44 @@ async fn ask(
     talk: &mut Talk,
 ) -> Answer {
     let context = context(answers, wire, mechanism.name());
-    let outcome = match question {
-        Question::CramStart => match answers.store.ask(CramStart).await {
-            Ok(begun) => return Answer::Cram { exchange: begun.exchange, challenge: begun.challenge },
-            Err(error) => Err(error),
-        },
+    let proof = match question {
+        Question::CramStart => {
+            return match answers.store.ask(CramStart).await {
+                Ok(begun) => Answer::Cram { exchange: begun.exchange, challenge: begun.challenge },
+                Err(error) => settle(answers, Err(error), talk),
+            };
+        }
         Question::CramFinish { exchange, username, digest } => {
-            answers.store.ask(CramFinish { context, exchange, username, digest }).await
+            Proof::Cram(CramFinish { context, exchange, username, digest })
         }
         Question::Certificate { authorize } => match wire.tls().and_then(|tls| tls.client_key.clone()) {
-            Some(fingerprint) => {
-                let verb = LoginKey { context, fingerprint, authorize };
-                answers.store.ask(verb).await.map(|login| login.outcome)
-            }
-            None => Ok(LoginOutcome::Denied),
+            Some(fingerprint) => Proof::Key(LoginKey { context, fingerprint, authorize }),
+            None => return settle(answers, Ok(LoginOutcome::Denied), talk),
         },
         Question::Password { username, password } => {
-            answers.store.ask(LoginPassword { context, username, password: password.0 }).await
+            Proof::Password(LoginPassword { context, username, password: password.0 })
         }
         Question::ScramFinish { exchange, auth_message, proof } => {
-            answers.store.ask(ScramFinish { context, exchange, auth_message, proof }).await
+            Proof::Scram(ScramFinish { context, exchange, auth_message, proof })
         }
         Question::ScramStart { hash, username } => {
             let hash = match hash {
                 Hash::Sha1 => ScramHash::Sha1,
                 Hash::Sha256 => ScramHash::Sha256,
             };
-            match answers.store.ask(ScramStart { hash, username }).await {
-                Ok(challenge) => {
-                    return Answer::Scram {
-                        exchange: challenge.exchange,
-                        salt: challenge.salt,
-                        iterations: challenge.iterations,
-                        server_nonce: challenge.server_nonce,
-                    };
-                }
-                Err(error) => Err(error),
-            }
+            return match answers.store.ask(ScramStart { hash, username }).await {
+                Ok(challenge) => Answer::Scram {
+                    exchange: challenge.exchange,
+                    salt: challenge.salt,
+                    iterations: challenge.iterations,
+                    server_nonce: challenge.server_nonce,
+                },
+                Err(error) => settle(answers, Err(error), talk),
+            };
         }
     };
-    settle(answers, outcome, talk)
+    let outcome = answers.store.ask(SignIn { local_ip: Some(answers.local), proof }).await;
+    settle(answers, outcome.map(|login| login.outcome), talk)
 }
 
 fn settle(answers: &Answers, outcome: Result<LoginOutcome, StoreError>, talk: &mut Talk) -> Answer {

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use libmox_sasl::{ClientBinding, ScramClient, Secret, scram::Hash};
 use libmox_service::sockets::Sockets;
 use libmox_smtp::reply::{self, Answer};
-use libmox_store::{Fault, RecipientStatus};
+use libmox_store::{Fault, LoginResult, RecipientStatus};
 use libmox_testing::{FakeStore, Received};
 use std::os::fd::OwnedFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -52,9 +52,15 @@ struct Talk<S> {
 
 impl Talk<TcpStream> {
     async fn start(run: &Run) -> Self {
+        let mut talk = Self::greeted(run).await;
+        // Row SU-12.
+        talk.command("EHLO [bogus", "250").await;
+        talk
+    }
+
+    async fn greeted(run: &Run) -> Self {
         let mut talk = Self { stream: TcpStream::connect(run.address).await.unwrap(), input: Vec::new() };
         talk.expect("220").await;
-        talk.command("EHLO [bogus", "250").await;
         talk
     }
 }
@@ -68,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             loop {
                 if let Ok(Some((used, answer))) = reply::parse(&self.input) {
                     self.input.drain(..used);
-                    assert_eq!(answer.code.to_string(), code, "{answer} at {caller}");
+                    assert!(answer.raw[0].starts_with(&code), "{code}, not {answer} at {caller}");
                     return answer;
                 }
                 let n = self.stream.read_buf(&mut self.input).await.unwrap();
@@ -102,11 +108,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
 async fn a_message_is_queued() {
     let run = start(PLAINTEXT).await;
     let mut talk = Talk::start(&run).await;
-    talk.command("MAIL FROM:<jane@example.org>", "530").await;
+    talk.command("MAIL FROM:<jane@example.org>", "530 5.7.0 ").await;
     talk.sign_in().await;
-    talk.command("MAIL FROM:<other@example.org>", "550").await;
+    talk.command("MAIL FROM:<other@example.org>", "550 5.7.1 ").await;
     talk.command("MAIL FROM:<jane@example.org> HOLDFOR=60", "250").await;
-    talk.command("RCPT TO:<nobody@example.org>", "550").await;
+    talk.command("RCPT TO:<nobody@example.org>", "550 5.1.1 ").await;
     talk.command("RCPT TO:<joe@example.org>", "250").await;
     talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
     talk.message("From: Jane <jane@example.org>\r\nTLS-Required: No\r\nSubject: caf\u{e9}\r\n\r\nhi", "250")
@@ -149,7 +155,7 @@ async fn wishes_go_along_to_the_queue() {
     talk.message(text, "250").await;
     talk.command("MAIL FROM:<>", "250").await;
     talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
-    talk.message(&format!("X-Mox-Extra-ID: 8\r\n{text}"), "554").await;
+    talk.message(&format!("X-Mox-Extra-ID: 8\r\n{text}"), "554 5.6.0 ").await;
     let received = run.store.take();
     let [Received::Queued(add, _)] = &received[..] else { panic!("{received:?}") };
     let to = &add.recipients[0];
@@ -162,9 +168,12 @@ async fn wishes_go_along_to_the_queue() {
 async fn a_pedantic_server_refuses_what_others_forgive() {
     // Rows SR-39, SU-05.
     let run = start("pedantic = true\n[submission]\nallow-plaintext-login = true\n").await;
-    let mut talk = Talk::start(&run).await;
+    let mut talk = Talk::greeted(&run).await;
+    // Row SU-12.
+    talk.command("EHLO [bogus", "501 5.5.4 ").await;
+    talk.command("EHLO me.example", "250").await;
     talk.sign_in().await;
-    talk.command("MAIL FROM: <jane@example.org>", "501").await;
+    talk.command("MAIL FROM: <jane@example.org>", "501 5.5.4 ").await;
     for (mail, text, code) in [
         ("", "Return-Path: <x@y>\r\nFrom: jane@example.org\r\n\r\n", "554"),
         ("", "From: jane@example.org\r\n\r\ncaf\u{e9}", "554"),
@@ -180,7 +189,7 @@ async fn a_pedantic_server_refuses_what_others_forgive() {
 async fn plain_text_needs_tls_first() {
     let run = start("").await;
     let mut talk = Talk::start(&run).await;
-    talk.command("AUTH PLAIN", "538").await;
+    talk.command("AUTH PLAIN", "538 5.7.11 ").await;
     talk.command("MAIL FROM:<jane@example.org>", "530").await;
     // The keys are away: the handshake ends the connection, nothing else.
     talk.command("STARTTLS", "220").await;
@@ -197,6 +206,23 @@ async fn ways_to_sign_in() {
     talk.command("AUTH GSSAPI", "504").await;
     talk.challenge("AUTH LOGIN").await;
     talk.command("*", "501").await;
+    // Rows AU-02, AU-13, TR-09: what nobody looked at is on record as well, and the connection is as good as before.
+    talk.challenge(&format!("AUTH SCRAM-SHA-256 {}", STANDARD.encode("n,,n=jane@example.org,r=cn"))).await;
+    talk.command(&STANDARD.encode("c=eSws,r=cnserver,p=AAAA"), "535 5.7.8 ").await;
+    let first = talk
+        .challenge(&format!("AUTH SCRAM-SHA-256 {}", STANDARD.encode("n,,n=jane@example.org,r=cn")))
+        .await;
+    let nonce = String::from_utf8(first).unwrap().split(',').next().unwrap().to_owned();
+    talk.command(&STANDARD.encode(format!("c=eSws,{nonce},p=AAAA")), "535 5.7.8 ").await;
+    let jane = || Some("jane@example.org".to_owned());
+    let want = [
+        (None, LoginResult::Malformed),
+        (None, LoginResult::Malformed),
+        (None, LoginResult::Cancelled),
+        (jane(), LoginResult::Malformed),
+        (jane(), LoginResult::BadBinding),
+    ];
+    assert_eq!(run.store.failures(), want);
     assert_eq!(talk.challenge("AUTH LOGIN").await, b"Username:");
     assert_eq!(talk.challenge(&STANDARD.encode("jane@example.org")).await, b"Password:");
     talk.command(&STANDARD.encode("secret pass"), "235").await;
@@ -236,17 +262,20 @@ async fn messages_that_are_refused() {
         "x".repeat(40_000),
         "y".repeat(40_000)
     );
+    let round = format!("{}From: jane@example.org\r\n\r\n", "Received: by b; x\r\n".repeat(101));
     let late = format!("From: jane@example.org\r\n{}From: boss@x\r\n\r\n", "X: y\r\n".repeat(10_001));
     for (message, code) in [
         (hidden.as_str(), "554"),
         (late.as_str(), "554"),
-        ("no header", "554"),
-        ("Subject: no separator", "554"),
+        ("no header", "554 5.6.0 "),
+        ("Subject: no separator", "554 5.6.0 "),
         ("From: a@b, c@d\r\n\r\n", "554"),
         ("From: nobody\r\n\r\n", "554"),
         ("Subject: no from\r\n\r\n", "554"),
-        ("From: other@example.org\r\n\r\n", "550"),
-        ("From: jane@example.org\r\n\r\n", "250"),
+        ("From: other@example.org\r\n\r\n", "550 5.7.1 "),
+        // Row SU-03: who sent it may be somebody else.
+        ("From: jane@example.org\r\nSender: other@example.org\r\n\r\n", "250"),
+        (round.as_str(), "550 5.4.6 "),
     ] {
         talk.command("MAIL FROM:<>", "250").await;
         talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
@@ -256,8 +285,19 @@ async fn messages_that_are_refused() {
     talk.command("MAIL FROM:<>", "250").await;
     talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
     let big = format!("From: jane@example.org\r\n\r\n{}", "x\r\n".repeat(50_000));
-    let answer = talk.message(&big, "451").await;
+    let answer = talk.message(&big, "451 4.7.1 ").await;
     assert!(answer.to_string().contains("MaxOutgoingMessagesPerDay"));
+    for (fault, code) in [
+        // Rows SU-08, SU-14.
+        (Fault::SenderUsed, "554 5.1.7 "),
+        (Fault::SenderDisabled, "451 4.3.0 "),
+        (Fault::NotYours, "550 5.7.1 "),
+    ] {
+        run.store.fail_with(Some(fault));
+        talk.command("MAIL FROM:<>", "250").await;
+        talk.command("RCPT TO:<far@elsewhere.example>", "250").await;
+        talk.message("From: jane@example.org\r\n\r\nx", code).await;
+    }
     while run.store.staged() > 0 {
         tokio::task::yield_now().await;
     }

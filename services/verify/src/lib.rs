@@ -93,6 +93,7 @@ impl VerifyService {
     async fn verify(&self, ask: Verify, descriptors: Vec<OwnedFd>) -> Result<Verified, VerifyFault> {
         let size = ask.size.0;
         if let Some(inline) = &ask.inline {
+            look_at_header(inline)?;
             let facts = libmox_message::parse(inline);
             return Ok(self.checker.check(&ask, &facts, Some(inline)).await);
         }
@@ -107,8 +108,13 @@ impl VerifyService {
         }
         let kib = u32::try_from(size / 1024 + 1).map_err(broken)?;
         let _place = self.memory.acquire_many(kib).await.map_err(broken)?;
-        let bytes = tokio::task::spawn_blocking(move || read_all(file, size)).await.map_err(broken)??;
-        let facts = libmox_message::parse(&bytes);
+        let read = move || {
+            let bytes = read_all(file, size)?;
+            look_at_header(&bytes)?;
+            let facts = libmox_message::parse(&bytes);
+            Ok((bytes, facts))
+        };
+        let (bytes, facts) = tokio::task::spawn_blocking(read).await.map_err(broken)??;
         Ok(self.checker.check(&ask, &facts, Some(&bytes)).await)
     }
 }
@@ -137,6 +143,26 @@ impl VerifyService {
         .await
         .map_err(broken)?
     }
+}
+
+/// That the header section is no longer than what is looked at.
+fn look_at_header(message: &[u8]) -> Result<(), VerifyFault> {
+    let (mut rest, mut fields) = (message, 0);
+    while let Some(first) = rest.first() {
+        let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        let (line, after) = rest.split_at(length);
+        let folded = matches!(first, b' ' | b'\t');
+        // The empty line; or one that is no field, as where there is no header at all. A bare line feed ends nothing.
+        if matches!(line, b"\r\n" | b"\n") || (!folded && !line.contains(&b':') && line.ends_with(b"\r\n")) {
+            return Ok(());
+        }
+        fields += usize::from(!folded);
+        rest = after;
+        if fields > limits::HEADER_FIELDS || message.len() - rest.len() > limits::HEADER_OCTETS {
+            return Err(VerifyFault::HeaderTooLarge);
+        }
+    }
+    Ok(())
 }
 
 /// Facts need little memory, however large the message.
@@ -215,5 +241,37 @@ impl Service for VerifyService {
             }
         };
         answer.reply(outcome).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred MiB of the smallest fields would be eight hundred of places for them.
+    #[test]
+    fn a_header_has_so_many_fields_and_octets() {
+        let fields = |count: usize| "a:\r\n".repeat(count).into_bytes();
+        let long = |octets: usize| format!("a: {}\r\n", "x".repeat(octets - 5)).into_bytes();
+        let folded = format!("a:\r\n{}", " x\r\n".repeat(limits::HEADER_OCTETS / 4));
+        for (header, fits) in [
+            (fields(limits::HEADER_FIELDS), true),
+            (fields(limits::HEADER_FIELDS + 1), false),
+            (long(limits::HEADER_OCTETS), true),
+            (long(limits::HEADER_OCTETS + 1), false),
+            (folded.into_bytes(), false),
+            // Bare line feeds, as BINARYMIME allows them.
+            (b"x\n".repeat(limits::HEADER_FIELDS + 1), false),
+            (Vec::new(), true),
+        ] {
+            for body in [&b""[..], b"\r\n", b"\r\nbody\r\n"] {
+                let outcome = look_at_header(&[&header, body].concat());
+                assert_eq!(outcome.is_ok(), fits, "{} octets", header.len());
+            }
+        }
+        // What is no header is as long as it likes.
+        look_at_header(&b"a body: all of it\r\n"[2..].repeat(10)).unwrap();
+        look_at_header(&b"no header\r\n".repeat(200_000)).unwrap();
+        look_at_header(&[&b"a: b\r\n\r\n"[..], &b"c: d\r\n".repeat(200_000)].concat()).unwrap();
     }
 }

@@ -6,6 +6,11 @@ use std::time::Duration;
 pub const MEMORY_KIB: usize = 256 * 1024;
 /// Larger messages get no signature checks (their DKIM result is `temperror`), only facts.
 pub const CHECKED_OCTETS: u64 = 128 << 20;
+/// Octets of a header section, and how many fields are in it: checks keep a place for each, so small ones would cost
+/// many times their size. A message with more is refused.
+pub const HEADER_OCTETS: usize = 1 << 20;
+/// See [`HEADER_OCTETS`].
+pub const HEADER_FIELDS: usize = libmox_message::limits::FIELDS;
 /// SPF as a whole. Row MA-03.
 pub const SPF_WAIT: Duration = Duration::from_secs(60);
 /// All DKIM signatures together.

@@ -134,3 +134,31 @@ fn wrong_passwords_are_refused_clearly() {
     assert!(!log.contains("wrong password\"") && !log.contains("moxmoxmox\""), "a password is in the log");
     serves(&instance);
 }
+
+#[test]
+fn a_client_in_a_hurry_gets_tls_and_an_injected_command_nothing() {
+    // Row SR-04, RFC 3207 §6: what waits behind STARTTLS is the handshake or the end.
+    let instance = Spec::new().start();
+    for (port, command, answer, next, reply) in [
+        ("smtp", "STARTTLS", "220 2.0.0 ", "MAIL FROM:<a@far.test>", "503 5.5.1 "),
+        ("submission", "STARTTLS", "220 2.0.0 ", "MAIL FROM:<a@far.test>", "503 5.5.1 "),
+        ("imap", "a STARTTLS", "a OK", "b NOOP", "b OK"),
+    ] {
+        let mut line = Line::connect(instance.address(port)).unwrap();
+        line.expect_line().unwrap();
+        if port != "imap" {
+            line.send(b"HELO client.test\r\n").unwrap();
+            assert!(line.expect_line().unwrap().starts_with("250 "), "{port}");
+        }
+        let (said, mut line) = line.command_and_tls(command, &instance.tls()).unwrap();
+        assert!(said.starts_with(answer), "{port}: {said}");
+        // Nothing from before counts: neither HELO nor what was not answered yet.
+        line.send(format!("{next}\r\n").as_bytes()).unwrap();
+        let said = line.expect_line().unwrap();
+        assert!(said.starts_with(reply), "{port}: {said}");
+
+        let injected = shout(&instance, port, format!("{command}\r\nb NOOP\r\nNOOP\r\n").as_bytes());
+        assert_eq!(injected.matches("\r\n").count(), 2, "{port}: {injected}");
+    }
+    serves(&instance);
+}

@@ -189,6 +189,9 @@ fn every_mechanism_signs_in_on_submission_and_imap() {
             let end = exchange(&mut *server, mechanism, &login, &password, &binding);
             assert!(end.starts_with("535") || end.starts_with("NO"), "{service} {mechanism}: {end}");
         }
+        // Row AU-02: and that is said aloud.
+        let warned = instance.log_text().matches("somebody may sit between").count();
+        assert!(warned > 0, "{service}");
         // TR-09: the connection is as good as before.
         let end = exchange(&mut *server, "PLAIN", &login, &password, &ClientBinding::None);
         assert!(end.starts_with("235") || end.starts_with("OK"), "{service}: {end}");
@@ -199,6 +202,23 @@ fn every_mechanism_signs_in_on_submission_and_imap() {
         let [_, end_point] = server.bindings();
         let end = exchange(&mut *server, "SCRAM-SHA-256-PLUS", &login, &password, &end_point);
         assert!(end.starts_with("235") || end.starts_with("OK"), "{service}: {end}");
+    }
+}
+
+#[test]
+fn names_in_either_form_sign_in_everywhere() {
+    // Rows AU-08, TR-49: a letter of one code point or two. SCRAM wants it as it is kept, and nothing breaks.
+    let instance = Spec::new()
+        .account("\u{e9}va@example.test:a long secret")
+        .set("store.login-failures-per-minute=1000")
+        .start();
+    for name in ["\u{e9}va@example.test", "e\u{301}va@example.test"] {
+        everywhere(&instance, name, "a long secret", |service, mechanism, end| {
+            let good = end.starts_with("235 2.7.0") || end.starts_with("OK");
+            let refused = end.starts_with("535 5.7.8") || end.starts_with("NO [AUTHENTICATIONFAILED]");
+            let fits = name.starts_with('\u{e9}') || !mechanism.starts_with("SCRAM");
+            assert!(if fits { good } else { refused }, "{name} {service} {mechanism}: {end}");
+        });
     }
 }
 

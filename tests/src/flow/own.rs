@@ -77,3 +77,29 @@ fn members_see_who_is_on_a_list_and_write_as_it() {
     arrived(&instance, 0, "as the list");
     instance.check();
 }
+
+/// Rows AU-20, TR-19: a password is set while people are signed in; they stay, and the old one opens nothing any more.
+#[test]
+fn a_password_is_set_while_sessions_are_open() {
+    let instance = Spec::new().set("store.login-failures-per-minute=1000").start();
+    let (login, password) = instance.account(0);
+    let name = instance.json(&["account", "list"])[0]["name"].as_str().unwrap().to_owned();
+    let mut imap = instance.imap(0).unwrap();
+    imap.select("INBOX").unwrap();
+    let mut smtp = instance.submission(0).unwrap();
+    let begun = std::time::Instant::now();
+    let set = instance.mox_with(&["setaccountpassword", &name], "another secret\n").unwrap();
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(smtp.send(&login, &login, &message(&login, &login, "still here")).unwrap().code, 250);
+    assert!(imap.select("INBOX").is_ok());
+    let signs_in = |password: &str| {
+        let mut imap = Imap::connect_tls(instance.address("imaps"), &instance.tls()).unwrap();
+        imap.sign_in(&login, password).is_ok()
+    };
+    assert!(signs_in("another secret") && !signs_in(&password));
+    // Row TR-20: by the name of an account only.
+    let by_address = instance.mox_with(&["setaccountpassword", &login], "a third secret\n").unwrap();
+    assert!(!by_address.status.success());
+    instance.check();
+}

@@ -94,9 +94,31 @@ impl Line {
         if !self.buffer.is_empty() {
             return Err(io::Error::other("the server said more than its answer to STARTTLS"));
         }
-        let Stream::Plain(mut stream) = self.stream else { return Err(io::Error::other("TLS already")) };
+        self.shake_hands(Self::session(tls)?)
+    }
+
+    /// In a hurry: the handshake begins right behind the command that asks for it, and only then is the answer read.
+    pub fn command_and_tls(mut self, command: &str, tls: &Tls) -> io::Result<(String, Self)> {
+        let mut session = Self::session(tls)?;
+        let mut octets = format!("{command}\r\n").into_bytes();
+        session.write_tls(&mut octets)?;
+        self.send(&octets)?;
+        let answer = self.expect_line()?;
+        Ok((answer, self.shake_hands(session)?))
+    }
+
+    fn session(tls: &Tls) -> io::Result<ClientConnection> {
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let mut session = ClientConnection::new(Arc::clone(&tls.0), name).map_err(io::Error::other)?;
+        ClientConnection::new(Arc::clone(&tls.0), name).map_err(io::Error::other)
+    }
+
+    fn shake_hands(self, mut session: ClientConnection) -> io::Result<Self> {
+        let Stream::Plain(mut stream) = self.stream else { return Err(io::Error::other("TLS already")) };
+        if !self.buffer.is_empty() {
+            // The server is in a hurry, too.
+            session.read_tls(&mut &self.buffer[..])?;
+            session.process_new_packets().map_err(io::Error::other)?;
+        }
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }

@@ -125,7 +125,7 @@ pub const KEYS: &[KeyDoc] = &[
     key(
         S,
         "service.stop-grace",
-        "\"10s\"",
+        "\"3s\"",
         "\"30s\"",
         "",
         "Time that connections and work at hand get when a service stops. 0s to 300s.",

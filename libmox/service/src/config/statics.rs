@@ -277,7 +277,7 @@ fn build(root: &mut Section<'_>) -> Static {
                 seconds(600),
                 Duration::from_millis(50)..=seconds(86_400),
             ),
-            stop_grace: s.duration("stop-grace", seconds(10), seconds(0)..=seconds(300)),
+            stop_grace: s.duration("stop-grace", seconds(3), seconds(0)..=seconds(300)),
             bad_client_delay: s.duration("bad-client-delay", seconds(1), seconds(0)..=seconds(60)),
         }),
         dns: root.section("dns", |s| DnsConfig {
@@ -393,6 +393,16 @@ mod tests {
     fn an_empty_file_is_the_defaults() {
         let config = Static::parse("").unwrap();
         assert_eq!(config.queue.max_attempts, 8);
+        // Row SR-38.
+        assert_eq!(config.service.stop_grace, seconds(3));
+        // Rows SR-01, SR-31, SR-32, with the wider classes three and nine times as much.
+        let smtp = &config.smtp;
+        assert_eq!((smtp.max_message_size, config.submission.max_message_size), (100 << 20, 100 << 20));
+        assert_eq!((smtp.new_connections_per_ip, smtp.max_connections_per_ip), (300, 30));
+        assert_eq!((smtp.max_deliveries_per_ip, smtp.max_delivery_size_per_ip), (500, 1000 << 20));
+        // Rows SR-06, SR-37, AU-15.
+        assert!(smtp.requiretls && config.submission.requiretls && !smtp.session_tickets);
+        assert_eq!(config.store.login_failures_per_minute, 10);
         assert_eq!(config.tls, Certificates::Own);
         assert!(config.smtp.verify);
     }

@@ -18,7 +18,7 @@ use libmox_store::{
     Fault, ReportRead, StoreContract, StoreError, Together, Verdict,
 };
 use libmox_types::{Address, Timestamp};
-use libmox_verify::{ReadReport, Shape, Verified, Verify};
+use libmox_verify::{ReadReport, Shape, Verified, Verify, VerifyFault};
 
 /// A message that is being judged.
 #[derive(Clone, Copy)]
@@ -241,9 +241,14 @@ impl Answers {
             size: taken.size,
         };
         let answer = self.verifier.ask_with(question, descriptor.into_iter().collect()).await;
-        answer.map(|(verified, _)| verified).map_err(|error| {
-            events::COMMON.unavailable(self.cid, "mox-verify", &error);
-            later()
+        answer.map(|(verified, _)| verified).map_err(|error| match error.fault() {
+            Some(VerifyFault::HeaderTooLarge) => {
+                self.refuse(transaction, policy::header_too_large(), "header too large")
+            }
+            _ => {
+                events::COMMON.unavailable(self.cid, "mox-verify", &error);
+                later()
+            }
         })
     }
 

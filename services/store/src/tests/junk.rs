@@ -110,6 +110,23 @@ async fn messages_are_learnt_with_their_flags_and_unlearnt_when_they_go() {
     assert_eq!(world.list(&imap, session, "Inbox").await.len(), 1);
     assert_eq!(totals(&world), (1, 0));
     world.is_sound().await;
+    // What takes its place is learnt as it says itself.
+    for (uid, flag, want) in [(2, Flag::NotJunk, (0, 1)), (3, Flag::Junk, (1, 0))] {
+        let message = AppendMessage {
+            flags: Flags::NONE.with(flag),
+            keywords: vec![],
+            received: Timestamp(1),
+            body: Body::Inline(b"cheap pills again".to_vec()),
+            facts: facts(),
+            prefix: vec![],
+        };
+        let replace =
+            libmox_store::Replace { session, mailbox: junk, uid: Uid(uid), to: name("Junk"), message };
+        assert_eq!(imap.ask(replace).await.unwrap().to, [Uid(uid + 1)]);
+        assert_eq!((totals(&world), world.list(&imap, session, "Junk").await.len()), (want, 1));
+        world.store.sweep(true).await;
+        world.is_sound().await;
+    }
     imap.ask(libmox_store::MailboxDelete { session, name: name("Junk") }).await.unwrap();
     assert_eq!(totals(&world), (0, 0));
     assert!(table(&world).words.is_empty());

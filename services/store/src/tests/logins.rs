@@ -5,8 +5,9 @@ use libmox_sasl::scram::Hash;
 use libmox_sasl::{ClientBinding, ScramClient, Secret};
 use libmox_store::{
     AccountList, AccountRemove, AppPasswordAdd, AppPasswordList, AppPasswordRemove, AskStanding, CramFinish,
-    CramStart, Fault, LoginAttempts, LoginKey, LoginLocal, LoginResult, NoteAgent, Scopes, ScramFinish,
-    ScramHash, ScramStart, SignOut, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove, Watch,
+    CramStart, Fault, LoginAttempts, LoginKey, LoginLocal, LoginResult, NoteAgent, NoteFailure, Proof,
+    Scopes, ScramFinish, ScramHash, ScramStart, SignIn, SignOut, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove,
+    Watch,
 };
 use libmox_types::MailboxName;
 
@@ -473,6 +474,63 @@ async fn what_is_noted_of_a_login_is_its_own() {
         let n = one.mechanism.strip_prefix('M').unwrap();
         assert_eq!((one.login, one.count), (format!("jane+{n}@example.org"), 1));
     }
+    world.end().await;
+}
+
+/// Row AU-13: which address of ours it came to; which name was tried, with whatever mechanism; and what nobody could look
+/// at, without counting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_recorded_with_all_that_is_known_of_it() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let [here, there] = ["192.0.2.25", "2001:db8::25"].map(|ip| Some(ip.parse().unwrap()));
+    for (local_ip, password) in [(here, PASSWORD), (there, PASSWORD), (there, "wrong password")] {
+        let proof = Proof::Password(password_login("jane@example.org", password));
+        imap.ask(SignIn { local_ip, proof }).await.unwrap();
+    }
+    for result in [LoginResult::BadBinding, LoginResult::Malformed, LoginResult::Cancelled] {
+        for username in [Some("jane@example.org".to_owned()), None] {
+            let note = NoteFailure { context: context(), local_ip: here, username, result };
+            imap.ask(note).await.unwrap();
+        }
+    }
+    // Nobody notes that somebody signed in.
+    let note = NoteFailure {
+        context: context(),
+        local_ip: here,
+        username: Some("jane@example.org".into()),
+        result: LoginResult::SignedIn,
+    };
+    imap.ask(note).await.unwrap();
+    let standing = imap.ask(AskStanding { remote_ip: context().remote_ip }).await.unwrap();
+    assert_eq!(standing.failures, 1, "the wrong password alone");
+    scram(&world, "nobody@example.org", PASSWORD, BOTH[1]).await;
+    let ask = |account: Option<&str>| LoginAttempts {
+        account: account.map(str::to_owned),
+        before: None,
+        most: 100,
+    };
+    let of = async |account| {
+        let attempts = world.admin().ask(ask(account)).await.unwrap();
+        let mut all: Vec<_> =
+            attempts.into_iter().map(|one| (one.result as u8, one.local_ip, one.login)).collect();
+        all.sort();
+        all
+    };
+    let jane = |result: LoginResult, at| (result as u8, at, "jane@example.org".to_owned());
+    let mut want = vec![
+        jane(LoginResult::SignedIn, here),
+        jane(LoginResult::SignedIn, there),
+        jane(LoginResult::Denied, there),
+        jane(LoginResult::BadBinding, here),
+        jane(LoginResult::Malformed, here),
+        jane(LoginResult::Cancelled, here),
+    ];
+    want.sort();
+    assert_eq!(of(Some("jane")).await, want);
+    let nobody = of(None).await;
+    assert_eq!(nobody.len(), 4, "{nobody:?}");
+    assert!(nobody.contains(&(LoginResult::Denied as u8, None, "nobody@example.org".into())), "{nobody:?}");
     world.end().await;
 }
 

@@ -145,7 +145,7 @@ async fn logins_are_remembered_grouped_and_bounded() {
         if number % 1000 == 999 {
             world.clock.fetch_add(1, Ordering::Relaxed);
         }
-        world.store.note_login(&context, Some(JANE), "x", LoginResult::Denied);
+        world.store.note_login((&context).into(), Some(JANE), "x", LoginResult::Denied);
         if number % 500 == 499 {
             world.admin().ask(list(Some("jane"))).await.unwrap();
         }
