@@ -512,7 +512,7 @@ async fn the_name_in_ehlo_leads_somewhere() {
 #[tokio::test]
 async fn a_header_nobody_looks_at_is_not_taken() {
     let run = start("").await;
-    Vouch("pass").start(&run);
+    Vouch::new("pass").start(&run);
     let mut talk = Talk::start(&run).await;
     talk.command("EHLO mail.example", "250").await;
     for (message, code) in [("Huge: x\r\n\r\n.", "554 5.6.0 "), ("A: b\r\n\r\n.", "250 2.0.0 ")] {
