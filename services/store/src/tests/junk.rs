@@ -312,6 +312,52 @@ async fn content_and_the_steps_around_it_decide_on_strangers() {
     world.end().await;
 }
 
+/// Row JK-06: a letter with a few words of junk among many that are none is not refused for these; who comes in a strange
+/// way is asked for more (row JK-07), but not who is known to hand on what others sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_words_alone_convict_nobody() {
+    let rules = format!(
+        "{FILTER}[accounts.jane.destinations.\"jane@example.org\"]\n[[accounts.jane.destinations.\"jane@example.org\".rules]]\n\
+         mail-from = \"^list@handed[.]example$\"\nis-forward = true\nmailbox = \"Inbox\"\n"
+    );
+    let world = World::with(with(&rules)).await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let inbox = id(&imap, session, "Inbox").await;
+    let offer = (0..10).map(|word| format!("offer{word}")).collect::<Vec<_>>().join(" ");
+    // Each of these stood in two of three good letters and in one of three bad ones.
+    let plain = |number: Option<u32>, bad: bool| {
+        let stands = |word: &u32| number.is_none_or(|number| (word + number).is_multiple_of(3) == bad);
+        (0..60).filter(stands).map(|word| format!("plain{word}")).collect::<Vec<_>>().join(" ")
+    };
+    for number in 1..=120 {
+        let (bad, half) = (number % 2 == 0, Some(number / 2));
+        let words = if bad { format!("{offer} {}", plain(half, true)) } else { plain(half, false) };
+        letter(&world, &words).await;
+        flag(&imap, session, inbox, Uid(number), if bad { Flag::Junk } else { Flag::NotJunk }).await;
+    }
+    use Decision::{Accept, Reject};
+    let both = || written(&format!("{offer} {}", plain(None, true)));
+    let handed = || Analyze {
+        mail_from: libmox_types::ReversePath::Address(address("list@handed.example")),
+        tls: false,
+        ..both()
+    };
+    for (what, request, decision) in [
+        ("junk alone", written(&offer), Reject),
+        ("among others", both(), Accept),
+        ("among others, no TLS", Analyze { tls: false, ..both() }, Reject),
+        ("among others, handed on", handed(), Accept),
+        ("junk alone, handed on", Analyze { facts: written(&offer).facts, ..handed() }, Reject),
+    ] {
+        let got = asked(&world, &request).await;
+        assert_eq!(got.decision, decision, "{what}: {got:?}");
+        let (_, content) = got.chain.iter().find(|(topic, _)| topic == "content").unwrap();
+        assert_eq!(content.contains("; by all words "), !what.ends_with("no TLS"), "{what}: {content}");
+    }
+    world.end().await;
+}
+
 /// Row JK-07: whoever is known needs no good words; row JK-06: without 50 messages learnt as no junk nothing is said.
 #[tokio::test(flavor = "multi_thread")]
 async fn known_senders_and_new_accounts_are_not_judged_by_words() {
