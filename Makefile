@@ -8,6 +8,10 @@ SERVICES := mox-store mox-keys mox-verify mox-smtp mox-submission mox-imap mox-q
 RUN_CRATES := $(foreach s,$(SERVICES) mox-cli mox-sendmail,-p $(s))
 # What packagers' environments would change; the profile in Cargo.toml decides, and nothing is compiled twice.
 UNSET := $(foreach v,CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS RUSTFLAGS PKG_CONFIG_PATH SOURCE_DATE_EPOCH,-u $(v))
+# Panics name the source of libraries: as paths below their registry, whoever builds. The shorter name holds where the
+# registry's folder has its usual name.
+REGISTRY := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/
+REMAP := --remap-path-prefix=$(REGISTRY)= --remap-path-prefix=$(REGISTRY)index.crates.io-1949cf8c6b5b557f/=
 LOGS := $(CARGO_TARGET_DIR)/logs
 PROGRAMS := $(CARGO_TARGET_DIR)/programs
 ARGS ?=
@@ -43,9 +47,9 @@ system:
 # What packages hold, in $(PROGRAMS). The library of mox-verify brings TLS into the resolver, which the others do without;
 # it would, too, where all are built at once.
 programs:
-	env $(UNSET) cargo build --locked --release $(foreach s,$(filter-out mox-verify,$(SERVICES)),-p $(s))
-	env $(UNSET) cargo build --locked --release -p mox-verify
-	env $(UNSET) RUSTFLAGS=-Cforce-unwind-tables=no cargo build --locked --profile tool -p mox-cli -p mox-sendmail
+	env $(UNSET) RUSTFLAGS="$(REMAP)" cargo build --locked --release $(foreach s,$(filter-out mox-verify,$(SERVICES)),-p $(s))
+	env $(UNSET) RUSTFLAGS="$(REMAP)" cargo build --locked --release -p mox-verify
+	env $(UNSET) RUSTFLAGS="$(REMAP) -Cforce-unwind-tables=no" cargo build --locked --profile tool -p mox-cli -p mox-sendmail
 	@mkdir -p $(PROGRAMS)
 	@cp -u --remove-destination $(SERVICES:%=$(CARGO_TARGET_DIR)/release/%) $(CARGO_TARGET_DIR)/tool/mox $(CARGO_TARGET_DIR)/tool/mox-sendmail $(PROGRAMS)
 

@@ -143,11 +143,14 @@ sslcacertfile = {CA}
     # A flag from here, a message from there, a message less from here.
     w.a.run("f=$(ls -d /root/offline/INBOX/cur/* /root/offline/INBOX/new/* | head -1);"
             " mv $f /root/offline/INBOX/cur/$(basename $f | sed 's/:2,.*//'):2,FS")
+    w.a.run("rm $(ls -d /root/offline/INBOX/cur/* /root/offline/INBOX/new/* | grep -v ':2,FS$' | head -1)")
+    before = len(w.a.inbox())
     send(w.a, "you@h1.test", "while offline")
     w.a.wait_for('SUBJECT "while offline"')
     flagged = len(w.a.inbox("FLAGGED"))
     w.a.run("offlineimap -o -u basic 2>&1")
     assert len(w.a.inbox("FLAGGED")) == flagged + 1
+    assert len(w.a.inbox()) == before, "one came, one went"
     assert int(w.a.run(count)) == len(w.a.inbox())
     # Every message is byte for byte the same: sizes without line ends.
     sizes = w.a.run("find /root/offline/INBOX -type f -path '*/[cn]*/*' -exec sh -c 'tr -d \"\\r\" < $0 | wc -c' {} \\; | sort -n")
@@ -181,6 +184,22 @@ push "<tag-pattern>~s client<enter><tag-prefix><copy-message>=filed<enter><sync-
     out = w.a.run(f"curl -sS -k --user '{w.a.login}:{w.a.password}' imaps://{w.a.address}/ -X 'STATUS filed (MESSAGES)'")
     assert "MESSAGES" in out and "MESSAGES 0" not in out, out
     assert len(w.a.inbox()) == before
+
+
+def curl_lists_searches_appends_fetches_and_removes(w):
+    curl = f"curl -sS --max-time 20 --cacert {CA} --user '{w.a.login}:{w.a.password}'"
+    root, mailbox = "imaps://mail.h1.test/", "imaps://mail.h1.test/by-curl"
+    w.a.run(f"{curl} {root} -X 'CREATE by-curl'")
+    assert "by-curl" in w.a.run(f"{curl} {root}"), "LIST"
+    w.a.run("printf 'From: a@far.test\\r\\nSubject: by curl\\r\\n\\r\\none line\\r\\n' > /root/sent.eml")
+    for _ in range(2):
+        w.a.run(f"{curl} -T /root/sent.eml {mailbox}")
+    assert w.a.run(f"{curl} '{mailbox}?SUBJECT%20curl'").split() == ["*", "SEARCH", "1", "2"]
+    w.a.run(f"{curl} '{mailbox};UID=2' -o /root/got.eml && cmp /root/sent.eml /root/got.eml")
+    w.a.run(f"{curl} '{mailbox}' -X 'STORE 1 +Flags \\Deleted'")
+    w.a.run(f"{curl} '{mailbox}' -X EXPUNGE")
+    assert w.a.run(f"{curl} '{mailbox}' -X 'UID SEARCH ALL'").split() == ["*", "SEARCH", "2"]
+    w.a.run(f"{curl} {root} -X 'DELETE by-curl'")
 
 
 def imapflow_speaks_every_extension(w):
@@ -376,6 +395,7 @@ TESTS = [
     imaplib_follows_the_standard_library,
     offlineimap_keeps_two_sides_equal,
     mutt_reads_and_files,
+    curl_lists_searches_appends_fetches_and_removes,
     imapflow_speaks_every_extension,
     async_imap_works_plain_and_compressed,
     mbsync_and_changes_at_the_server_go_both_ways,

@@ -28,6 +28,8 @@ pub const SEARCH_KEYS: u32 = 1_000;
 pub const CONTEXTS: usize = 8;
 /// Messages in the result of a sort that is kept up to date: it is sorted anew for each that comes.
 pub const SORTED_CONTEXT: usize = 5_000;
+/// Changes of the open mailbox that wait for a client that wants them later, as NOTIFY says. Row IM-37.
+pub const DELAYED_CHANGES: u64 = 1_000;
 /// Event groups in one NOTIFY.
 pub const EVENT_GROUPS: usize = 100;
 /// Keys in one SORT; there are fewer kinds.

@@ -13,6 +13,7 @@
 //! | `Decide` | [`Reader::accept`] or [`Reader::refuse`] |
 //! | `Message` | its octets, handed out as they come, then `Line` for what follows |
 //! | `Skip` | octets of a literal nobody wants, then `SkipLine` |
+//! | `Over` | nothing: the connection is to be closed, as soon as that is asked for, then `Dead` |
 //! | `SkipLine` | the rest of a refused command; a non-synchronising literal goes back to `Skip` |
 
 use crate::command::{AppendMessage, AppendTo, Command, Sync, Tag};
@@ -67,6 +68,7 @@ enum State {
     Message { left: u64 },
     Skip { left: u64 },
     SkipLine,
+    Over,
     Dead,
 }
 
@@ -76,7 +78,7 @@ struct Append {
     tag: Tag,
     to: Option<AppendTo>,
     messages: u32,
-    most: u32,
+    replaces: bool,
     behind: Behind,
     /// Of the line read last, those not yet handed out.
     pieces: VecDeque<Piece>,
@@ -172,6 +174,7 @@ impl Reader {
     /// Octets that come anyway are thrown away.
     pub fn refuse(&mut self) {
         let pieces = self.append.as_ref().map(|append| &append.pieces);
+        let replaces = self.replaces();
         let literal = match self.state {
             State::Decide { literal: Some(literal) } => Some(literal),
             State::Decide { literal: None } | State::Pieces => {
@@ -181,8 +184,7 @@ impl Reader {
         };
         self.forget();
         if let Some((left, Sync::NonSynchronising)) = literal {
-            // What was announced within the limit of an APPEND is no reason to hang up.
-            self.state = State::Skip { left };
+            self.state = skipped(left, replaces);
         }
     }
 
@@ -260,6 +262,10 @@ impl Reader {
                     None => {}
                     Some(event) => return event,
                 },
+                State::Over => {
+                    self.state = State::Dead;
+                    return Event::Bye("literal too large");
+                }
                 State::Dead => {
                     *input = &[];
                     return Event::More;
@@ -338,7 +344,12 @@ impl Reader {
         };
         if let Some(text) = over {
             let tag = self.held_tag();
-            return Some(self.fail(tag, Fault::TooBig(text), size, sync));
+            let event = self.fail(tag, Fault::TooBig(text), size, sync);
+            // Row IM-03: what was not to come is on its way, and no good client sends it.
+            if sync == Sync::NonSynchronising {
+                self.state = State::Over;
+            }
+            return Some(event);
         }
         self.literal_octets = total;
         // The limit makes it fit.
@@ -367,7 +378,7 @@ impl Reader {
         let append = self.append.get_or_insert_with(|| Append {
             tag: tag.clone(),
             messages: 0,
-            most: if to.replaces.is_some() { 1 } else { limits::APPEND_MESSAGES },
+            replaces: to.replaces.is_some(),
             to: Some(to),
             behind: Behind::default(),
             pieces: VecDeque::new(),
@@ -375,7 +386,8 @@ impl Reader {
         for piece in &pieces {
             append.messages += u32::from(matches!(piece, Piece::Head(_)));
         }
-        let too_big = if append.messages > append.most {
+        let most = if append.replaces { 1 } else { limits::APPEND_MESSAGES };
+        let too_big = if append.messages > most {
             Some("too many messages")
         } else if literal.is_some_and(|(size, _)| size > self.append_limit) {
             Some("message too large")
@@ -432,6 +444,7 @@ impl Reader {
 
     /// A command is refused at the head of a literal.
     fn fail(&mut self, tag: Option<Tag>, fault: Fault, size: u64, sync: Sync) -> Event<'static> {
+        let replaces = self.replaces();
         self.forget();
         match sync {
             // The client sees the tagged answer where it expected a continuation.
@@ -441,9 +454,20 @@ impl Reader {
                 Event::Bye("literal too large")
             }
             Sync::NonSynchronising => {
-                self.state = State::Skip { left: size };
+                self.state = skipped(size, replaces);
                 Event::Fault(tag, fault)
             }
+        }
+    }
+
+    /// Whether the command under way is a REPLACE.
+    fn replaces(&self) -> bool {
+        let mut words = self.held.split(|&b| b == b' ').skip(1);
+        let named =
+            |word: Option<&[u8]>, name: &[u8]| word.is_some_and(|word| word.eq_ignore_ascii_case(name));
+        match (&self.append, words.next()) {
+            (Some(append), _) => append.replaces,
+            (None, word) => named(word, b"REPLACE") || named(word, b"UID") && named(words.next(), b"REPLACE"),
         }
     }
 
@@ -518,6 +542,12 @@ impl Reader {
 
 fn within(left: u64, available: usize) -> usize {
     usize::try_from(left).map_or(available, |left| left.min(available))
+}
+
+/// Octets are on their way that nobody wants. What was announced within the limit of an APPEND is no reason to hang up; in
+/// a REPLACE it is (row IM-27).
+fn skipped(left: u64, replaces: bool) -> State {
+    if replaces && left > limits::SKIP { State::Over } else { State::Skip { left } }
 }
 
 /// The length without the line end.

@@ -441,6 +441,14 @@ pub fn date_time(out: &mut Vec<u8>, time: Timestamp) {
     out.push(b'"');
 }
 
+/// When a message came into its mailbox; messages from before that was noted have none. RFC 8514 §4.1, row TR-48.
+pub fn save_date(out: &mut Vec<u8>, saved: Option<Timestamp>) {
+    match saved {
+        Some(saved) => date_time(out, saved),
+        None => put(out, "NIL"),
+    }
+}
+
 /// What STATUS can be told from.
 #[derive(Debug, Clone, Copy)]
 pub struct MailboxState {
@@ -574,6 +582,8 @@ mod tests {
             let style = Style { mod_seq: true, uid_only: false };
             fetch_flags(out, style, 23, Uid(4_827_313), flags, &[Keyword::parse("A").unwrap()], ModSeq(0));
         });
+        writes("NIL", |out| save_date(out, None));
+        writes("\" 1-Jan-1970 00:00:00 +0000\"", |out| save_date(out, Some(Timestamp(0))));
         writes("* VANISHED 3:4\r\n", |out| vanished(out, Earlier::No, &uids));
         writes("", |out| vanished(out, Earlier::Yes, &UidSet::new()));
         // Row IM-25: many removals make several lines, none of them long.

@@ -193,6 +193,10 @@ impl Session {
         self.spoke = true;
         // An APPEND whose later part is wrong is over.
         self.running = None;
+        // RFC 5182 §2.1, example 5: a search that is answered NO leaves no result.
+        if *fault == Fault::BadCharset {
+            self.search_failed();
+        }
         let (status, code, text) = response::fault_words(fault);
         tagged(out, tag, status, code.as_ref(), text);
         self.count_fault(out)
@@ -212,6 +216,9 @@ impl Session {
     /// One command.
     pub fn on_command(&mut self, tag: Tag, command: Command, out: &mut Vec<u8>) -> Step {
         self.spoke = true;
+        if self.delays_too_much() {
+            self.notification_overflow(out);
+        }
         let step = match &self.state {
             State::NotAuthenticated => self.before_login(tag, command, out),
             State::Authenticated | State::Selected(_) => self.after_login(tag, command, out),
@@ -401,6 +408,13 @@ impl Session {
     #[must_use]
     pub fn tells_at_once(&self) -> bool {
         matches!(&self.telling, Telling::Chosen(chosen) if chosen.at_once)
+    }
+
+    /// Whether more waits for the next command than a client may have waiting. Row IM-37.
+    fn delays_too_much(&self) -> bool {
+        let waits = |selected: &Selected| selected.view.waiting() > limits::DELAYED_CHANGES;
+        matches!(&self.telling, Telling::Chosen(chosen) if !chosen.at_once)
+            && self.mailbox().is_some_and(waits)
     }
 
     /// Too much happened: as after NOTIFY NONE. RFC 5465 §5.8.

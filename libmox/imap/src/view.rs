@@ -320,6 +320,12 @@ impl View {
         all
     }
 
+    /// Changes that are still to be told.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.fresh.count() + self.gone.count() + self.dirty.count() + self.flags.len() as u64
+    }
+
     /// Whether there is anything to tell, given what may be told.
     #[must_use]
     pub fn has_news(&self, expunges: Expunges) -> bool {

@@ -198,6 +198,19 @@ mod tests {
         assert!(gate.enter(ip("192.0.2.9")).is_ok());
     }
 
+    /// Row IM-02: a peer that is gone without a word is asked after five minutes.
+    #[tokio::test]
+    async fn peers_that_are_gone_are_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_peer, connection) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (gate, life) = (Gate::new(1, 1, 1), Life::default());
+        let accepted = accepted(connection.unwrap().0, &gate, life.busy()).unwrap();
+        assert!(rustix::net::sockopt::socket_keepalive(&accepted.stream).unwrap());
+        let idle = rustix::net::sockopt::tcp_keepidle(&accepted.stream).unwrap();
+        assert_eq!(idle, Duration::from_secs(300));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn new_connections_are_counted_by_the_minute() {
         let gate = Gate::new(1000, 1000, 3);

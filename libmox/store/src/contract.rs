@@ -154,6 +154,7 @@ libmox_ipc::verbs! {
     HoldRuleRemove => bool,
     HoldRuleList => Vec<(u32, HoldRule)>,
     MessagesOpen => Vec<Option<Content>>,
+    CopyAll => Placed,
     SignIn => KeyLogin,
     NoteFailure => (),
 }
@@ -166,6 +167,13 @@ mod tests {
     /// Postcard names a variant by its place. These places are for ever.
     #[test]
     fn golden_places_of_verbs() {
+        let copy = Copy {
+            session: crate::SessionId(1),
+            mailbox: libmox_types::MailboxId(1),
+            uids: UidSet::new(),
+            to: libmox_types::MailboxName::inbox(),
+            take: false,
+        };
         let places = [
             (postcard::to_allocvec(&Request::Ping(Ping)), 0u8),
             (postcard::to_allocvec(&Request::SignOut(SignOut(crate::SessionId(1)))), 9),
@@ -178,6 +186,7 @@ mod tests {
                 })),
                 88,
             ),
+            (postcard::to_allocvec(&Request::CopyAll(CopyAll(copy))), 98),
         ];
         for (bytes, place) in places {
             assert_eq!(bytes.unwrap()[0], place);

@@ -153,6 +153,7 @@ impl Role {
             | R::UrlOpen(_)
             | R::WatchSet(_)
             | R::MessagesOpen(_)
+            | R::CopyAll(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

@@ -6,31 +6,36 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::UdpSocket;
 
 /// Type and data, as in zone files; `TIMEOUT` fails.
 type Record = Vec<String>;
 
 /// See the module header.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FakeDns {
     records: Mutex<HashMap<String, Vec<Record>>>,
     asked: Mutex<Vec<String>>,
+    delay: Mutex<Duration>,
 }
 
 impl FakeDns {
     /// Serves until the runtime ends.
     pub async fn start() -> std::io::Result<(Arc<Self>, SocketAddr)> {
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
         let address = socket.local_addr()?;
-        let dns = Arc::new(Self { records: Mutex::default(), asked: Mutex::default() });
+        let dns = Arc::new(Self::default());
         let service = Arc::clone(&dns);
         tokio::spawn(async move {
             let mut buffer = [0; 4096];
             while let Ok((n, from)) = socket.recv_from(&mut buffer).await {
-                if let Some(answer) = service.answer(&buffer[..n]) {
+                let Some(answer) = service.answer(&buffer[..n]) else { continue };
+                let (socket, delay) = (Arc::clone(&socket), *lock(&service.delay));
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
                     let _ = socket.send_to(&answer, from).await;
-                }
+                });
             }
         });
         Ok((dns, address))
@@ -40,6 +45,11 @@ impl FakeDns {
     pub fn add(&self, name: &str, record: &[&str]) {
         let record = record.iter().map(ToString::to_string).collect();
         lock(&self.records).entry(key(name)).or_default().push(record);
+    }
+
+    /// Every answer takes so long from now on.
+    pub fn slow_down(&self, delay: Duration) {
+        *lock(&self.delay) = delay;
     }
 
     /// Forgets everything.

@@ -4,9 +4,10 @@ use libmox_ipc::{Answer, Refusal, Service};
 use libmox_sasl::scram::{self, Hash, Verifier};
 use libmox_sasl::{Secret, prepare_password};
 use libmox_store::{
-    Analysis, Body, BodyId, Decided, Decision, Deliver, Delivered, Fault, KeyLogin, LoginOutcome,
-    LoginResult, Proof, QueueAdd, RecipientPath, RecipientStatus, Reply, Report, Request, Role,
-    ScramChallenge, ScramHash, SessionId, SignIn, SignedIn, Store, StoreContract, Stored, Together,
+    Analysis, Body, BodyId, CacheGet, CacheKind, CacheSet, Cached, Decided, Decision, Deliver, Delivered,
+    Fault, KeyLogin, LoginOutcome, LoginResult, Proof, QueueAdd, RecipientPath, RecipientStatus, Reply,
+    Report, Request, Role, ScramChallenge, ScramHash, SessionId, SignIn, SignedIn, Store, StoreContract,
+    Stored, Together,
 };
 use libmox_types::{AccountId, Address, MsgId, QueueId, ReversePath};
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ struct State {
     analysis: Option<Analysis>,
     decisions: Vec<Decided>,
     failures: Vec<(Option<String>, LoginResult)>,
+    cached: Vec<(CacheKind, Cached)>,
 }
 
 /// The store.
@@ -100,6 +102,11 @@ impl FakeStore {
     /// What is thought of every message from now on; to begin with, that it is fine.
     pub fn think(&self, analysis: Analysis) {
         self.state().analysis = Some(analysis);
+    }
+
+    /// What it was told to remember. It forgets nothing by itself.
+    pub fn cached(&self) -> Vec<Cached> {
+        self.state().cached.iter().map(|(_, one)| one.clone()).collect()
     }
 
     /// That it is fine.
@@ -225,8 +232,16 @@ impl State {
             }
             Request::Feedback(_) => Reply::Feedback(()),
             // It remembers nothing.
-            Request::CacheGet(_) => Reply::CacheGet(None),
-            Request::CacheSet(_) => Reply::CacheSet(()),
+            Request::CacheGet(CacheGet { kind, name }) => {
+                let known = self.cached.iter().find(|(of, one)| *of == kind && one.name == name);
+                Reply::CacheGet(known.map(|(_, one)| one.clone()))
+            }
+            Request::CacheSet(CacheSet { kind, name, value, expires }) => {
+                self.cached.retain(|(of, one)| *of != kind || one.name != name);
+                let one = |value| Cached { name, value, set: expires, expires };
+                self.cached.extend(value.map(|value| (kind, one(value.into_vec()))));
+                Reply::CacheSet(())
+            }
             Request::DeliverNoting(noting) => {
                 let Reply::Deliver(outcomes) = self.answer_delivery(noting.deliver)? else {
                     return Err(Fault::Internal);

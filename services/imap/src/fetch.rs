@@ -134,10 +134,7 @@ impl Connection {
                 (FetchItem::Size, ..) => write_to(out, format_args!("{}", record.size)),
                 (FetchItem::Uid, ..) => write_to(out, format_args!("{}", record.uid)),
                 (FetchItem::ModSeq, ..) => write_to(out, format_args!("({})", record.mod_seq.0.max(1))),
-                (FetchItem::SaveDate, ..) => match record.saved {
-                    Some(saved) => response::date_time(out, saved),
-                    None => put(out, "NIL"),
-                },
+                (FetchItem::SaveDate, ..) => response::save_date(out, record.saved),
                 (FetchItem::Preview, ..) => response::string(out, record.preview.as_bytes(), dialect),
                 (FetchItem::EmailId, ..) => write_to(out, format_args!("(M{})", record.id)),
                 (FetchItem::ThreadId, ..) if record.thread.0 > 0 => {

@@ -385,6 +385,39 @@ mod tests {
         }
     }
 
+    /// Row TR-48, RFC 8514 §4.3.
+    #[test]
+    fn without_a_save_date_the_internal_date_counts() {
+        let mut record = MessageRecord {
+            uid: libmox_types::Uid(1),
+            id: libmox_types::MsgId(1),
+            mod_seq: libmox_types::ModSeq(0),
+            flags: libmox_types::Flags::NONE,
+            keywords: Vec::new(),
+            size: libmox_types::ByteCount(1),
+            received: Timestamp(0),
+            saved: None,
+            prefix: 0,
+            thread: libmox_types::MsgId(0),
+            marks: libmox_store::Marks::NONE,
+            structure: Vec::new(),
+            preview: String::new(),
+        };
+        let key = SearchKey::SavedOn(Date::parse(b"1-Jan-1970").unwrap());
+        for (saved, want) in [(None, true), (Some(Timestamp(0)), true), (Some(Timestamp(86_400)), false)] {
+            record.saved = saved;
+            let facts = Facts {
+                record: &record,
+                envelope: None,
+                repeats: false,
+                structure: None,
+                now: Timestamp(0),
+                hits: None,
+            };
+            assert_eq!(facts.judge(&key, &Terms::of(&key)), Some(want), "{saved:?}");
+        }
+    }
+
     #[test]
     fn folded_fields_are_one() {
         let got = fields(b"A: b\r\n c\r\nD: e\r\n\r\n");

@@ -177,6 +177,14 @@ async fn handle(shared: Arc<Shared>, accepted: Accepted, start: Start) {
 mod tests {
     use super::*;
 
+    /// Rows IM-02 and IM-35: other tests are less patient, people get these.
+    #[test]
+    fn people_get_the_time_that_was_promised() {
+        let Waits { before_login, signed_in, write, progress } = Waits::default();
+        let seconds = [before_login, signed_in, write, progress].map(|wait| wait.as_secs());
+        assert_eq!(seconds, [30, 30 * 60, 5 * 60, 10]);
+    }
+
     #[tokio::test]
     async fn a_waiting_connection_is_small() {
         let config = libmox_service::config::Static::parse("").unwrap();

@@ -5,7 +5,7 @@ use crate::error::Failure;
 use crate::watch::OwnFlags;
 use libmox_imap::command::{By, FlagChange};
 use libmox_imap::response::{self, Code, Status, write_to};
-use libmox_store::{Copy, Expunge, FlagsChange, FlagsHow, Item, MessageList, Request, Want};
+use libmox_store::{Copy, CopyAll, Expunge, FlagsChange, FlagsHow, Item, MessageList, Request, Want};
 use libmox_types::{MailboxId, MailboxName, ModSeq, UidSet};
 
 /// A set named messages that are gone. RFC 2180 §4.1.2, RFC 5530.
@@ -134,14 +134,23 @@ impl Connection {
         }
         let mut gone = uids.clone();
         let verb = Copy { session: self.session_id()?, mailbox: self.mailbox_id()?, uids, to, take };
-        let placed = self.shared.store.ask(verb).await.map_err(|error| Failure::from(error).try_create())?;
-        self.see_change(placed.change, OwnFlags::Tell).await?;
-        gone.subtract(&placed.from.iter().copied().collect());
-        let went = self.went_meanwhile(&gone).await?;
-        if placed.to.is_empty() {
-            if went && by == By::Seq {
+        let copied = match by {
+            // RFC 9051 §6.4.9: uids of nothing are passed over.
+            By::Uid => self.shared.store.ask(verb).await,
+            // RFC 9051 §6.4.7: what cannot be done whole leaves the other mailbox as it was.
+            By::Seq => self.shared.store.ask(CopyAll(verb)).await,
+        };
+        let placed = match copied.map_err(|error| Failure::from(error).try_create()) {
+            Err(Failure::No(Some(Code::ExpungeIssued), _)) => {
+                self.poll().await?;
                 return Err(Failure::no(Code::ExpungeIssued, GONE));
             }
+            placed => placed?,
+        };
+        self.see_change(placed.change, OwnFlags::Tell).await?;
+        gone.subtract(&placed.from.iter().copied().collect());
+        self.went_meanwhile(&gone).await?;
+        if placed.to.is_empty() {
             return Ok(Done { text: "no such messages", ..Done::OK });
         }
         let code = Code::CopyUid(

@@ -10,7 +10,7 @@ use libmox_imap::sort::{Ranked, needs_envelope};
 use libmox_imap::thread::{Threaded, Threads};
 use libmox_message::envelope_in;
 use libmox_store::{Item, Mailbox, MessageList, ReferenceList, Request, Want};
-use libmox_types::{Uid, UidSet};
+use libmox_types::{MailboxId, ModSeq, Uid, UidSet};
 
 impl Connection {
     pub(crate) async fn sort(
@@ -23,8 +23,17 @@ impl Connection {
         let mailbox = self.mailbox_id()?;
         let key = &self.with_filters(key.clone()).await?;
         let Some(selected) = self.session.mailbox() else { return Ok(Done::OK) };
-        let (found, mod_seqs) = self.find(mailbox, selected.view.present(), key).await?;
+        let (found, mut mod_seqs) = self.find(mailbox, selected.view.present(), key).await?;
         let sorted = self.in_order(found, order).await?;
+        if let (Some(mod_seqs), Some(returns)) = (&mut mod_seqs, returns)
+            && (returns.min || returns.max)
+            && let (Some(first), Some(last)) = (sorted.first(), sorted.last())
+        {
+            // RFC 7162 §3.1.10: those of the messages that are named.
+            let (first, last) =
+                (self.mod_seq_of(mailbox, *first).await?, self.mod_seq_of(mailbox, *last).await?);
+            mod_seqs.put_in_order(first, last);
+        }
         self.session.sorted(by, returns, &sorted, mod_seqs, self.wire.output());
         if returns.is_some_and(|returns| returns.update) {
             let (key, order) = (key.clone(), Some(order.to_vec()));
@@ -71,6 +80,20 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    async fn mod_seq_of(&self, mailbox: MailboxId, uid: Uid) -> Result<ModSeq, Failure> {
+        let (session, uids) = (self.session_id()?, [uid].into_iter().collect());
+        let list = MessageList { session, mailbox, uids, changed_since: None, want: Want::default() };
+        let mut items = self.shared.store.stream(Request::MessageList(list)).await?;
+        // Of one that went this moment nothing is known.
+        let mut mod_seq = ModSeq::default();
+        while let Some(item) = items.next().await {
+            if let Item::Messages(records) = item? {
+                mod_seq = records.first().map_or(mod_seq, |record| record.mod_seq);
+            }
+        }
+        Ok(mod_seq)
     }
 
     /// Messages of the open mailbox in an order.

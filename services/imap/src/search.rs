@@ -237,7 +237,7 @@ impl Progress {
     /// So many more; what is to be said now, if something is. The goal is never said to be reached.
     pub(crate) fn step(&mut self, more: usize, session: &Session) -> Option<Code> {
         self.done += more as u64;
-        if self.done >= self.all || self.last.elapsed() < self.every {
+        if more == 0 || self.done >= self.all || self.last.elapsed() < self.every {
             return None;
         }
         self.last = Instant::now();

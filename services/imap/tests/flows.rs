@@ -442,3 +442,50 @@ async fn a_long_search_says_how_far_it_is() {
     ];
     assert_eq!(answer, want);
 }
+
+/// Row IM-23: 1000 annotations, and 1000000 octets of them, in all mailboxes together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_annotations_are_named() {
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    for round in 0..4 {
+        let entries: Vec<String> = (0..250).map(|n| format!("/private/{round}/{n} \"x\"")).collect();
+        let answer = peer.command(&format!("a SETMETADATA \"\" ({})", entries.join(" "))).await;
+        assert_eq!(answer, ["a OK done"], "{round}");
+    }
+    let answer = peer.command("b SETMETADATA INBOX (/private/more \"x\")").await;
+    assert_eq!(answer, ["b NO [METADATA TOOMANY] too many annotations"]);
+    // One goes, one comes.
+    assert_eq!(peer.command("c SETMETADATA \"\" (/private/0/0 NIL)").await, ["c OK done"]);
+    assert_eq!(peer.command("d SETMETADATA INBOX (/private/more \"x\")").await, ["d OK done"]);
+    let mut peer = world.signed_in("bob").await;
+    let large = |size: usize| format!("~{{{size}+}}\r\n{}", "x".repeat(size));
+    for n in 0..9 {
+        let answer = peer.command(&format!("a SETMETADATA INBOX (/private/{n} {})", large(100_000))).await;
+        assert_eq!(answer, ["a OK done"], "{n}");
+    }
+    let answer = peer.command(&format!("b SETMETADATA \"\" (/private/last {})", large(100_001))).await;
+    assert_eq!(answer, ["b NO [METADATA MAXSIZE 1000000] annotations are too large together"]);
+    assert_eq!(peer.command("c GETMETADATA \"\" /private/last").await, ["c OK done"]);
+    // What is asked for is not larger than the client wants; how large it would be is told. RFC 5464 §4.2.1.
+    let answer = peer.command("d GETMETADATA (MAXSIZE 1024) INBOX (/private/0)").await;
+    assert_eq!(answer, ["d OK [METADATA LONGENTRIES 100000] done"]);
+}
+
+/// Row IM-33: the limit that is announced is the one that holds, up to the largest there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_message_is_announced() {
+    let limited = format!("{OPEN}max-message-size = \"64KiB\"\n");
+    for (settings, limit) in [(limited.as_str(), "65536"), (OPEN, "104857600")] {
+        let world = World::with(settings).await;
+        let mut peer = world.signed_in("jane").await;
+        let answer = peer.command("a CAPABILITY").await;
+        assert!(answer[0].ends_with(&format!(" APPENDLIMIT={limit}")), "{answer:?}");
+        let answer = peer.command("b STATUS INBOX (APPENDLIMIT)").await;
+        assert_eq!(answer[0], format!("* STATUS INBOX (APPENDLIMIT {limit})"));
+        let answer = peer.command(&format!("c APPEND INBOX {{{}}}", limit.parse::<u64>().unwrap() + 1)).await;
+        assert_eq!(answer, ["c BAD [TOOBIG] message too large"]);
+        let answer = peer.command(&format!("d APPEND INBOX {{{}}}", i64::MAX)).await;
+        assert_eq!(answer, ["d BAD [TOOBIG] message too large"]);
+    }
+}

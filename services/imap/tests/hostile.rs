@@ -7,7 +7,7 @@ mod support;
 
 use mox_imap::Waits;
 use std::time::Duration;
-use support::{Peer, World, own_memory};
+use support::{PASSWORD, Peer, World, own_memory};
 use tokio::io::AsyncWriteExt;
 
 /// Memory that may come and go with a connection that sends or asks for far more than that. Both ends and the store are
@@ -64,18 +64,38 @@ async fn floods_of_literals_are_bounded() {
     let mut jane = world.signed_in("jane").await;
     let answer = jane.command(&format!("a DELETE {{{}}}", 101 * 1024)).await;
     assert_eq!(answer, ["a BAD [TOOBIG] literal too large"]);
-    // Small ones without number: a thousand are taken, then the command is refused and what is left of it skipped.
-    let answer = jane.command(&format!("b LIST \"\" ({}x)", "{1+}\r\nx ".repeat(5_000))).await;
-    assert_eq!(answer, ["b BAD [TOOBIG] too many literals"]);
-    let large = format!("{{{}+}}\r\n{} ", 100 * 1024, "x".repeat(100 * 1024));
-    let answer = jane.command(&format!("c LIST \"\" ({}x)", large.repeat(11))).await;
-    assert_eq!(answer, ["c BAD [TOOBIG] literals too large together"]);
+    // Small ones, each asked for: a thousand are taken, then the command is refused, and the next one is heard.
+    let answer = jane.command(&format!("b LIST \"\" ({}{{1}}", "{1}\r\nx ".repeat(1_000))).await;
+    assert_eq!((answer.len(), &*answer[1_000]), (1_001, "b BAD [TOOBIG] too many literals"));
+    let large = |sync: &str| format!("{{{}{sync}}}\r\n{} ", 100 * 1024, "x".repeat(100 * 1024));
+    let answer = jane.command(&format!("c LIST \"\" ({}{{{}}}", large("").repeat(10), 100 * 1024)).await;
+    assert_eq!((answer.len(), &*answer[10]), (11, "c BAD [TOOBIG] literals too large together"));
     assert_eq!(jane.command("d NOOP").await, ["d OK done"]);
-    // Ones that never end the command.
+    // Sent unasked they end the connection; also where they never end the command.
+    let over = [
+        (format!("{{{}+}}\r\n", 101 * 1024), "literal too large"),
+        ("{1+}\r\nx ".repeat(1_001), "too many literals"),
+        (large("+").repeat(11), "literals too large together"),
+    ];
+    for (literals, why) in over {
+        let mut peer = world.signed_in("jane").await;
+        peer.send(&format!("e LIST \"\" ({literals}")).await;
+        assert_eq!(peer.response().await, format!("e BAD [TOOBIG] {why}"));
+        assert_eq!(peer.response().await, "* BYE [ALERT] literal too large");
+    }
     jane.send("e LIST \"\" (").await;
-    let sent = flood(&mut jane, &large.repeat(4), 64 << 20).await;
+    let sent = flood(&mut jane, &large("+").repeat(4), 64 << 20).await;
     assert!(sent < 16 << 20, "{sent} octets taken");
-    assert_eq!(last_words(&mut jane).await, "* BYE [ALERT] command line too long");
+    // A message that is refused in a REPLACE ends it where more than 1 MiB would come (row IM-27); in an APPEND it does not.
+    let mut jane = world.signed_in("jane").await;
+    let message = "x".repeat((1 << 20) + 1);
+    let refused = format!("f APPEND nowhere {{{0}+}}\r\n{message}", message.len());
+    assert_eq!(jane.command(&refused).await, ["f NO [TRYCREATE] no such mailbox"]);
+    jane.command("g APPEND INBOX {3+}\r\nx\r\n").await;
+    jane.command("h SELECT INBOX").await;
+    jane.send(&format!("i REPLACE 1 nowhere {{{}+}}\r\n", message.len())).await;
+    assert_eq!(jane.response().await, "i NO [TRYCREATE] no such mailbox");
+    assert_eq!(jane.response().await, "* BYE [ALERT] literal too large");
     // A stranger has less room, and is not listened to for long.
     let mut stranger = world.connect().await;
     stranger.command("s NOOP").await;
@@ -198,4 +218,67 @@ async fn clients_that_never_drain_are_told_goodbye() {
         assert!(said.ends_with("* BYE inactive\r\n"), "{} octets", said.len());
         assert!(said.len() < 16 << 20, "{} octets", said.len());
     }
+}
+
+/// Row IM-48, AU-15: as on submission, whose words these are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_logins_over_imap_are_served_ever_more_slowly() {
+    let settings = "[service]\nbad-client-delay = \"40ms\"\n[imap]\nallow-plaintext-login = true\n";
+    let world = World::with(settings).await;
+    let mut peer = world.connect().await;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begun = std::time::Instant::now();
+        let answer = peer.command("a LOGIN jane@example.org wrong").await;
+        assert_eq!(answer, ["a NO [AUTHENTICATIONFAILED] login failed"]);
+        times.push(begun.elapsed());
+    }
+    assert!(times[1] < Duration::from_secs(1) && times[4] > Duration::from_secs(1), "{times:?}");
+    // Another connection from there is slow from its greeting on; the right password ends it.
+    let begun = std::time::Instant::now();
+    let mut peer = world.connect().await;
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    peer.command(&format!("b LOGIN jane@example.org \"{PASSWORD}\"")).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..5 {
+        assert_eq!(peer.command("c NOOP").await, ["c OK done"]);
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+/// Row IM-48: wrong passwords are counted by address over all connections, here ten a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_over_imap_has_an_end() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        let mut peer = world.connect().await;
+        for _ in 0..5 {
+            let answer = peer.command("a LOGIN jane@example.org wrong").await;
+            assert_eq!(answer, ["a NO [AUTHENTICATIONFAILED] login failed"]);
+        }
+    }
+    // Not even the right one is looked at.
+    let mut peer = world.dial().await;
+    assert_eq!(peer.response().await, "* BYE [LIMIT] too many failed logins, try again later");
+    assert_eq!(peer.response().await, "");
+}
+
+/// Row IM-48: so many connections of one address, and so many new ones a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_one_address_are_limited() {
+    let open = "[service]\nbad-client-delay = \"0s\"\n[imap]\nallow-plaintext-login = true\n";
+    let world = World::with(&format!("{open}max-connections-per-ip = 3\n")).await;
+    let mut peers = vec![world.connect().await, world.connect().await, world.connect().await];
+    let mut one_more = world.dial().await;
+    assert_eq!(one_more.response().await, "* BYE [LIMIT] too many connections");
+    assert_eq!(one_more.response().await, "");
+    let mut last = peers.pop().unwrap();
+    last.command("a LOGOUT").await;
+    assert_eq!(last.response().await, "");
+    world.signed_in("jane").await;
+    let world = World::with(&format!("{open}new-connections-per-ip = 3\n")).await;
+    for _ in 0..3 {
+        drop(world.connect().await);
+    }
+    assert_eq!(world.dial().await.response().await, "* BYE [LIMIT] too many connections");
 }

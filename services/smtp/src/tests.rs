@@ -404,8 +404,14 @@ async fn who_cannot_have_it_for_now_is_tried_again_with_the_others() {
     talk.command("A: b\r\n\r\n.", "452").await;
 }
 
-/// A verifier that says this of every sender.
-struct Vouch(&'static str);
+/// A verifier that says this of every sender, and keeps what it was asked.
+struct Vouch(&'static str, std::sync::Mutex<Vec<String>>);
+
+impl Vouch {
+    fn new(spf: &'static str) -> Self {
+        Self(spf, std::sync::Mutex::default())
+    }
+}
 
 impl libmox_ipc::Service for Vouch {
     type Contract = libmox_verify::VerifyContract;
@@ -422,6 +428,7 @@ impl libmox_ipc::Service for Vouch {
     ) {
         use libmox_verify::{Looked, Reply, Request, Takes};
         let looked = |takes| Looked { takes, authentic: false, found: "a name".into() };
+        self.1.lock().unwrap().push(format!("{request:?}"));
         let reply = match request {
             Request::Spf(_) => Reply::Spf(self.0.into()),
             Request::TakesMail(domain) if domain.0.ascii() == "null.example" => {
@@ -466,14 +473,16 @@ fn verified(ask: &libmox_verify::Verify) -> libmox_verify::Verified {
 }
 
 impl Vouch {
-    fn start(self, run: &Run) {
+    fn start(self, run: &Run) -> Arc<Self> {
         let listener = tokio::net::UnixListener::bind(run.folder.path().join("verify.sock")).unwrap();
         let vouch = Arc::new(self);
+        let shared = Arc::clone(&vouch);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(libmox_ipc::serve(Arc::clone(&vouch), (), stream, "fake-verify"));
+                tokio::spawn(libmox_ipc::serve(Arc::clone(&shared), (), stream, "fake-verify"));
             }
         });
+        vouch
     }
 }
 
@@ -481,7 +490,7 @@ impl Vouch {
 async fn the_name_in_ehlo_leads_somewhere() {
     // Row SR-03.
     let run = start("").await;
-    Vouch("pass").start(&run);
+    Vouch::new("pass").start(&run);
     let mut talk = Talk::start(&run).await;
     talk.command("MAIL FROM:<a@far.example>", "503").await;
     for hello in ["EHLO", "HELO"] {
@@ -503,7 +512,7 @@ async fn the_name_in_ehlo_leads_somewhere() {
 #[tokio::test]
 async fn a_header_nobody_looks_at_is_not_taken() {
     let run = start("").await;
-    Vouch("pass").start(&run);
+    Vouch::new("pass").start(&run);
     let mut talk = Talk::start(&run).await;
     talk.command("EHLO mail.example", "250").await;
     for (message, code) in [("Huge: x\r\n\r\n.", "554 5.6.0 "), ("A: b\r\n\r\n.", "250 2.0.0 ")] {
@@ -519,7 +528,7 @@ async fn a_header_nobody_looks_at_is_not_taken() {
 #[tokio::test]
 async fn the_whole_chain_is_noted() {
     let run = start("[smtp]\ndns-lists = [\"broken.example\", \"zen.example\"]\n").await;
-    Vouch("pass").start(&run);
+    let vouch = Vouch::new("pass").start(&run);
     let links = [("reputation", "nothing-known"), ("content", "probability 0.100, threshold 0.930")];
     let chain = links.iter().map(|(topic, text)| ((*topic).to_owned(), (*text).to_owned())).collect();
     let thought = Analysis { reason: "no-bad-signals".into(), ask_lists: true, chain, ..FakeStore::fine() };
@@ -555,6 +564,15 @@ async fn the_whole_chain_is_noted() {
             ]
         );
     }
+    // Row MA-22: whether a list works is asked once in four hours, also of one that does not.
+    let asked = vouch.1.lock().unwrap();
+    assert_eq!(asked.iter().filter(|request| request.starts_with("ListHealth")).count(), 2, "{asked:?}");
+    for (known, value) in run.store.cached().iter().zip(["no", "yes"]) {
+        assert_eq!(known.value, value.as_bytes(), "{known:?}");
+        let left = known.expires.0 - libmox_service::clock::now().0;
+        assert!((4 * 3600 - 60..=4 * 3600).contains(&left), "{left}");
+    }
+    assert_eq!(run.store.cached().len(), 2);
 }
 
 #[tokio::test]
@@ -626,7 +644,7 @@ async fn a_forged_sender_has_one_recipient() {
     // Row SR-18: a report must not go to somebody who never wrote.
     for (word, code) in [("pass", "250"), ("none", "452 4.5.3 "), ("fail", "452 4.5.3 ")] {
         let run = start("").await;
-        Vouch(word).start(&run);
+        Vouch::new(word).start(&run);
         let mut talk = Talk::start(&run).await;
         talk.command("EHLO c.example", "250").await;
         // Row SR-09.

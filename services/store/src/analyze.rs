@@ -26,7 +26,7 @@ use crate::keys;
 use crate::limits::RECIPIENTS;
 use crate::records::{Heard, Read};
 use crate::reputation::{Sender, Step, reputation};
-use crate::signals::{Origin, is_proven, of_address, signals_of};
+use crate::signals::{Origin, asked_of, is_proven, of_address};
 use crate::store::Store;
 use libmox_service::clock::random_u64;
 use libmox_service::config::{AliasConfig, DestinationConfig, RuleConfig};
@@ -287,7 +287,7 @@ impl Store {
         let from = request.facts.from.as_ref();
         let proven =
             sealed.is_some() || from.is_some_and(|from| is_proven(from, verdict, &request.mail_from));
-        let signals = signals_of(from, proven, (!destined.forward).then_some(&origin));
+        let signals = asked_of(from, proven, (!destined.forward).then_some(&origin));
         let (now, account) = (request.received, *account);
         let sender = Sender { account, original, now, from, proven, signals: &signals };
         let known = reputation(&self.engine, &sender)?;
@@ -343,10 +343,17 @@ impl Store {
             let draw = f64::from(u16::try_from(random_u64() & 0xffff).unwrap_or(0)) / 65_535.0;
             let usual = configured.junk_filter.threshold_at(draw);
             let threshold = if why_strict.is_some() { usual.min(STRICT) } else { usual };
+            // Whatever is asked to look more like good mail is not given the benefit of the doubt.
+            let agreed = if why_strict.is_some() { 0.0 } else { usual.min(AGREED) };
             let text = format!(
-                "probability {}, threshold {}{}{}{}",
+                "probability {}, threshold {}{}{}{}{}",
                 shown(content.score.probability),
                 shown(threshold),
+                if why_strict.is_some() || !content.score.significant {
+                    String::new()
+                } else {
+                    format!("; by all words {}, threshold {}", shown(content.score.of_all), shown(agreed))
+                },
                 why_strict.map(|why| format!(" ({why})")).unwrap_or_default(),
                 if content.score.significant { "" } else { ", too little was learnt to say" },
                 if request.facts.bad_content_type { ", a Content-Type that cannot be read" } else { "" },
@@ -357,7 +364,8 @@ impl Store {
                     outcome.chain.push((side.into(), words.clone()));
                 }
             }
-            if content.score.significant && content.score.probability > threshold {
+            let is_junk = content.score.probability > threshold && content.score.of_all > agreed;
+            if content.score.significant && is_junk {
                 weakly = content.score.probability < usual - WEAK;
                 (outcome.take, outcome.reason, outcome.text) = (false, "junk-content", text);
             }
@@ -405,7 +413,7 @@ impl Store {
             }));
         }
         if facts.bad_content_type {
-            let score = Score { probability: 1.0, significant: true, ..Score::default() };
+            let score = Score { probability: 1.0, of_all: 1.0, significant: true, ..Score::default() };
             return Ok(Some(Content { score, ..Content::default() }));
         }
         let words = words_of(&facts.words, config.into());
@@ -458,6 +466,8 @@ const CHAINS: usize = 20;
 const CHAIN: usize = 200;
 /// Row JK-07: the threshold for what comes from a stranger in a strange way.
 const STRICT: f64 = 0.25;
+/// What all words of a message together must come to as well.
+const AGREED: f64 = 0.9;
 /// So far below the threshold it is only a little like junk.
 const WEAK: f64 = 0.2;
 

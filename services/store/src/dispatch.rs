@@ -1,6 +1,7 @@
 //! From a verb to the code that answers it. Every path answers.
 
 use crate::limits::STAGED;
+use crate::mail::Missing;
 use crate::store::Peer;
 use libmox_ipc::{Answer, OnceKey};
 use libmox_store::{Delivered, Fault, Reply, Request, StoreContract, StoreStatus, Watch, WatchSet};
@@ -204,6 +205,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         | R::FlagsChange(_)
         | R::Append(_)
         | R::Copy(_)
+        | R::CopyAll(_)
         | R::Expunge(_)
         | R::Quota(_)
         | R::ThreadChange(_)
@@ -353,7 +355,11 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
         }
         R::Copy(request) => {
             let session = peer.session(request.session)?;
-            Reply::Copy(store.copy(&session, request).await?)
+            Reply::Copy(store.copy(&session, request, Missing::PassedOver).await?)
+        }
+        R::CopyAll(libmox_store::CopyAll(request)) => {
+            let session = peer.session(request.session)?;
+            Reply::CopyAll(store.copy(&session, request, Missing::Refused).await?)
         }
         R::Expunge(request) => {
             let session = peer.session(request.session)?;

@@ -374,12 +374,15 @@ impl Store {
     }
 
     /// COPY and MOVE, all or none.
-    pub async fn copy(&self, session: &Session, request: Copy) -> Result<Placed, Fault> {
+    pub async fn copy(&self, session: &Session, request: Copy, missing: Missing) -> Result<Placed, Fault> {
         let now = self.now();
         let copy = |writer: &mut Writer<'_>| {
             writer.mailbox(request.mailbox)?;
             let target = writer.find(&request.to)?.ok_or(Fault::NoMailbox)?;
             let messages = bounded(writer, request.mailbox, &request.uids)?;
+            if missing == Missing::Refused && messages.len() as u64 != request.uids.count() {
+                return Err(Fault::NoMessage);
+            }
             let from: Vec<Uid> = messages.iter().map(|(uid, _)| *uid).collect();
             let to = if request.take {
                 writer.take(request.mailbox, messages, target, now)?
@@ -1026,6 +1029,15 @@ pub(crate) fn arrived(message: &AppendMessage, file: u64, now: Timestamp) -> New
 fn bounded(writer: &Writer<'_>, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<(Uid, Message)>, Fault> {
     let messages = writer.messages(mailbox, Some(uids))?;
     if messages.len() > BULK { Err(Fault::Limit("messages changed at once".into())) } else { Ok(messages) }
+}
+
+/// What becomes of a copy of messages one of which is not there.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The others are copied.
+    PassedOver,
+    /// Nothing is.
+    Refused,
 }
 
 /// Messages of a mailbox by uid.

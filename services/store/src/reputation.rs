@@ -11,7 +11,7 @@
 //! | domain of From | 2 years | 20 messages | more than 80 %: surely | none good: surely from 3 people on, else perhaps |
 //! | written to the domain | 3 years | | perhaps (proven From only) | |
 //! | organisational domain, written to it | | as the two above | | |
-//! | DKIM domains, MAIL FROM, EHLO | half a year | 50 messages each | below 10 %: surely, if none is bad | above 90 %: perhaps, surely from two on |
+//! | DKIM domains, MAIL FROM, proven EHLO | half a year | 50 messages each | below 10 %: surely, if none is bad | above 90 %: perhaps, surely from two on |
 //! | networks, narrow to wide | a quarter | 50 messages, at least 2, 5, 10 | above 80 %: perhaps | above 80 %: perhaps |
 
 use crate::keys;
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
     use crate::engine::{ReadError, Value};
     use crate::records::encode;
-    use crate::signals::{Origin, signals_of};
+    use crate::signals::{Origin, asked_of, signals_of};
     use libmox_store::Verdict;
     use libmox_types::ReversePath;
     use std::collections::BTreeMap;
@@ -315,22 +315,35 @@ mod tests {
         dkim: &'static [&'static str],
         ip: &'static str,
         forward: bool,
+        mail_from: &'static str,
+        helo: &'static str,
+        spf: &'static str,
     }
 
-    const MAIL: Mail =
-        Mail { from: "x@sub.far.example", proven: true, dkim: &[], ip: "192.0.2.9", forward: false };
+    const MAIL: Mail = Mail {
+        from: "x@sub.far.example",
+        proven: true,
+        dkim: &[],
+        ip: "192.0.2.9",
+        forward: false,
+        mail_from: "",
+        helo: "",
+        spf: "none",
+    };
+
+    type Signals = fn(Option<&Address>, bool, Option<&Origin<'_>>) -> Vec<Signal>;
 
     impl Mail {
-        fn signals(&self) -> Vec<Signal> {
-            let verdict =
-                Verdict { dkim: self.dkim.iter().map(ToString::to_string).collect(), ..Verdict::default() };
-            let origin = Origin {
-                mail_from: &ReversePath::Null,
-                helo: "",
-                remote_ip: self.ip.parse().unwrap(),
-                verdict: &verdict,
+        fn signals(&self, of: Signals) -> Vec<Signal> {
+            let dkim = self.dkim.iter().map(ToString::to_string).collect();
+            let verdict = Verdict { dkim, spf: self.spf.into(), ..Verdict::default() };
+            let mail_from = match self.mail_from {
+                "" => ReversePath::Null,
+                from => ReversePath::Address(address(from)),
             };
-            signals_of(Some(&address(self.from)), self.proven, (!self.forward).then_some(&origin))
+            let remote_ip = self.ip.parse().unwrap();
+            let origin = Origin { mail_from: &mail_from, helo: self.helo, remote_ip, verdict: &verdict };
+            of(Some(&address(self.from)), self.proven, (!self.forward).then_some(&origin))
         }
     }
 
@@ -339,7 +352,7 @@ mod tests {
         fn judged(mut self, mail: &Mail, count: usize, junk: bool, days: i64) -> Self {
             for _ in 0..count {
                 self.1 += 1;
-                for signal in mail.signals() {
+                for signal in mail.signals(signals_of) {
                     let at = NOW.plus(-days * DAY);
                     let id = libmox_types::MsgId(self.1);
                     let key = keys::signal(JANE, signal.class as u8, &signal.hash, INBOX, at, id);
@@ -360,7 +373,7 @@ mod tests {
         #[track_caller]
         fn says(&self, mail: &Mail, step: Step, junk: Option<bool>, sure: bool) {
             let from = address(mail.from);
-            let signals = mail.signals();
+            let signals = mail.signals(asked_of);
             let sender = Sender {
                 account: JANE,
                 original: Some(INBOX),
@@ -403,7 +416,7 @@ mod tests {
                 now: NOW,
                 from: Some(&from),
                 proven: true,
-                signals: &MAIL.signals(),
+                signals: &MAIL.signals(asked_of),
             };
             assert_eq!(reputation(&known, &sender).unwrap().step, Step::Nothing);
         }
@@ -414,7 +427,7 @@ mod tests {
             now: NOW,
             from: Some(&from),
             proven: true,
-            signals: &MAIL.signals(),
+            signals: &MAIL.signals(asked_of),
         };
         assert_eq!(reputation(&known, &sender).unwrap().step, Step::Nothing);
     }
@@ -489,6 +502,71 @@ mod tests {
     }
 
     #[test]
+    fn step_7_mail_from_and_ehlo() {
+        let of = |mail: Mail| Mail { from: "a@elsewhere.example", ip: "203.0.113.1", ..mail };
+        let sent = Mail { mail_from: "b@esp.example", helo: "out.esp.example", ..MAIL };
+        let passed = Mail { spf: "pass", ..sent };
+        let known = || keys().judged(&of(passed.clone()), 10, false, 1);
+        known().says(&passed, Step::Verified, Some(false), true);
+        known().judged(&of(passed.clone()), 1, true, 2).says(&passed, Step::Verified, Some(false), true);
+        known().judged(&of(passed.clone()), 2, true, 2).says(&passed, Step::Verified, None, false);
+        // Only the newest fifty.
+        known().judged(&of(passed.clone()), 40, false, 1).judged(&of(passed.clone()), 50, true, 2).says(
+            &passed,
+            Step::Verified,
+            Some(false),
+            true,
+        );
+        // Whoever says the names without being them is nobody.
+        for spf in ["none", "neutral", "softfail", "fail", "temperror"] {
+            known().says(&Mail { spf, ..sent.clone() }, Step::Nothing, None, false);
+        }
+        // SPF is about the EHLO name where there is no sender.
+        let bounce = Mail { mail_from: "", ..passed.clone() };
+        known().says(&bounce, Step::Verified, Some(false), true);
+        known().says(&Mail { spf: "none", ..bounce }, Step::Nothing, None, false);
+        let other = Mail { mail_from: "b@stranger.example", ..passed };
+        known().says(&other, Step::Nothing, None, false);
+    }
+
+    /// The whole row in order: with something to say at every step the first decides, and each decides once those before
+    /// it know nothing.
+    #[test]
+    fn steps_are_asked_in_order() {
+        let other = |from, ip| Mail { from, ip, ..MAIL };
+        let mail = Mail { dkim: &["esp.example"], ..MAIL };
+        let signed = Mail { dkim: &["esp.example"], ..other("a@elsewhere.example", "203.0.113.1") };
+        let from = address(mail.from);
+        let steps: [(Step, &dyn Fn(Keys) -> Keys); 10] = [
+            (Step::Address, &|keys| keys.judged(&other(mail.from, "203.0.113.1"), 2, false, 1)),
+            (Step::WroteAddress, &|keys| keys.wrote(keys::wrote(JANE, &from), 1)),
+            (Step::Domain, &|keys| keys.judged(&other("y@sub.far.example", "203.0.113.1"), 9, true, 1)),
+            (Step::WroteDomain, &|keys| keys.wrote(keys::wrote_domain(JANE, &from.domain), 1)),
+            (Step::Organisation, &|keys| keys.judged(&other("z@far.example", "203.0.113.1"), 9, true, 1)),
+            (Step::WroteOrganisation, &|keys| {
+                keys.wrote(keys::wrote_organisation(JANE, &organisation(&from.domain)), 1)
+            }),
+            (Step::Verified, &|keys| keys.judged(&signed, 5, false, 1)),
+            (Step::Network1, &|keys| keys.judged(&other("a@else.example", "192.0.2.9"), 2, true, 1)),
+            (Step::Network2, &|keys| keys.judged(&other("a@else.example", "192.0.2.10"), 5, true, 1)),
+            (Step::Network3, &|keys| keys.judged(&other("a@else.example", "192.0.3.200"), 10, true, 1)),
+        ];
+        for first in 0..steps.len() {
+            let known = steps[first..].iter().fold(keys(), |keys, (_, add)| add(keys));
+            let signals = mail.signals(asked_of);
+            let sender = Sender {
+                account: JANE,
+                original: Some(INBOX),
+                now: NOW,
+                from: Some(&from),
+                proven: true,
+                signals: &signals,
+            };
+            assert_eq!(reputation(&known, &sender).unwrap().step, steps[first].0);
+        }
+    }
+
+    #[test]
     fn step_8_networks() {
         let of = |ip| Mail { from: "a@elsewhere.example", ip, ..MAIL };
         for (ip, least, step) in [
@@ -532,7 +610,7 @@ mod tests {
         let history = keys().judged(&Mail { from: "a@else.example", dkim, ..MAIL }, 5_000, true, 1);
         let mail = Mail { dkim, ..MAIL };
         let from = address(mail.from);
-        let signals = mail.signals();
+        let signals = mail.signals(asked_of);
         let sender = Sender {
             account: JANE,
             original: Some(INBOX),

@@ -11,7 +11,7 @@
 //! | organisation | its organisational domain | hash of the local part | |
 //! | DKIM | each domain whose signature passed | | forwarded |
 //! | MAIL FROM | its domain, SPF passed | | forwarded |
-//! | EHLO | host name | | forwarded |
+//! | EHLO | host name; asked about only where SPF passed for it | | forwarded |
 //! | network 1 to 3 | /32 /26 /21, or /64 /48 /32 | | forwarded |
 //!
 //! The first three exist twice, for a From that is proven ([`is_proven`]) and for one that is not (row JK-09).
@@ -175,6 +175,18 @@ pub fn signals_of(from: Option<&Address>, proven: bool, origin: Option<&Origin<'
         [Class::Network1, Class::Network2, Class::Network3].into_iter().zip(networks(origin.remote_ip))
     {
         add(class, hash);
+    }
+    all
+}
+
+/// The signals of a message that has just come, to be asked about. Anybody can say the name of somebody else's host: it
+/// counts where SPF was about it, which is where there is no sender (RFC 7208 §2.4), and passed.
+pub fn asked_of(from: Option<&Address>, proven: bool, origin: Option<&Origin<'_>>) -> Vec<Signal> {
+    let mut all = signals_of(from, proven, origin);
+    let helo_passed =
+        |origin: &Origin<'_>| *origin.mail_from == ReversePath::Null && origin.verdict.spf == "pass";
+    if !origin.is_some_and(helo_passed) {
+        all.retain(|signal| signal.class != Class::Ehlo);
     }
     all
 }

@@ -15,6 +15,7 @@ use libmox_store::Verdict;
 use libmox_types::{Domain, Host, ReversePath};
 use libmox_verdict::dmarc::Policy;
 use libmox_verify::{Verified, Verify};
+use mail_auth::common::crypto::Algorithm;
 use mail_auth::common::verify::VerifySignature as _;
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, SpfOutput, SpfResult};
 use std::net::IpAddr;
@@ -42,20 +43,17 @@ impl Checker {
     /// All checks. A failed lookup is a verdict; this never fails.
     pub async fn check(&self, ask: &Verify, facts: &Facts, message: Option<&[u8]>) -> Verified {
         let parsed = message.and_then(AuthenticatedMessage::parse);
-        let (spf, iprev, dkim) = tokio::join!(
+        let (spf, iprev, dkim, arc) = tokio::join!(
             self.spf(ask.remote_ip, ask.helo.as_ref(), &ask.mail_from),
             self.iprev(ask.remote_ip),
-            self.dkim(parsed.as_ref(), message.is_some())
+            self.dkim(parsed.as_ref(), message.is_some()),
+            self.arc(parsed.as_ref())
         );
         let dmarc = match &parsed {
             Some(parsed) => self.dmarc(ask, parsed, &spf.output, &dkim.lines).await,
             None => Dmarc::bare("none", None),
         };
         let refuses = dmarc.refuses();
-        let arc = match &parsed {
-            Some(parsed) if refuses => self.arc(parsed).await,
-            _ => Arc { word: "none", sealed_by: None },
-        };
         let headers = Report {
             hostname: &self.hostname,
             ask,
@@ -79,7 +77,8 @@ impl Checker {
             },
             headers,
             dmarc_refuses: refuses,
-            sealed_by: arc.sealed_by,
+            // A rescue, where one is needed.
+            sealed_by: arc.sealed_by.filter(|_| refuses),
             chain,
             dmarc_note,
             dmarc: dmarc.seen,
@@ -92,11 +91,14 @@ impl Checker {
     pub(crate) async fn words(&self, message: &[u8]) -> (String, &'static str) {
         let parsed = AuthenticatedMessage::parse(message);
         let dkim = self.dkim(parsed.as_ref(), true).await.lines.first().map_or("none", |line| line.word);
-        let arc = match &parsed {
-            Some(parsed) => self.arc(parsed).await.word,
-            None => "none",
-        };
-        (dkim.to_owned(), arc)
+        (dkim.to_owned(), self.arc(parsed.as_ref()).await.word)
+    }
+
+    /// SPF alone, and how the domain explains a failure.
+    #[cfg(test)]
+    pub(crate) async fn explained(&self, ask: &libmox_verify::Spf) -> (&'static str, Option<String>) {
+        let output = self.spf(ask.remote_ip, ask.helo.as_ref(), &ask.mail_from).await.output;
+        (spf_word(output.result()), output.explanation().map(str::to_owned))
     }
 
     /// SPF alone.
@@ -193,12 +195,16 @@ impl Checker {
             };
             if word == "pass" {
                 let is_for =
-                    |service| key.is_some_and(|key| key.texts.iter().any(|text| is_for(text, service)));
-                if is_for("tlsrpt") {
+                    |service| key.is_some_and(|key| key.texts.iter().any(|text| allows(text, "s", service)));
+                let hash = if signature.a == Algorithm::RsaSha1 { "sha1" } else { "sha256" };
+                if !key.is_some_and(|key| key.texts.iter().any(|text| allows(text, "h", hash))) {
+                    // RFC 6376 §6.1.2, step 6.
+                    (word, why) = ("permerror", Some(format!("the key is not for {hash}")));
+                } else if is_for("tlsrpt") {
                     report_signers.extend(Domain::parse(&signature.d).ok());
                 }
                 // RFC 6376 §3.6.1: a key for other services is none for mail.
-                if !is_for("email") {
+                if word == "pass" && !is_for("email") {
                     (word, why) = ("permerror", Some("the key is for other services".into()));
                 }
             }
@@ -214,7 +220,8 @@ impl Checker {
     }
 
     /// RFC 8617 §5.2, and what the last to seal it says of it (§5.1.1).
-    async fn arc<'x>(&self, parsed: &'x AuthenticatedMessage<'x>) -> Arc {
+    async fn arc<'x>(&self, parsed: Option<&'x AuthenticatedMessage<'x>>) -> Arc {
+        let Some(parsed) = parsed else { return Arc { word: "none", sealed_by: None } };
         let word = match arc::look(parsed.headers.iter().copied(), ARC_SETS) {
             Fields::None => Some("none"),
             Fields::Sets(sets) if sets > ARC_SETS => Some("policy"),
@@ -274,13 +281,13 @@ fn is_unwanted(output: &mail_auth::DkimOutput<'_>) -> bool {
         })
 }
 
-/// Whether a key record is for a service.
-fn is_for(record: &str, service: &str) -> bool {
-    let services = record.split(';').find_map(|tag| {
-        let (name, value) = tag.split_once('=')?;
-        (name.trim() == "s").then(|| value.trim().to_owned())
+/// Whether the list in a tag of a key record has a word; without the tag everything is allowed. RFC 6376 §3.6.1.
+fn allows(record: &str, tag: &str, word: &str) -> bool {
+    let list = record.split(';').find_map(|one| {
+        let (name, value) = one.split_once('=')?;
+        (name.trim() == tag).then(|| value.trim().to_owned())
     });
-    services.is_none_or(|services| services.split(':').any(|one| one.trim() == "*" || one.trim() == service))
+    list.is_none_or(|list| list.split(':').any(|one| one.trim() == word || tag == "s" && one.trim() == "*"))
 }
 
 /// Whether an ARC-Authentication-Results field says that DMARC passed. RFC 8601 §2.2.

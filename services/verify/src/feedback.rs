@@ -311,9 +311,10 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_told() {
-        let bomb = gzip(&vec![b' '; usize::try_from(REPORT_UNPACKED).unwrap() + 1]);
+        let spaces = vec![b' '; usize::try_from(REPORT_UNPACKED).unwrap() + 1];
         for (kind, content, want) in [
-            ("application/gzip", bomb, "too large when unpacked"),
+            ("application/gzip", gzip(&spaces), "too large when unpacked"),
+            ("application/zip", zipped(&spaces), "too large when unpacked"),
             ("application/gzip", b"\x1f\x8b\x08".to_vec(), "cannot be unpacked: "),
             ("application/zip", b"PK\x03\x04".to_vec(), "cannot be unpacked: "),
             ("application/xml", b"<feedback></feedback>".to_vec(), "cannot be read: "),

@@ -18,6 +18,8 @@ mod report;
 mod spf;
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod golden;
 
 use checks::Checker;

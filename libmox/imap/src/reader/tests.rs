@@ -250,16 +250,31 @@ fn limits_hold() {
     );
     says(
         &format!("a DELETE {{{}+}}\r\n{}\r\nb NOOP\r\n", 101 * 1024, "x".repeat(101 * 1024)),
-        &["Some(\"a\") TooBig(\"literal too large\")", "b Noop"],
+        &["Some(\"a\") TooBig(\"literal too large\")", "bye literal too large"],
     );
+    // Who waits to be asked goes on with the next command; who does not is at the end.
+    let asked = |count: usize, wanted: &str| {
+        let mut want = vec!["continue"; count];
+        want.extend([wanted, "b Noop"]);
+        want.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (many, too_many) = ("{0}\r\n ".repeat(1000), "Some(\"a\") TooBig(\"too many literals\")");
+    let want = asked(1000, too_many);
+    says(&format!("a LIST \"\" ({many}{{0}}\r\nb NOOP\r\n"), &want.iter().map(|s| &**s).collect::<Vec<_>>());
     says(
         &format!("a LIST \"\" ({}x)\r\nb NOOP\r\n", "{0+}\r\n ".repeat(1001)),
-        &["Some(\"a\") TooBig(\"too many literals\")", "b Noop"],
+        &[too_many, "bye literal too large"],
     );
-    let large = format!("{{{}+}}\r\n{} ", 100 * 1024, "x".repeat(100 * 1024));
+    let (octets, together) = ("x".repeat(100 * 1024), "Some(\"a\") TooBig(\"literals too large together\")");
+    let large = |sync: &str| format!("{{{}{sync}}}\r\n{octets} ", 100 * 1024);
+    let want = asked(10, together);
     says(
-        &format!("a LIST \"\" ({}x)\r\nb NOOP\r\n", large.repeat(11)),
-        &["Some(\"a\") TooBig(\"literals too large together\")", "b Noop"],
+        &format!("a LIST \"\" ({}{{{}}}\r\nb NOOP\r\n", large("").repeat(10), 100 * 1024),
+        &want.iter().map(|s| &**s).collect::<Vec<_>>(),
+    );
+    says(
+        &format!("a LIST \"\" ({}x)\r\nb NOOP\r\n", large("+").repeat(11)),
+        &[together, "bye literal too large"],
     );
     says(
         &format!("a {}\r\nb NOOP\r\n", "x".repeat(20_000)),
@@ -275,6 +290,35 @@ fn limits_hold() {
     let exact = format!("a DELETE \"{}\"\r\n", "x".repeat(limits::LINE - 13));
     assert_eq!(exact.len(), limits::LINE);
     says(&exact, &["Some(\"a\") Mailbox(TooLong)"]);
+}
+
+/// Row IM-27: what is refused of a REPLACE is read up to 1 MiB.
+#[test]
+fn a_refused_replacement_that_is_large_ends_the_connection() {
+    let bye = || Event::Bye("literal too large");
+    for (command, size, end) in [
+        ("REPLACE 1 x", limits::SKIP, Event::More),
+        ("REPLACE 1 x", limits::SKIP + 1, bye()),
+        ("UID REPLACE 1 x", limits::SKIP + 1, bye()),
+        ("APPEND x", limits::SKIP + 1, Event::More),
+    ] {
+        let mut reader = Reader::new();
+        reader.signed_in();
+        let wire = format!("a {command} {{{size}+}}\r\n");
+        let mut input = wire.as_bytes();
+        assert!(matches!(reader.read(&mut input), Event::Message(..)));
+        reader.refuse();
+        assert_eq!(reader.read(&mut input), end, "{command} {size}");
+    }
+    // One that asks first is answered, and goes on.
+    says(
+        "a REPLACE 0 x {2000000}\r\nb NOOP\r\n",
+        &["Some(\"a\") Syntax(\"number must not be 0\")", "b Noop"],
+    );
+    for command in ["REPLACE 0 x", "uid replace 0 x"] {
+        let want = ["Some(\"a\") Syntax(\"number must not be 0\")", "bye literal too large"];
+        says(&format!("a {command} {{2000000+}}\r\n"), &want);
+    }
 }
 
 #[test]

@@ -28,6 +28,11 @@ impl FoundModSeqs {
         self.highest = self.highest.max(mod_seq);
     }
 
+    /// The result was put in another order, in which these are the first and the last.
+    pub fn put_in_order(&mut self, first: ModSeq, last: ModSeq) {
+        (self.first, self.last) = (Some(first), last);
+    }
+
     /// RFC 4731 §3.2: with MIN or MAX alone, that of the message named.
     fn of(self, returns: SearchReturn) -> ModSeq {
         let first = self.first.unwrap_or_default();

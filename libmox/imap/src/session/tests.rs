@@ -368,6 +368,25 @@ fn search_results_in_every_form() {
     assert_eq!(run(&mut talk, "a SEARCH ALL", &[4]), "* ESEARCH (TAG \"a\") ALL 2\r\n");
 }
 
+/// Row IM-37: a thousand changes wait for a client that wants them with its next command, not more.
+#[test]
+fn a_thousand_changes_wait() {
+    for (others, overflows) in [(1_000, false), (1_001, true)] {
+        let mut talk = Talk::selected(&[1]);
+        talk.say("a NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange))");
+        talk.session.complete(Status::Ok, None, "done", &mut talk.out);
+        talk.out.clear();
+        for uid in 2..2 + others {
+            talk.session.mailbox_mut().unwrap().view.on_added(Uid(uid));
+        }
+        let (_, heard) = talk.say("b NOOP");
+        assert_eq!(heard.contains("* OK [NOTIFICATIONOVERFLOW] "), overflows, "{heard}");
+        talk.session.tell(&mut talk.out);
+        talk.session.complete(Status::Ok, None, "done", &mut talk.out);
+        assert_eq!(talk.heard(), if overflows { "b OK done\r\n" } else { "* 1001 EXISTS\r\nb OK done\r\n" });
+    }
+}
+
 #[test]
 fn after_an_overflow_of_notifications_nothing_is_told_until_asked_anew() {
     // Row IM-37, RFC 5465 §5.8.

@@ -141,6 +141,58 @@ fn the_first_text_part_makes_the_preview() {
     assert_eq!(parse(b"A: b\r\n\r\n> q\r\n-- x\r\n").preview, "[...] -- x");
 }
 
+/// Row JK-05.
+#[test]
+fn these_fields_give_words() {
+    let fields = ["From", "To", "Cc", "Bcc", "Reply-To", "Subject", "Sender", "Return-Path"];
+    let mut message = String::from("X-Other: nothing\r\nReceived: from nowhere\r\n");
+    for field in fields {
+        message.push_str(&format!("{field}: some <one@far.example>\r\n"));
+    }
+    let words = parse(format!("{message}\r\nbody\r\n").as_bytes()).words;
+    let words: Vec<&str> = words.split_whitespace().collect();
+    for field in fields {
+        for word in ["one", "far", "example"] {
+            let word = format!("{}:{word}", field.to_lowercase());
+            assert!(words.contains(&word.as_str()), "{word}: {words:?}");
+        }
+    }
+    assert!(!words.iter().any(|word| word.contains("nothing") || word.contains("nowhere")), "{words:?}");
+}
+
+/// The limits on parts and fields, at what they allow and one beyond.
+#[test]
+fn limits_are_where_they_say() {
+    let depth = |levels: usize| {
+        let message = "Content-Type: message/rfc822\r\n\r\n".repeat(levels);
+        fn deepest(part: &Part) -> usize {
+            1 + part.children.iter().map(deepest).max().unwrap_or(0)
+        }
+        let facts = parse(message.as_bytes());
+        (deepest(&facts.structure.root), facts.flaws.over_limit)
+    };
+    let (at, over) = depth(limits::NESTING - 1);
+    assert_eq!((at, over), (limits::NESTING, false));
+    for levels in [limits::NESTING + 5, 10 * limits::NESTING] {
+        let (most, over) = depth(levels);
+        assert!(over && most <= limits::NESTING + 1, "{levels}: {most}");
+    }
+    let fields = |count: usize| {
+        let message = format!("{}Subject: last\r\n\r\n", "X: y\r\n".repeat(count - 1));
+        let facts = parse(message.as_bytes());
+        (facts.structure.envelope().subject.is_some(), facts.flaws.over_limit)
+    };
+    assert_eq!(fields(limits::FIELDS), (true, false));
+    assert_eq!(fields(limits::FIELDS + 1), (false, true));
+    let field = |octets: usize| {
+        let message = format!("Subject: {}\r\n\r\n", "x".repeat(octets));
+        let facts = parse(message.as_bytes());
+        facts.structure.envelope().subject.as_ref().map(Vec::len)
+    };
+    assert_eq!(field(1_000), Some(1_000));
+    assert!(field(10 * limits::FIELD_OCTETS).is_some_and(|octets| octets <= limits::FIELD_OCTETS));
+}
+
 #[test]
 fn hostile_shapes_stay_bounded() {
     let mut deep = String::new();

@@ -766,7 +766,7 @@ pub const KEYS: &[KeyDoc] = &[
         "0.95",
         "0.9",
         "JunkFilter.Threshold",
-        "Probability of junk from which a message is refused, 0.5 to 1.0; each message's is up to 0.05 off, but not above 1, so that it cannot be found by trying. Who would rather read junk than miss mail sets twograms = true, max-power = 0.001 and 0.9999999 here. 0.25 where the sender is unknown and came without TLS, without matching reverse DNS, or does not name the recipient.",
+        "Probability of junk from which a message is refused, 0.5 to 1.0; each message's is up to 0.05 off, but not above 1, so that it cannot be found by trying. All words together must come to 0.9 as well, or to this where it is lower. Who would rather read junk than miss mail sets twograms = true, max-power = 0.001 and 0.99999 here. 0.25, by the strongest words alone, where the sender is unknown and came without TLS, without matching reverse DNS, or does not name the recipient.",
     ),
     key(
         D,

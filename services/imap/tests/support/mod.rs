@@ -1,7 +1,7 @@
 //! A store and `mox-imap` in one process, over real sockets, and clients that speak from a script.
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use libmox_service::Context;
-
 use libmox_service::config::Static;
 use libmox_service::sockets::Sockets;
 use libmox_store::{
@@ -146,9 +146,14 @@ impl World {
         self.client(Role::Smtp).ask(verb).await.unwrap();
     }
 
-    pub async fn connect(&self) -> Peer {
+    /// A connection whose first line is still to come.
+    pub async fn dial(&self) -> Peer {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let mut peer = Peer { stream, input: Vec::new() };
+        Peer { stream, input: Vec::new(), packing: None }
+    }
+
+    pub async fn connect(&self) -> Peer {
+        let mut peer = self.dial().await;
         let greeting = peer.response().await;
         assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev2 IMAP4rev1 "), "{greeting}");
         peer
@@ -167,18 +172,65 @@ impl World {
 pub struct Peer {
     pub stream: TcpStream,
     pub input: Vec<u8>,
+    packing: Option<Packing>,
+}
+
+/// The client's side of COMPRESS. It flushes as sparingly as it may (row TR-04).
+struct Packing {
+    out: Compress,
+    incoming: Decompress,
+}
+
+impl Packing {
+    fn pack(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut octets = Vec::with_capacity(text.len() + 1000);
+        self.out.compress_vec(text, &mut octets, FlushCompress::Partial).unwrap();
+        octets
+    }
+
+    fn unpack(&mut self, octets: &[u8], text: &mut Vec<u8>) {
+        let start = self.incoming.total_in();
+        loop {
+            let done = usize::try_from(self.incoming.total_in() - start).unwrap();
+            let mut some = Vec::with_capacity(1 << 16);
+            self.incoming.decompress_vec(&octets[done..], &mut some, FlushDecompress::Sync).unwrap();
+            if some.is_empty() {
+                return;
+            }
+            text.extend_from_slice(&some);
+        }
+    }
 }
 
 impl Peer {
     pub async fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.unwrap();
+        let octets = match &mut self.packing {
+            Some(packing) => packing.pack(text.as_bytes()),
+            None => text.as_bytes().to_vec(),
+        };
+        self.stream.write_all(&octets).await.unwrap();
+    }
+
+    /// From here on what comes and goes is compressed, or is not any more.
+    pub fn pack(&mut self, packs: bool) {
+        self.packing = packs.then(|| Packing {
+            out: Compress::new(Compression::default(), false),
+            incoming: Decompress::new(false),
+        });
     }
 
     async fn more(&mut self) -> bool {
-        let read = tokio::time::timeout(WAIT, self.stream.read_buf(&mut self.input)).await;
-        read.unwrap_or_else(|_| panic!("nothing comes after {:?}", String::from_utf8_lossy(&self.input)))
-            .unwrap()
-            > 0
+        let Self { stream, input, packing } = self;
+        let mut octets = Vec::new();
+        let into = if packing.is_some() { &mut octets } else { &mut *input };
+        let read = tokio::time::timeout(WAIT, stream.read_buf(into)).await;
+        let read = read
+            .unwrap_or_else(|_| panic!("nothing comes after {:?}", String::from_utf8_lossy(input)))
+            .unwrap();
+        if let Some(packing) = packing {
+            packing.unpack(&octets, input);
+        }
+        read > 0
     }
 
     /// One response with its literals, without its last line end. Empty at the end of the connection.

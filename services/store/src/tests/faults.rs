@@ -8,7 +8,7 @@ use crate::serve::serve_folder;
 use libmox_service::Context;
 use libmox_service::config::Static;
 use libmox_service::sockets::Sockets;
-use libmox_store::{Check, Expunge, Fault, FlagsChange, FlagsHow, MessageOpen, Status};
+use libmox_store::{Append, Check, Expunge, Fault, FlagsChange, FlagsHow, MessageOpen, Replace, Status};
 use libmox_types::{Flag, Flags, MsgId};
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener as StdListener;
@@ -215,9 +215,26 @@ async fn a_full_disk_refuses_mail_for_now_and_loses_none() {
     service.becomes("degraded").await;
     let status = service.client(Role::Admin).ask(Status).await.unwrap();
     assert!(status.state.starts_with("degraded: the disk is full"), "{}", status.state);
-    // What frees space goes on.
+    // Row TR-51: several messages at once, or one in the place of another: nothing of it happens.
     let imap = service.client(Role::Imap);
     let session = sign_in(&imap).await;
+    let before = records(&imap, session).await;
+    let message = || libmox_store::AppendMessage {
+        flags: Flags::NONE,
+        keywords: vec![],
+        received: libmox_types::Timestamp(1),
+        body: Body::Inline(vec![b'x'; 3_000]),
+        facts: facts(),
+        prefix: vec![],
+    };
+    let to = MailboxName::inbox();
+    let append = Append { session, mailbox: to.clone(), messages: vec![message(), message()] };
+    assert_eq!(imap.ask(append).await.unwrap_err().fault(), Some(&Fault::Full));
+    let mailbox = imap.ask(MailboxStatus { session, name: to.clone() }).await.unwrap().id;
+    let replace = Replace { session, mailbox, uid: before[0].uid, to, message: message() };
+    assert_eq!(imap.ask(replace).await.unwrap_err().fault(), Some(&Fault::Full));
+    assert_eq!(records(&imap, session).await, before);
+    // What frees space goes on.
     let expunged = expunge(&imap, session, 3).await;
     acknowledged.retain(|id| !expunged.contains(id));
     service.holds(&acknowledged).await;

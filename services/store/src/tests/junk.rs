@@ -110,6 +110,23 @@ async fn messages_are_learnt_with_their_flags_and_unlearnt_when_they_go() {
     assert_eq!(world.list(&imap, session, "Inbox").await.len(), 1);
     assert_eq!(totals(&world), (1, 0));
     world.is_sound().await;
+    // What takes its place is learnt as it says itself.
+    for (uid, flag, want) in [(2, Flag::NotJunk, (0, 1)), (3, Flag::Junk, (1, 0))] {
+        let message = AppendMessage {
+            flags: Flags::NONE.with(flag),
+            keywords: vec![],
+            received: Timestamp(1),
+            body: Body::Inline(b"cheap pills again".to_vec()),
+            facts: facts(),
+            prefix: vec![],
+        };
+        let replace =
+            libmox_store::Replace { session, mailbox: junk, uid: Uid(uid), to: name("Junk"), message };
+        assert_eq!(imap.ask(replace).await.unwrap().to, [Uid(uid + 1)]);
+        assert_eq!((totals(&world), world.list(&imap, session, "Junk").await.len()), (want, 1));
+        world.store.sweep(true).await;
+        world.is_sound().await;
+    }
     imap.ask(libmox_store::MailboxDelete { session, name: name("Junk") }).await.unwrap();
     assert_eq!(totals(&world), (0, 0));
     assert!(table(&world).words.is_empty());
@@ -292,6 +309,52 @@ async fn content_and_the_steps_around_it_decide_on_strangers() {
     };
     assert_eq!(asked(&world, &forged).await.decision, Reject);
     assert_eq!(asked(&world, &Analyze { verdict: pass(), ..written(bad) }).await.pass, None, "clearly junk");
+    world.end().await;
+}
+
+/// Row JK-06: a letter with a few words of junk among many that are none is not refused for these; who comes in a strange
+/// way is asked for more (row JK-07), but not who is known to hand on what others sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_words_alone_convict_nobody() {
+    let rules = format!(
+        "{FILTER}[accounts.jane.destinations.\"jane@example.org\"]\n[[accounts.jane.destinations.\"jane@example.org\".rules]]\n\
+         mail-from = \"^list@handed[.]example$\"\nis-forward = true\nmailbox = \"Inbox\"\n"
+    );
+    let world = World::with(with(&rules)).await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let inbox = id(&imap, session, "Inbox").await;
+    let offer = (0..10).map(|word| format!("offer{word}")).collect::<Vec<_>>().join(" ");
+    // Each of these stood in two of three good letters and in one of three bad ones.
+    let plain = |number: Option<u32>, bad: bool| {
+        let stands = |word: &u32| number.is_none_or(|number| (word + number).is_multiple_of(3) == bad);
+        (0..60).filter(stands).map(|word| format!("plain{word}")).collect::<Vec<_>>().join(" ")
+    };
+    for number in 1..=120 {
+        let (bad, half) = (number % 2 == 0, Some(number / 2));
+        let words = if bad { format!("{offer} {}", plain(half, true)) } else { plain(half, false) };
+        letter(&world, &words).await;
+        flag(&imap, session, inbox, Uid(number), if bad { Flag::Junk } else { Flag::NotJunk }).await;
+    }
+    use Decision::{Accept, Reject};
+    let both = || written(&format!("{offer} {}", plain(None, true)));
+    let handed = || Analyze {
+        mail_from: libmox_types::ReversePath::Address(address("list@handed.example")),
+        tls: false,
+        ..both()
+    };
+    for (what, request, decision) in [
+        ("junk alone", written(&offer), Reject),
+        ("among others", both(), Accept),
+        ("among others, no TLS", Analyze { tls: false, ..both() }, Reject),
+        ("among others, handed on", handed(), Accept),
+        ("junk alone, handed on", Analyze { facts: written(&offer).facts, ..handed() }, Reject),
+    ] {
+        let got = asked(&world, &request).await;
+        assert_eq!(got.decision, decision, "{what}: {got:?}");
+        let (_, content) = got.chain.iter().find(|(topic, _)| topic == "content").unwrap();
+        assert_eq!(content.contains("; by all words "), !what.ends_with("no TLS"), "{what}: {content}");
+    }
     world.end().await;
 }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use libmox_store::{
-    Append, AppendMessage, ChangeEvents, Copy, Event, Expunge, Fault, FlagsChange, FlagsHow, MailboxCreate,
-    MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, MessageRecord, Quota, Request,
-    SnapshotMessage, Vanished, VanishedSince, Watch, WatchSet,
+    Append, AppendMessage, ChangeEvents, Copy, CopyAll, Event, Expunge, Fault, FlagsChange, FlagsHow,
+    MailboxCreate, MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, MessageRecord, Quota,
+    Request, SnapshotMessage, Vanished, VanishedSince, Watch, WatchSet,
 };
 use libmox_types::{Flag, Flags, Keyword, MailboxId, ModSeq, SpecialUse, Uid, UidSet};
 
@@ -176,6 +176,14 @@ async fn flags_copies_moves_and_expunges_keep_all_counters() {
     assert_ne!(archive[0].id, records[2].id, "a copy has its own");
     assert_eq!(archive[1].flags, Flags::NONE.with(Flag::Flagged));
     assert_eq!(imap.ask(copy(&[7], "nowhere", true)).await.unwrap_err().fault(), Some(&Fault::NoMailbox));
+    // RFC 9051 §6.4.7: whole or not at all.
+    for take in [false, true] {
+        let refused = imap.ask(CopyAll(copy(&[7, 77], "Archive", take))).await;
+        assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoMessage));
+    }
+    assert_eq!(world.list(&imap, session, "Archive").await.len(), 4);
+    let placed = imap.ask(CopyAll(copy(&[7], "Sent", false))).await.unwrap();
+    assert_eq!((placed.from, placed.to), (vec![Uid(7)], vec![Uid(1)]));
 
     let gone = imap.ask(Expunge { session, mailbox: inbox, uids: None }).await.unwrap();
     assert_eq!(gone.uids, uids(&[1, 2]));
