@@ -47,6 +47,7 @@ pub fn list<'a>(list: &List, entries: &[Entry<'a>]) -> Vec<Line<'a>> {
             && (!list.special_use || entry.uses != SpecialUses::NONE)
     };
     let parents = parents(entries.iter().filter(|entry| entry.exists));
+    let children = |name: &str| if parents.contains(name) { "\\HasChildren" } else { "\\HasNoChildren" };
     let mut lines: BTreeMap<&'a str, Line<'a>> = BTreeMap::new();
     let line = |entry: &Entry<'a>| {
         let mut attributes = Vec::new();
@@ -56,7 +57,7 @@ pub fn list<'a>(list: &List, entries: &[Entry<'a>]) -> Vec<Line<'a>> {
         if entry.subscribed && (list.subscribed || list.return_subscribed) {
             attributes.push("\\Subscribed");
         }
-        attributes.push(if parents.contains(entry.name) { "\\HasChildren" } else { "\\HasNoChildren" });
+        attributes.push(children(entry.name));
         attributes.extend(entry.uses.names());
         Line { name: entry.name, exists: entry.exists, attributes, child_info: Vec::new() }
     };
@@ -83,7 +84,8 @@ pub fn list<'a>(list: &List, entries: &[Entry<'a>]) -> Vec<Line<'a>> {
                         || Line {
                             name: parent,
                             exists: false,
-                            attributes: vec!["\\NonExistent", "\\HasChildren"],
+                            // RFC 5258 §5, example 10: children that are subscribed need not be there.
+                            attributes: vec!["\\NonExistent", children(parent)],
                             child_info: Vec::new(),
                         },
                         |entry| line(entry),
@@ -291,7 +293,7 @@ mod tests {
             &[
                 "* LIST (\\Subscribed \\HasNoChildren) \"/\" INBOX",
                 "* LIST (\\HasChildren) \"/\" Foo (\"CHILDINFO\" (\"SUBSCRIBED\"))",
-                "* LIST (\\NonExistent \\HasChildren) \"/\" Vanished (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+                "* LIST (\\NonExistent \\HasNoChildren) \"/\" Vanished (\"CHILDINFO\" (\"SUBSCRIBED\"))",
             ],
         );
         lists(

@@ -89,6 +89,8 @@ pub struct Session {
     /// Another session made the URLs of the open mailbox worthless, and this was not told yet.
     url_key: bool,
     telling: Telling,
+    /// It is over with NOTIFY, which the driver is to know.
+    overflowed: bool,
 }
 
 /// What is told of the open mailbox.
@@ -120,6 +122,7 @@ impl Session {
             annotations: BTreeSet::new(),
             url_key: false,
             telling: Telling::default(),
+            overflowed: false,
         }
     }
 
@@ -420,7 +423,13 @@ impl Session {
     /// Too much happened: as after NOTIFY NONE. RFC 5465 §5.8.
     pub fn notification_overflow(&mut self, out: &mut Vec<u8>) {
         self.telling = Telling::Nothing;
+        self.overflowed = true;
         untagged(out, Status::Ok, Some(&Code::NotificationOverflow), "too much happened");
+    }
+
+    /// Whether that was said since asked last: nothing is told of other mailboxes either.
+    pub fn take_overflow(&mut self) -> bool {
+        std::mem::take(&mut self.overflowed)
     }
 
     /// The tagged answer of the running command.

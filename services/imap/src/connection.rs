@@ -66,8 +66,7 @@ pub(crate) struct Connection {
     pub(crate) agent: String,
     /// Logins that failed here.
     pub(crate) failed: u32,
-    /// Whose the certificate is, where the client has to say so once more: it does not understand PREAUTH, or came by
-    /// STARTTLS.
+    /// Whose the certificate is that the client showed.
     pub(crate) key_of: Option<libmox_types::AccountId>,
     pub(crate) start: Start,
 }
@@ -237,6 +236,9 @@ impl Connection {
                             Box::pin(self.watch_anew()).await?;
                         }
                         let step = self.session.on_command(tag, command, self.wire.output());
+                        if self.session.take_overflow() {
+                            self.notifying = None;
+                        }
                         self.reader.set_dialect(self.session.dialect());
                         if self.session.mailbox().is_none() {
                             self.watching = None;

@@ -88,6 +88,8 @@ impl Connection {
         let verb = LoginKey { context: self.login_context("TLS"), fingerprint, authorize: None };
         let Ok(login) = self.prove(Proof::Key(verb)).await else { return };
         let LoginOutcome::SignedIn(signed_in) = login.outcome else { return };
+        // Nobody else signs in here, now or behind UNAUTHENTICATE (row AU-06).
+        self.key_of = Some(signed_in.account);
         if login.preauth && self.start == Start::Tls {
             events::signed_in(self.cid, self.remote, &signed_in.account_name);
             self.account = Some(signed_in.session);
@@ -98,8 +100,7 @@ impl Connection {
             self.session.signed_in(settings.disabled_capabilities);
             return;
         }
-        // It says AUTHENTICATE EXTERNAL, or something else for the same account (rows AU-06, TR-39).
-        self.key_of = Some(signed_in.account);
+        // It says AUTHENTICATE EXTERNAL, or something else for the same account (row TR-39).
         let _ = self.shared.store.ask(SignOut(signed_in.session)).await;
     }
 

@@ -158,6 +158,7 @@ impl Connection {
         let all = libmox_store::mailboxes(&self.shared.store, self.session_id()?).await?.mailboxes;
         let open = self.session.mailbox().map(|selected| selected.id);
         let here = sources.contains(&MailboxFilter::Selected);
+        let mut kept = false;
         for mailbox in &all {
             let is_open = open == Some(mailbox.id);
             let named = sources.iter().any(|source| source.takes(mailbox.name.as_str(), mailbox.subscribed));
@@ -169,7 +170,11 @@ impl Connection {
                 Err(Failure::No(Some(Code::NonExistent), _)) => {}
                 other => other?,
             }
+            kept |= is_open;
             self.pump().await?;
+        }
+        if returns.update && !kept {
+            self.session.keeps_no_context(self.wire.output());
         }
         Ok(Done::OK)
     }
@@ -194,6 +199,9 @@ impl Connection {
         }
         let out = self.wire.output();
         self.session.found_in(&mailbox.name, mailbox.uid_validity, returns, &found, mod_seqs, out);
+        if is_open && returns.update {
+            self.session.keep_context(By::Uid, key, None, found.iter().collect(), self.wire.output());
+        }
         Ok(())
     }
 

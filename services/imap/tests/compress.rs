@@ -5,53 +5,32 @@
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod support;
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use support::{Peer, World};
+use flate2::FlushCompress;
+use support::{Packing, Peer, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A connection behind COMPRESS.
 struct Packed {
     peer: Peer,
-    out: Compress,
-    incoming: Decompress,
+    packing: Packing,
     text: Vec<u8>,
-}
-
-fn packed(out: &mut Compress, text: &[u8], flush: FlushCompress) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(text.len() + 1000);
-    out.compress_vec(text, &mut octets, flush).unwrap();
-    octets
 }
 
 impl Packed {
     /// Says COMPRESS and the first command behind it in one go.
     async fn start(mut peer: Peer, first: &str) -> Self {
-        let mut out = Compress::new(Compression::default(), false);
+        let mut packing = Packing::default();
         let mut octets = b"z COMPRESS DEFLATE\r\n".to_vec();
-        octets.extend(packed(&mut out, first.as_bytes(), FlushCompress::Partial));
+        octets.extend(packing.pack(first.as_bytes(), FlushCompress::Partial));
         peer.stream.write_all(&octets).await.unwrap();
         assert_eq!(peer.response().await, "z OK DEFLATE active");
-        let mut this = Self { peer, out, incoming: Decompress::new(false), text: Vec::new() };
-        let rest = std::mem::take(&mut this.peer.input);
-        this.unpack(&rest);
-        this
-    }
-
-    fn unpack(&mut self, octets: &[u8]) {
-        let start = self.incoming.total_in();
-        loop {
-            let done = usize::try_from(self.incoming.total_in() - start).unwrap();
-            let mut some = Vec::with_capacity(1 << 16);
-            self.incoming.decompress_vec(&octets[done..], &mut some, FlushDecompress::Sync).unwrap();
-            if some.is_empty() {
-                return;
-            }
-            self.text.extend_from_slice(&some);
-        }
+        let mut text = Vec::new();
+        packing.unpack(&std::mem::take(&mut peer.input), &mut text);
+        Self { peer, packing, text }
     }
 
     async fn send(&mut self, text: &[u8], flush: FlushCompress) {
-        let octets = packed(&mut self.out, text, flush);
+        let octets = self.packing.pack(text, flush);
         self.peer.stream.write_all(&octets).await.unwrap();
     }
 
@@ -73,7 +52,7 @@ impl Packed {
                 self.peer.stream.read_buf(&mut octets),
             );
             assert!(read.await.unwrap_or_else(|_| panic!("nothing after {text:?}")).unwrap() > 0);
-            self.unpack(&octets);
+            self.packing.unpack(&octets, &mut self.text);
         }
     }
 }
@@ -121,7 +100,7 @@ async fn a_compressed_flood_is_refused_like_any_other() {
     let mut octets = Vec::new();
     let piece = vec![b'x'; 1 << 20];
     for _ in 0..64 {
-        octets.extend(self::packed(&mut packed.out, &piece, FlushCompress::Sync));
+        octets.extend(packed.packing.pack(&piece, FlushCompress::Sync));
     }
     assert!(octets.len() < 1 << 20);
     packed.peer.stream.write_all(&octets).await.unwrap();

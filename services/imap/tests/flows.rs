@@ -489,3 +489,68 @@ async fn the_largest_message_is_announced() {
         assert_eq!(answer, ["d BAD [TOOBIG] message too large"]);
     }
 }
+
+/// Row TR-05: the size that is told is that of what is read, whatever line ends came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sizes_are_those_of_what_is_read() {
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    peer.command("a APPEND INBOX {1+}\r\nx").await;
+    peer.command("b SELECT INBOX").await;
+    let long = format!("Subject: x\n\n{}", "a line\n".repeat(30_000));
+    for sent in ["Subject: x\n\nbody\n", "Subject: x\n\na\nb\r\nc", "x", "Subject: x\n", "\n\n", &long] {
+        let literal = format!("{{{}+}}\r\n{sent}", sent.len());
+        for command in [
+            format!("APPEND INBOX {literal}"),
+            format!("REPLACE 1 INBOX {literal}"),
+            format!("APPEND INBOX CATENATE (TEXT {literal})"),
+        ] {
+            let answer = peer.command(&format!("c {command}")).await;
+            assert!(answer.last().unwrap().starts_with("c OK"), "{answer:?}");
+            let answer = peer.command("d FETCH * (RFC822.SIZE BODY.PEEK[])").await;
+            let (size, body) = answer[0].split_once(" BODY[] {").unwrap();
+            let (told, body) = body.split_once("}\r\n").unwrap();
+            let size = size.rsplit(' ').next().unwrap();
+            let read = body.strip_suffix(')').unwrap();
+            assert_eq!((size, told), (&*read.len().to_string(), size), "{}", &command[..20]);
+            assert!(!read.replace("\r\n", "").contains('\n'), "bare line ends are left");
+            assert!(read.ends_with(&sent.replace("\r\n", "\n").replace('\n', "\r\n")), "{read:?}");
+        }
+    }
+    let answer = peer.command("e STATUS INBOX (MESSAGES SIZE)").await;
+    let sizes = peer.command("f FETCH 1:* RFC822.SIZE").await;
+    let sum: usize = sizes
+        .iter()
+        .filter_map(|line| line.split("SIZE ").nth(1)?.strip_suffix(')')?.parse::<usize>().ok())
+        .sum();
+    assert_eq!(answer[0], format!("* STATUS INBOX (MESSAGES {} SIZE {sum})", sizes.len() - 1));
+}
+
+/// Row IM-37, RFC 5465 §5.8: who lets too much wait is told so, and nothing more until NOTIFY is said again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lets_too_many_changes_wait_is_told_nothing_more() {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.signed_in("jane").await, world.signed_in("jane").await);
+    let notify =
+        "NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange)) (personal (MailboxName))";
+    one.command("a SELECT INBOX").await;
+    one.command(&format!("b {notify}")).await;
+    let hundred = " {14+}\r\nSubject: x\r\n\r\n".repeat(100);
+    for round in 0..11 {
+        let answer = two.command(&format!("a{round} APPEND INBOX{hundred}")).await;
+        assert!(answer[0].contains("OK [APPENDUID"), "{answer:?}");
+        if round == 9 {
+            assert_eq!(one.command("c NOOP").await, ["* 1000 EXISTS", "c OK done"]);
+        }
+    }
+    for round in 0..10 {
+        two.command(&format!("b{round} APPEND INBOX{hundred}")).await;
+    }
+    assert_eq!(one.command("d NOOP").await, ["* OK [NOTIFICATIONOVERFLOW] too much happened", "d OK done"]);
+    two.command("c CREATE elsewhere").await;
+    assert_eq!(one.command("e NOOP").await, ["e OK done"]);
+    let answer = one.command(&format!("f {notify}")).await;
+    assert_eq!(answer, ["* 2100 EXISTS", "f OK done"]);
+    two.command("d CREATE again").await;
+    assert!(one.response().await.starts_with("* LIST (\\Subscribed "));
+}

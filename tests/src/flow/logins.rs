@@ -310,6 +310,11 @@ fn certificates_sign_in_without_a_password() {
     imap.select("INBOX").unwrap();
     let answer = imap.command(&format!("LOGIN {login} \"{password}\"")).unwrap();
     assert!(answer.end.starts_with("BAD"), "{answer:?}");
+    // Signed out, it is still nobody else's.
+    assert!(imap.command("UNAUTHENTICATE").unwrap().end.starts_with("OK"));
+    assert!(imap.sign_in(&other, &other_password).is_err(), "another account");
+    let end = exchange(&mut imap, "EXTERNAL", "", "", &none);
+    assert!(end.starts_with("OK"), "{end}");
     // Where that is not understood, and behind STARTTLS, the client says EXTERNAL.
     let phone_tls = showing(&old_phone);
     let phone = || Imap::connect_tls(instance.address("imaps"), &phone_tls).unwrap();

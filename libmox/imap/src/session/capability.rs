@@ -6,7 +6,7 @@ use super::{Session, State};
 use crate::response::{Code, Status, Style, put, untagged};
 
 /// What works, beside the revisions and how to sign in.
-const CAPABILITIES: [&str; 46] = [
+const CAPABILITIES: [&str; 47] = [
     "LITERAL+",
     "ENABLE",
     "ID",
@@ -51,6 +51,8 @@ const CAPABILITIES: [&str; 46] = [
     "MULTIAPPEND",
     "CATENATE",
     "URLAUTH",
+    // RFC 5550 §5.7.1: for both of them.
+    "URL-PARTIAL",
     "REPLACE",
     "UTF8=ACCEPT",
 ];

@@ -58,6 +58,11 @@ impl Session {
         selected.contexts.push(SearchContext { tag, by, key, order, result });
     }
 
+    /// Says that the running search is not kept up to date: it was not one of the open mailbox. RFC 7377 §2.2.
+    pub fn keeps_no_context(&self, out: &mut Vec<u8>) {
+        untagged(out, Status::No, Some(&Code::NoUpdate(self.tag())), "only of the open mailbox");
+    }
+
     /// CANCELUPDATE.
     pub(super) fn cancel_contexts(&mut self, tags: &[String]) {
         if let State::Selected(selected) = &mut self.state {

@@ -255,8 +255,12 @@ impl Session {
             _ => None,
         };
         let here = sources.contains(&MailboxFilter::Selected);
-        if here && selected.is_none() {
+        // RFC 7377 §2.2: only what is open is kept up to date.
+        if (here || returns.update) && selected.is_none() {
             return Err((tag, "select a mailbox first"));
+        }
+        if returns.update && self.has_context(tag.as_str()) {
+            return Err((tag, "the tag is that of a search kept up to date"));
         }
         if returns.save && sources != [MailboxFilter::Selected] {
             return Err((tag, "only results of the selected mailbox can be saved"));

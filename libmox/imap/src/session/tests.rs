@@ -381,6 +381,7 @@ fn a_thousand_changes_wait() {
         }
         let (_, heard) = talk.say("b NOOP");
         assert_eq!(heard.contains("* OK [NOTIFICATIONOVERFLOW] "), overflows, "{heard}");
+        assert_eq!(talk.session.take_overflow(), overflows);
         talk.session.tell(&mut talk.out);
         talk.session.complete(Status::Ok, None, "done", &mut talk.out);
         assert_eq!(talk.heard(), if overflows { "b OK done\r\n" } else { "* 1001 EXISTS\r\nb OK done\r\n" });

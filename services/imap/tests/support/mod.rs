@@ -175,20 +175,26 @@ pub struct Peer {
     packing: Option<Packing>,
 }
 
-/// The client's side of COMPRESS. It flushes as sparingly as it may (row TR-04).
-struct Packing {
+/// The client's side of COMPRESS.
+pub struct Packing {
     out: Compress,
     incoming: Decompress,
 }
 
+impl Default for Packing {
+    fn default() -> Self {
+        Self { out: Compress::new(Compression::default(), false), incoming: Decompress::new(false) }
+    }
+}
+
 impl Packing {
-    fn pack(&mut self, text: &[u8]) -> Vec<u8> {
+    pub fn pack(&mut self, text: &[u8], flush: FlushCompress) -> Vec<u8> {
         let mut octets = Vec::with_capacity(text.len() + 1000);
-        self.out.compress_vec(text, &mut octets, FlushCompress::Partial).unwrap();
+        self.out.compress_vec(text, &mut octets, flush).unwrap();
         octets
     }
 
-    fn unpack(&mut self, octets: &[u8], text: &mut Vec<u8>) {
+    pub fn unpack(&mut self, octets: &[u8], text: &mut Vec<u8>) {
         let start = self.incoming.total_in();
         loop {
             let done = usize::try_from(self.incoming.total_in() - start).unwrap();
@@ -205,7 +211,8 @@ impl Packing {
 impl Peer {
     pub async fn send(&mut self, text: &str) {
         let octets = match &mut self.packing {
-            Some(packing) => packing.pack(text.as_bytes()),
+            // As sparingly as it may (row TR-04).
+            Some(packing) => packing.pack(text.as_bytes(), FlushCompress::Partial),
             None => text.as_bytes().to_vec(),
         };
         self.stream.write_all(&octets).await.unwrap();
@@ -213,10 +220,7 @@ impl Peer {
 
     /// From here on what comes and goes is compressed, or is not any more.
     pub fn pack(&mut self, packs: bool) {
-        self.packing = packs.then(|| Packing {
-            out: Compress::new(Compression::default(), false),
-            incoming: Decompress::new(false),
-        });
+        self.packing = packs.then(Packing::default);
     }
 
     async fn more(&mut self) -> bool {
