@@ -67,6 +67,8 @@ pub enum Answer {
     Accept,
     /// To a recipient: go on, the refusal comes after the data (row SR-17).
     AcceptUnknown,
+    /// To a recipient: go on, even where others have it under TLS only (row SR-07).
+    AcceptWithoutTls,
     /// No, in these words.
     Refuse(Reply),
     /// To a message: the last word, good or bad.
@@ -537,12 +539,6 @@ impl Session {
         if !self.signed_in && self.settings.kind == Kind::Submission {
             return Step::Reply(Reply::new(530, "5.7.0", "sign in first"));
         }
-        let needs_tls =
-            !self.tls && self.settings.tls == TlsOffer::Required && self.settings.kind == Kind::Exchange;
-        // Who may have it without TLS is known at RCPT.
-        if needs_tls && self.settings.without_tls.is_empty() {
-            return Step::Reply(Reply::new(530, "5.7.0", "start TLS first"));
-        }
         if let Some(refusal) = self.refuse_params(&mail, now) {
             return Step::Reply(self.spoil(refusal));
         }
@@ -593,15 +589,8 @@ impl Session {
         let State::Mail { transaction } = &self.state else {
             return Step::Reply(Reply::new(503, "5.5.1", "no transaction"));
         };
-        let needs_tls =
-            !self.tls && self.settings.tls == TlsOffer::Required && self.settings.kind == Kind::Exchange;
         let refusal = if (!rcpt.notify.is_empty() || !rcpt.orcpt.is_empty()) && !self.settings.dsn {
             Some(unknown_parameter())
-        } else if needs_tls
-            && !matches!(&rcpt.to, RcptPath::Address(to) if self.settings.without_tls.contains(to))
-        {
-            // Row SR-07.
-            Some(Reply::new(530, "5.7.0", "start TLS first"))
         } else if transaction.recipients.len()
             >= usize::try_from(self.settings.recipients).unwrap_or(usize::MAX)
         {
@@ -625,6 +614,14 @@ impl Session {
         let question = Question::Recipient(rcpt.to.clone());
         self.open = Some(Open::Recipient(rcpt));
         Step::Ask(question)
+    }
+
+    fn needs_tls(&self) -> bool {
+        !self.tls && self.settings.tls == TlsOffer::Required && self.settings.kind == Kind::Exchange
+    }
+
+    fn may_lack_tls(&self, to: &RcptPath) -> bool {
+        matches!(to, RcptPath::Address(to) if self.settings.without_tls.contains(to))
     }
 
     fn data(&mut self) -> Step {
@@ -727,7 +724,16 @@ impl Session {
             (Some(Open::Hello(hello, extended, now)), Answer::Accept) => self.greeted(hello, extended, now),
             (Some(Open::Hello(..)), Answer::Refuse(reply)) => Step::Reply(reply),
             (Some(Open::Sender(mail)), Answer::Accept) => self.begin(mail),
-            (Some(Open::Recipient(rcpt)), answer @ (Answer::Accept | Answer::AcceptUnknown)) => {
+            (Some(Open::Recipient(rcpt)), Answer::Accept | Answer::AcceptUnknown)
+                if self.needs_tls() && !self.may_lack_tls(&rcpt.to) =>
+            {
+                // Row SR-07: who may have it without TLS is known here.
+                Step::Reply(self.spoil(Reply::new(530, "5.7.0", "start TLS first")))
+            }
+            (
+                Some(Open::Recipient(rcpt)),
+                answer @ (Answer::Accept | Answer::AcceptUnknown | Answer::AcceptWithoutTls),
+            ) => {
                 if let State::Mail { transaction } = &mut self.state {
                     transaction.recipients.push(Recipient { rcpt, unknown: answer == Answer::AcceptUnknown });
                 }

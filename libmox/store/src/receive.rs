@@ -44,6 +44,8 @@ pub enum RecipientStatus {
     Refused(u16, String),
     /// An account takes it, and reports of others are sent there: have them read (row MA-18).
     Reports,
+    /// The same, and others report there that our TLS is broken: without TLS, too (row SR-07).
+    TlsReports,
 }
 
 /// Delivers one message to all its local recipients in one atomic change.

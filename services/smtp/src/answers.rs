@@ -180,7 +180,7 @@ impl Policy for Answers {
         let status = self.store.repeat(CheckRecipient { recipient: path_of(to) }).await;
         self.filtered |=
             !matches!(status, Ok(RecipientStatus::LocalUnfiltered | RecipientStatus::UnknownUser));
-        self.reports |= matches!(status, Ok(RecipientStatus::Reports));
+        self.reports |= matches!(status, Ok(RecipientStatus::Reports | RecipientStatus::TlsReports));
         match status {
             Ok(status) => match policy::judge_recipient(&status) {
                 refused @ Answer::Refuse(_) => refused,

@@ -24,6 +24,7 @@ pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
         RecipientStatus::Local | RecipientStatus::LocalUnfiltered | RecipientStatus::Reports => {
             return Answer::Accept;
         }
+        RecipientStatus::TlsReports => return Answer::AcceptWithoutTls,
         RecipientStatus::UnknownUser => return Answer::AcceptUnknown,
         RecipientStatus::Foreign => Reply::new(550, "5.1.1", "not a domain of this server"),
         RecipientStatus::Disabled => Reply::new(450, "4.2.1", "recipient domain temporarily disabled"),
@@ -173,6 +174,7 @@ mod tests {
         for (status, want) in [
             (R::Local, None),
             (R::Reports, None),
+            (R::TlsReports, None),
             (R::UnknownUser, None),
             // Rows SR-17, SR-26, SR-28, SR-27.
             (R::Foreign, Some("550 5.1.1 not a domain of this server")),

@@ -61,6 +61,7 @@ pub fn directory(generation: u64, statics: &Static, domains: &Domains) -> Direct
     Directory::new(generation, settings, rules.collect(), accounts.collect())
         .with_aliases(&domains.aliases)
         .with_reports(domains.reports())
+        .with_tls_reports(domains.tls_reports())
 }
 
 /// Reads the files again; mistakes keep what is in force.

@@ -10,7 +10,7 @@ use libmox_service::config::{
 };
 use libmox_store::RecipientPath;
 use libmox_types::{AccountId, Address, Domain, LocalPart, MailboxName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What the store takes from `mox.toml`.
@@ -124,6 +124,8 @@ pub struct Directory {
     catchall_rules: HashMap<Domain, Arc<DestinationConfig>>,
     /// Addresses for reports: the account, and a destination that is the mailbox for them.
     reports: HashMap<(Domain, String), (String, Arc<DestinationConfig>)>,
+    /// Of them those for reports about TLS.
+    tls_reports: HashSet<(Domain, String)>,
 }
 
 /// Where an address leads.
@@ -161,6 +163,7 @@ impl Directory {
             address_rules: HashMap::new(),
             catchall_rules: HashMap::new(),
             reports: HashMap::new(),
+            tls_reports: HashSet::new(),
         };
         for (name, account) in &directory.accounts {
             for address in &account.addresses {
@@ -235,6 +238,25 @@ impl Directory {
             }
         }
         self
+    }
+
+    /// With these of them for reports about TLS.
+    #[must_use]
+    pub fn with_tls_reports(mut self, all: impl Iterator<Item = Address>) -> Self {
+        for address in all {
+            if let Some(rules) = self.domains.get(&address.domain) {
+                let local = rules.fold(&address.local);
+                self.tls_reports.insert((address.domain, local));
+            }
+        }
+        self
+    }
+
+    /// Row SR-07: whether others report there that our TLS is broken.
+    pub fn is_about_tls(&self, recipient: &RecipientPath) -> bool {
+        let RecipientPath::Address(address) = recipient else { return false };
+        let fold = |rules: &DomainRules| (address.domain.clone(), rules.fold(&address.local));
+        self.domains.get(&address.domain).is_some_and(|rules| self.tls_reports.contains(&fold(rules)))
     }
 
     /// Whether reports of others are sent there: to whom they go, and where.

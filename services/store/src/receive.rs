@@ -51,6 +51,7 @@ impl Store {
                     directory.accounts.get(&name).is_some_and(|account| account.junk_filter.enabled);
                 match (self.over_quota(&name, account.used, 1), filters) {
                     (true, _) => RecipientStatus::OverQuota,
+                    (false, _) if directory.is_about_tls(recipient) => RecipientStatus::TlsReports,
                     // A report is few; whether anybody filters does not matter.
                     (false, _) if directory.reports(recipient).is_some() => RecipientStatus::Reports,
                     (false, true) => RecipientStatus::Local,

@@ -22,6 +22,7 @@ pub(crate) fn judge_recipient(status: &RecipientStatus) -> Answer {
     Answer::Refuse(match status {
         RecipientStatus::Local
         | RecipientStatus::Reports
+        | RecipientStatus::TlsReports
         | RecipientStatus::LocalUnfiltered
         | RecipientStatus::Foreign
         | RecipientStatus::OverQuota

@@ -228,6 +228,13 @@ impl Domains {
         })
     }
 
+    /// Of them those for reports about TLS.
+    pub fn tls_reports(&self) -> impl Iterator<Item = Address> {
+        let address =
+            |(domain, config): (&Domain, &DomainConfig)| Some(config.tlsrpt.as_ref()?.address(domain));
+        self.domains.iter().filter_map(address)
+    }
+
     /// Row MA-19: what is wrong with addresses for reports.
     fn wrong_reports(&self) -> impl Iterator<Item = String> {
         let one = |(about, reports): (&Domain, &ReportsConfig)| {
@@ -512,6 +519,8 @@ quota = "1GiB"
         let addresses: Vec<String> =
             read.reports().map(|(about, reports)| reports.address(about).to_string()).collect();
         assert_eq!(addresses, ["dmarc-reports@example.org", "dmarc-reports@example.org", "t@only.example"]);
+        let about_tls: Vec<String> = read.tls_reports().map(|address| address.to_string()).collect();
+        assert_eq!(about_tls, ["t@only.example"]);
         let dmarc = read.domains[&Domain::parse("only.example").unwrap()].dmarc.as_ref().unwrap();
         assert_eq!((dmarc.account.as_str(), dmarc.mailbox.as_str()), ("jane", "DMARC"));
         for (rest, wrong) in [

@@ -194,7 +194,7 @@ pub const KEYS: &[KeyDoc] = &[
         "[]",
         "[\"tlsreports@example.org\"]",
         "",
-        "Addresses that take mail without TLS even where require-starttls is set: those where others report that our TLS is broken.",
+        "Addresses that take mail without TLS even where require-starttls is set, besides those for reports about TLS.",
     ),
     key(
         S,

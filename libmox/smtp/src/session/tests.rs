@@ -180,7 +180,12 @@ fn parameters_that_are_refused() {
     );
     talk(
         &mut Session::new(settings(Kind::Exchange, TlsOffer::Required), false),
-        &[("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "530 5.7.0")],
+        &[
+            ("EHLO c.example", "250"),
+            ("MAIL FROM:<a@b>", "?sender 250"),
+            ("RCPT TO:<a@mx.example>", "?rcpt 530 5.7.0"),
+            ("DATA", "554 5.5.1"),
+        ],
     );
 }
 
@@ -466,7 +471,21 @@ fn tls_may_be_required_but_for_reports_about_it() {
     // Row SR-07.
     let mut required = settings(Kind::Exchange, TlsOffer::Required);
     let mut session = Session::new(required.clone(), false);
-    talk(&mut session, &[("EHLO c.example", "250"), ("MAIL FROM:<a@b>", "530 5.7.0")]);
+    talk(
+        &mut session,
+        &[
+            ("EHLO c.example", "250"),
+            ("MAIL FROM:<a@b>", "?sender 250"),
+            ("RCPT TO:<tlsreports@mx.example>", "?rcpt 530 5.7.0"),
+        ],
+    );
+    // It is an address for such reports.
+    session.on_line(b"RCPT TO:<tlsreports@mx.example>", Timestamp(0));
+    assert!(matches!(session.on_answer(Answer::AcceptWithoutTls), Step::Reply(reply) if reply.code() == 250));
+    assert_eq!(session.transaction().unwrap().recipients.len(), 1);
+    // Nobody learns without TLS who lives here.
+    session.on_line(b"RCPT TO:<nobody@mx.example>", Timestamp(0));
+    assert!(matches!(session.on_answer(Answer::AcceptUnknown), Step::Reply(reply) if reply.code() == 530));
     required.without_tls = vec!["tlsreports@mx.example".parse().unwrap()];
     let mut session = Session::new(required.clone(), false);
     talk(
@@ -474,7 +493,7 @@ fn tls_may_be_required_but_for_reports_about_it() {
         &[
             ("EHLO c.example", "250"),
             ("MAIL FROM:<a@b>", "?sender 250"),
-            ("RCPT TO:<jane@mx.example>", "530 5.7.0"),
+            ("RCPT TO:<jane@mx.example>", "?rcpt 530 5.7.0"),
             ("RCPT TO:<tlsreports@mx.example>", "?rcpt 250"),
         ],
     );

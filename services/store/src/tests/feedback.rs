@@ -79,7 +79,7 @@ async fn reports_need_proof_a_domain_of_ours_and_an_end() {
     let smtp = world.client(Role::Smtp);
     let status = async |to: &str| smtp.ask(CheckRecipient { recipient: recipient(to) }).await.unwrap();
     assert_eq!(status("dmarc-reports@example.org").await, RecipientStatus::Reports);
-    assert_eq!(status("TLS+x@example.org").await, RecipientStatus::Reports);
+    assert_eq!(status("TLS+x@example.org").await, RecipientStatus::TlsReports);
     assert_eq!(status("jane@example.org").await, RecipientStatus::LocalUnfiltered);
     assert_eq!(status("dmarc-reports@only.example").await, RecipientStatus::UnknownUser);
     let now = 1_800_000_000;

@@ -182,9 +182,32 @@ async fn a_sender_made_for_one_message_is_unique_as_long_as_that_is_known() {
     world.end().await;
 }
 
+/// Row SU-08: without a separator there is nothing an id could stand behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_without_a_separator_has_no_unique_senders() {
+    let mut directory = sample();
+    directory.accounts.get_mut("bob").unwrap().fromid_logins = vec![address("Bob@all.example")];
+    let world = World::with(directory).await;
+    let submission = world.client(Role::Submission);
+    let session = world.login(&submission, "Bob@all.example").await;
+    let own = ReversePath::Address(address("Bob@all.example"));
+    let request = QueueAdd {
+        mail_from: own.clone(),
+        header_from: Some(address("Bob@all.example")),
+        ..add(session, &["a@x.example", "b@x.example"], Body::Inline(b"x".to_vec()))
+    };
+    submission.ask(request).await.unwrap();
+    let entries = world.client(Role::Queue).ask(QueueList { after: QueueId(0), most: 10 }).await.unwrap();
+    assert_eq!(entries.len(), 2);
+    assert!(entries.iter().all(|entry| entry.mail_from == own), "{entries:?}");
+    world.end().await;
+}
+
 /// Row SU-04.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_sends_so_much_a_day_and_no_more() {
+    let usual = crate::directory::SendingLimits::default();
+    assert_eq!((usual.messages, usual.first_time), (1_000, 200));
     let mut directory = sample();
     directory.accounts.get_mut("jane").unwrap().sending =
         crate::directory::SendingLimits { messages: 5, first_time: 3 };
