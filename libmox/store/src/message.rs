@@ -237,7 +237,7 @@ pub struct Copy {
     pub take: bool,
 }
 
-/// As [`Copy`], but nothing at all ([`crate::Fault::NoMessage`]) where one of them is not there. Reply: [`Placed`].
+/// As `Copy`, but nothing at all ([`crate::Fault::NoMessage`]) where one of them is not there. Reply: [`Placed`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CopyAll(pub Copy);
 
