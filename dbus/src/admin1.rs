@@ -237,6 +237,12 @@ pub trait Admin {
     /// See the interface file.
     fn account_set_password(&self, name: &str, password: &str) -> zbus::Result<()>;
     /// See the interface file.
+    fn annotation_set(&self, account: &str, mailbox: &str, entry: &str, value: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn annotation_remove(&self, account: &str, mailbox: &str, entry: &str) -> zbus::Result<()>;
+    /// See the interface file.
+    fn annotation_list(&self, account: &str, mailbox: &str) -> zbus::Result<Vec<(String, String)>>;
+    /// See the interface file.
     fn app_password_add(
         &self,
         account: &str,

@@ -53,6 +53,8 @@ pub enum Code {
     BadUrl(String),
     /// Can never be done.
     Cannot,
+    /// Somebody else may, the client may not.
+    NoPerm,
     /// A list of capabilities.
     Capability(String),
     /// The selected mailbox was let go of.
@@ -148,6 +150,7 @@ impl Code {
                 }
             }
             Self::Cannot => put(out, "CANNOT"),
+            Self::NoPerm => put(out, "NOPERM"),
             Self::Capability(list) => write_to(out, format_args!("CAPABILITY {list}")),
             Self::Closed => put(out, "CLOSED"),
             Self::CompressionActive => put(out, "COMPRESSIONACTIVE"),

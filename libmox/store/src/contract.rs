@@ -157,6 +157,8 @@ libmox_ipc::verbs! {
     CopyAll => Placed,
     SignIn => KeyLogin,
     NoteFailure => (),
+    SharedAnnotationSet => Changed,
+    SharedAnnotationList => Vec<Annotation>,
 }
 
 #[cfg(test)]

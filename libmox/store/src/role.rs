@@ -141,6 +141,8 @@ impl Role {
             | R::AppPasswordAdd(_)
             | R::AppPasswordList(_)
             | R::AppPasswordRemove(_)
+            | R::SharedAnnotationSet(_)
+            | R::SharedAnnotationList(_)
             | R::DecisionsOf(_)
             | R::ReportList(_)
             | R::EvaluationList(_) => self == Self::Admin,

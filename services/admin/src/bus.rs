@@ -8,11 +8,12 @@ use libmox_service::bus::{actions, authorize};
 use libmox_service::config::DomainConfig;
 use libmox_service::{clock, config, paths};
 use libmox_store::{
-    AccountList, AccountRemove, AccountSetPassword, AppPasswordAdd, AppPasswordList, AppPasswordRemove,
-    Backup, BackupProgress, Check, Decided, DecisionsOf, EvaluationList, ReaderGrant, Reload, Repair,
-    RepairKind, ReportList, Scopes, Status, TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove,
+    AccountList, AccountRemove, AccountSetPassword, AnnotationChange, AppPasswordAdd, AppPasswordList,
+    AppPasswordRemove, Backup, BackupProgress, Check, Decided, DecisionsOf, EvaluationList, ReaderGrant,
+    Reload, Repair, RepairKind, ReportList, Scopes, SharedAnnotationList, SharedAnnotationSet, Status,
+    TlsKey, TlsKeyAdd, TlsKeyList, TlsKeyRemove,
 };
-use libmox_types::{Address, Domain, Timestamp};
+use libmox_types::{Address, Domain, MailboxName, Timestamp};
 use mox_dbus::admin1::{
     AccountItem, AliasItem, AppPasswordItem, DecisionItem, DnsCheckItem, DomainItem, EvaluationItem,
     OwnListItem, ReportAddressItem, ReportItem, SystemStatus, TlsKeyItem,
@@ -31,11 +32,32 @@ fn addresses(texts: &[String]) -> Result<Vec<Address>, AdminError> {
     texts.iter().map(|text| address(text)).collect()
 }
 
+/// None where it is empty.
+fn mailbox_named(text: &str) -> Result<Option<MailboxName>, AdminError> {
+    let parsed = (!text.is_empty()).then(|| MailboxName::parse(text)).transpose();
+    parsed.map_err(|error| AdminError::Invalid(format!("{text}: {error}")))
+}
+
 fn domain(text: &str) -> Result<Domain, AdminError> {
     Domain::parse(text).map_err(|error| AdminError::Invalid(format!("{text}: {error}")))
 }
 
 impl Admin {
+    /// An annotation below `/shared/` (row DF-03); none removes it.
+    async fn annotate(
+        &self,
+        account: &str,
+        mailbox: &str,
+        entry: &str,
+        value: Option<&str>,
+    ) -> fdo::Result<()> {
+        let value = value.map(|value| value.as_bytes().to_vec().into());
+        let change = AnnotationChange { name: entry.into(), text: true, value };
+        let verb = SharedAnnotationSet { account: account.into(), mailbox: mailbox_named(mailbox)?, change };
+        self.store.ask(verb).await.map_err(AdminError::from)?;
+        Ok(())
+    }
+
     /// One change: computed, checked, written, followed by the store; taken back if the store does not follow.
     async fn change(&self, edit: Edit) -> Result<(), AdminError> {
         let _one = self.changing.lock().await;
@@ -212,6 +234,45 @@ impl AdminInterface {
         authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
         let verb = AccountSetPassword { account: name.into(), password: password.into() };
         Ok(self.0.store.ask(verb).await.map_err(AdminError::from)?)
+    }
+
+    async fn annotation_set(
+        &self,
+        account: &str,
+        mailbox: &str,
+        entry: &str,
+        value: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        self.0.annotate(account, mailbox, entry, Some(value)).await
+    }
+
+    async fn annotation_remove(
+        &self,
+        account: &str,
+        mailbox: &str,
+        entry: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<()> {
+        authorize(c, &h, actions::MANAGE_ACCOUNTS).await?;
+        self.0.annotate(account, mailbox, entry, None).await
+    }
+
+    async fn annotation_list(
+        &self,
+        account: &str,
+        mailbox: &str,
+        #[zbus(connection)] c: &Connection,
+        #[zbus(header)] h: Header<'_>,
+    ) -> fdo::Result<Vec<(String, String)>> {
+        authorize(c, &h, actions::READ_STATUS).await?;
+        let verb = SharedAnnotationList { account: account.into(), mailbox: mailbox_named(mailbox)? };
+        let list = self.0.store.ask(verb).await.map_err(AdminError::from)?;
+        let shown = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        Ok(list.into_iter().map(|one| (one.name, shown(&one.value))).collect())
     }
 
     /// `expires` 0: never.

@@ -40,6 +40,7 @@ impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match error.fault() {
             Some(Fault::NoAccount) => Self::NotFound("account".into()),
+            Some(Fault::NoMailbox) => Self::NotFound("mailbox".into()),
             Some(Fault::NotFound) => Self::NotFound("address".into()),
             Some(Fault::Exists) => Self::Exists("it".into()),
             Some(Fault::Invalid(what) | Fault::Cannot(what)) => Self::Invalid(what.clone()),

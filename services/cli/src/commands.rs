@@ -1,7 +1,7 @@
 //! Commands that talk to the services over the bus.
 
 use crate::show::{self, To};
-use crate::{Command, credentials, localserve, operate};
+use crate::{Command, annotation, credentials, localserve, operate};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use mox_dbus::admin1::AdminProxy;
@@ -284,6 +284,7 @@ pub async fn on_bus(bus: &Bus, command: Command, to: To) -> anyhow::Result<ExitC
         Command::Own(command) => crate::own::own(bus, command, to).await?,
         Command::Admin(command) => crate::admin::run(bus, command).await?,
         Command::Tlspubkey(command) => credentials::tls_pub_key(bus, command, to).await?,
+        Command::Annotation(command) => annotation::run(bus, command, to).await?,
         Command::Apppassword(command) => credentials::app_password(bus, command, to).await?,
         Command::Queue(command) => queue(bus, command, to).await?,
         Command::Dmarc(command) => return crate::reports::dmarc(bus, command, to).await,

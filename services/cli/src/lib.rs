@@ -2,6 +2,7 @@
 
 mod admin;
 mod alias;
+mod annotation;
 mod checks;
 mod commands;
 mod credentials;
@@ -72,6 +73,9 @@ enum Command {
     /// Passwords for single programs, limited to what those do
     #[command(subcommand)]
     Apppassword(credentials::AppPassword),
+    /// What mail programs of an account read below /shared/ and cannot change (RFC 5464)
+    #[command(subcommand)]
+    Annotation(annotation::Annotation),
     /// Messages waiting for other servers
     #[command(subcommand)]
     Queue(commands::Queue),

@@ -1,8 +1,7 @@
 //! Annotations and quota.
 //!
 //! Law: RFC 5464, RFC 9590, RFC 9208; rows IM-22, IM-23, IM-29.
-//! Row DF-03, decided: entries below `/shared/` are kept as those below `/private/` are, for the account alone. Nobody
-//! else reads its mailboxes, so there is nobody to share them with.
+//! Row DF-03: entries below `/private/` are set by whoever reads them, those below `/shared/` by the administrator.
 
 use crate::connection::{Connection, Done};
 use crate::error::Failure;
@@ -70,6 +69,10 @@ impl Connection {
                 Code::MetadataMaxSize(ANNOTATION_OCTETS),
                 "annotations are too large together",
             )),
+            // RFC 5530 §3.
+            Err(StoreError::Fault(Fault::NotYours)) => {
+                Err(Failure::no(Code::NoPerm, "shared annotations are set by the administrator"))
+            }
             Err(StoreError::Fault(Fault::Invalid(_))) => {
                 Err(Failure::no(Code::Cannot, "not a valid entry name"))
             }

@@ -11,7 +11,8 @@ use crate::writer::Writer;
 use libmox_ipc::Answer;
 use libmox_store::{
     ANNOTATION_NAME_OCTETS, ANNOTATION_OCTETS, ANNOTATIONS, Annotation, AnnotationList, AnnotationSet,
-    Changed, Event, Fault, Item, StoreContract,
+    Changed, Event, Fault, Item, SHARED_ANNOTATIONS, SharedAnnotationList, SharedAnnotationSet,
+    StoreContract,
 };
 use libmox_types::{AccountId, MailboxId, MailboxName};
 
@@ -24,6 +25,10 @@ fn entry_name(text: &str) -> Result<String, Fault> {
         && name.len() <= ANNOTATION_NAME_OCTETS
         && !name.contains(|c: char| c.is_control() || c == '*' || c == '%');
     if sane { Ok(name) } else { Err(Fault::Invalid("name of an annotation".into())) }
+}
+
+fn is_shared(name: &str) -> bool {
+    name.strip_prefix(SHARED_ANNOTATIONS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Writer<'_> {
@@ -109,15 +114,15 @@ pub fn annotations(
 }
 
 impl Store {
-    /// SETMETADATA, all or none.
+    /// SETMETADATA, all or none. Row DF-03: what is shared is the administrator's.
     pub async fn annotation_set(&self, session: &Session, request: AnnotationSet) -> Result<Changed, Fault> {
         let mut changes = Vec::with_capacity(request.changes.len());
         for change in &request.changes {
-            changes.push((
-                entry_name(&change.name)?,
-                change.value.as_ref().map(|value| &value[..]),
-                change.text,
-            ));
+            let name = entry_name(&change.name)?;
+            if is_shared(&name) {
+                return Err(Fault::NotYours);
+            }
+            changes.push((name, change.value.as_ref().map(|value| &value[..]), change.text));
         }
         let set = |writer: &mut Writer<'_>| {
             let mailbox = match &request.mailbox {
@@ -131,6 +136,36 @@ impl Store {
         };
         let ((), change) = self.change(session, set).await?;
         Ok(Changed { change })
+    }
+
+    /// What the administrator says to the people of an account, or to their mail programs (row DF-03).
+    pub async fn shared_annotation_set(&self, request: SharedAnnotationSet) -> Result<Changed, Fault> {
+        let name = entry_name(&request.change.name)?;
+        if !is_shared(&name) {
+            return Err(Fault::Invalid(format!("not below {SHARED_ANNOTATIONS}/: its owner sets it")));
+        }
+        let id = self.account_id(&request.account)?;
+        let set = |writer: &mut Writer<'_>| {
+            let mailbox = match &request.mailbox {
+                Some(name) => Some(writer.find(name)?.ok_or(Fault::NoMailbox)?),
+                None => None,
+            };
+            writer.annotate(
+                mailbox,
+                name,
+                request.change.value.as_ref().map(|value| &value[..]),
+                request.change.text,
+            )
+        };
+        let ((), change) = self.change_of(id, &request.account, None, set).await?;
+        Ok(Changed { change })
+    }
+
+    /// All of those.
+    pub fn shared_annotation_list(&self, request: &SharedAnnotationList) -> Result<Vec<Annotation>, Fault> {
+        let id = self.account_id(&request.account)?;
+        let all = self.annotation_items(id, request.mailbox.as_ref())?.into_iter().flatten();
+        Ok(all.filter(|annotation| is_shared(&annotation.name)).collect())
     }
 
     /// Annotations of one mailbox or of the account.

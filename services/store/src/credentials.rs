@@ -23,7 +23,7 @@ fn named(name: &str) -> Result<(), Fault> {
 }
 
 impl Store {
-    fn account_id(&self, name: &str) -> Result<AccountId, Fault> {
+    pub(crate) fn account_id(&self, name: &str) -> Result<AccountId, Fault> {
         self.engine.record(&keys::account_name(name))?.ok_or(Fault::NoAccount)
     }
 

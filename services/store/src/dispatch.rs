@@ -176,6 +176,12 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         R::AppPasswordList(request) => {
             plain(Reply::AppPasswordList(store.app_password_list(&request.account)?))
         }
+        R::SharedAnnotationSet(request) => {
+            plain(Reply::SharedAnnotationSet(store.shared_annotation_set(request).await?))
+        }
+        R::SharedAnnotationList(request) => {
+            plain(Reply::SharedAnnotationList(store.shared_annotation_list(&request)?))
+        }
         R::AppPasswordRemove(request) => {
             plain(Reply::AppPasswordRemove(store.app_password_remove(&request).await?))
         }

@@ -465,17 +465,28 @@ impl Store {
         session: &Session,
         compute: impl FnOnce(&mut Writer<'_>) -> Result<T, Fault> + Send,
     ) -> Result<(T, u64), Fault> {
-        let live: Arc<Live> = self.accounts.live(session.account);
+        self.change_of(session.account, &session.name, Some(session.id), compute).await
+    }
+
+    /// The same, in the account of that name, by a session or by the administrator.
+    pub async fn change_of<T>(
+        &self,
+        account: AccountId,
+        name: &str,
+        by: Option<SessionId>,
+        compute: impl FnOnce(&mut Writer<'_>) -> Result<T, Fault> + Send,
+    ) -> Result<(T, u64), Fault> {
+        let live: Arc<Live> = self.accounts.live(account);
         let mut tx = self.engine.begin().await?;
         let lock = live.lock.lock().await;
-        let habits = self.directory().habits(&session.name);
-        let mut writer = Writer::open(&mut tx, session.account)?.with_habits(habits);
+        let habits = self.directory().habits(name);
+        let mut writer = Writer::open(&mut tx, account)?.with_habits(habits);
         let value = compute(&mut writer)?;
         if writer.is_unchanged() {
             return Ok((value, 0));
         }
         let happened = writer.finish();
-        let number = publish(&mut tx, &live, Some(session.id), happened);
+        let number = publish(&mut tx, &live, by, happened);
         let ticket = tx.submit()?;
         drop(lock);
         ticket.committed().await?;

@@ -380,6 +380,30 @@ fn app_passwords_are_made_listed_and_removed() {
     assert!(imap.sign_in(&login, password).is_err());
 }
 
+/// Row DF-03.
+#[test]
+fn an_administrator_tells_mail_programs_something() {
+    let instance = Spec::new().start();
+    let name = instance.json(&["account", "list"])[0]["name"].as_str().unwrap().to_owned();
+    instance.json(&["annotation", "set", &name, "/shared/admin", "mailto:it@example.org"]);
+    instance.json(&["annotation", "set", &name, "/shared/comment", "for bills", "--mailbox", "Archive"]);
+    let mut imap = instance.imap(0).unwrap();
+    let told = imap.ok("GETMETADATA \"\" (DEPTH infinity) /shared").unwrap();
+    assert!(
+        told.untagged.iter().any(|line| line.contains("(/shared/admin \"mailto:it@example.org\")")),
+        "{told:?}"
+    );
+    let told = imap.ok("GETMETADATA Archive /shared/comment").unwrap();
+    assert!(told.untagged.iter().any(|line| line.contains("(/shared/comment \"for bills\")")), "{told:?}");
+    let list = instance.json(&["annotation", "list", &name, "--mailbox", "Archive"]);
+    assert_eq!((&list[0]["entry"], &list[0]["value"]), (&"/shared/comment".into(), &"for bills".into()));
+    instance.json(&["annotation", "rm", &name, "/shared/comment", "--mailbox", "Archive"]);
+    assert_eq!(instance.json(&["annotation", "list", &name, "--mailbox", "Archive"]), serde_json::json!([]));
+    for wrong in [["nobody", "/shared/x"], [&name, "/private/x"]] {
+        assert!(!instance.mox(&["annotation", "set", wrong[0], wrong[1], "x"]).unwrap().status.success());
+    }
+}
+
 /// Row IM-40: a client of port 443 that asks for IMAP gets it, with everything TLS gives on port 993.
 #[test]
 fn a_client_of_the_web_that_asks_for_imap_gets_it() {

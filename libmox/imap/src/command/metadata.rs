@@ -1,7 +1,6 @@
 //! What GETMETADATA and SETMETADATA name.
 //!
-//! Law: RFC 5464 §4.2, §4.3 and §5; rows IM-23, DF-03: entries below `/private/` and `/shared/` are both the
-//! account's own, as there is nobody yet to share them with.
+//! Law: RFC 5464 §4.2, §4.3 and §5; rows IM-23, DF-03.
 
 use libmox_types::MailboxName;
 

@@ -244,7 +244,7 @@ impl Run {
             }
             Op::Annotate(at, entry, size) => {
                 let mailbox = at.map(|at| name(NAMES[at]));
-                let entry = format!("/shared/{entry}");
+                let entry = format!("/private/{entry}");
                 let value = (size > 0).then(|| vec![b'v'; usize::from(size) * 100]);
                 let change = AnnotationChange {
                     name: entry.clone(),

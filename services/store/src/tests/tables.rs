@@ -8,8 +8,9 @@ use libmox_store::{
     Annotation, AnnotationChange, AnnotationList, AnnotationSet, Append, AppendMessage, AttemptResult,
     CacheGet, CacheKind, CacheList, CacheSet, Copy, Event, Expunge, Fault, FlagsChange, FlagsHow,
     LoginAttempts, LoginResult, MailboxDelete, MailboxRename, Needs, Outcome, QueueAdd, QueueList,
-    QueueRecipient, QueueResult, Quota, Request, RetiredList, SentSince, SuppressionAdd, SuppressionList,
-    SuppressionRemove, TlsSupportOf, TlsSupportSet, Watch, WroteTo,
+    QueueRecipient, QueueResult, Quota, Request, RetiredList, SentSince, SharedAnnotationList,
+    SharedAnnotationSet, SuppressionAdd, SuppressionList, SuppressionRemove, TlsSupportOf, TlsSupportSet,
+    Watch, WroteTo,
 };
 use libmox_types::{AccountId, Domain, Flag, Flags, MailboxId, QueueId, Uid};
 
@@ -53,7 +54,7 @@ async fn annotations_follow_their_mailbox_and_have_limits() {
     let before = status(&imap, session, "Archive").await.mod_seq;
     let large = vec![b'x'; 20_000];
     let changes: [(&str, Option<&[u8]>); 3] =
-        [("/Private/Comment", Some(b"mine")), ("/private/comment2", Some(&large)), ("/shared/none", None)];
+        [("/Private/Comment", Some(b"mine")), ("/private/comment2", Some(&large)), ("/private/none", None)];
     imap.ask(set(session, Some("Archive"), &changes)).await.unwrap();
     let Some(Ok(Item::Events(events))) = watch.next().await else { panic!() };
     assert!(
@@ -70,8 +71,8 @@ async fn annotations_follow_their_mailbox_and_have_limits() {
     assert!(list[0].value == b"mine" && list[1].value == large && list[0].mod_seq == after);
     assert_eq!(annotations(&imap, session, None).await, []);
     // The account's own, and one that stays while it changes.
-    imap.ask(set(session, None, &[("/shared/admin", Some(b"a"))])).await.unwrap();
-    imap.ask(set(session, None, &[("/shared/admin", Some(b""))])).await.unwrap();
+    imap.ask(set(session, None, &[("/private/admin", Some(b"a"))])).await.unwrap();
+    imap.ask(set(session, None, &[("/private/admin", Some(b""))])).await.unwrap();
     let own = annotations(&imap, session, None).await;
     assert!(own.len() == 1 && own[0].value.is_empty() && own[0].create_seq < own[0].mod_seq);
     // All or none, and nothing that breaks a limit.
@@ -82,7 +83,7 @@ async fn annotations_follow_their_mailbox_and_have_limits() {
     let huge = vec![0; 990_000];
     let refused = imap.ask(set(session, None, &[("/ok/ok", Some(b"x")), ("/huge/one", Some(&huge))])).await;
     assert!(matches!(refused.unwrap_err().fault(), Some(Fault::Limit(_))));
-    let many: Vec<String> = (0..998).map(|number| format!("/shared/{number}")).collect();
+    let many: Vec<String> = (0..998).map(|number| format!("/private/{number}")).collect();
     let all: Vec<(&str, Option<&[u8]>)> = many.iter().map(|name| (name.as_str(), Some(&b"x"[..]))).collect();
     let refused = imap.ask(set(session, None, &all)).await;
     assert!(matches!(refused.unwrap_err().fault(), Some(Fault::Limit(_))), "1000 of all mailboxes together");
@@ -102,6 +103,54 @@ async fn annotations_follow_their_mailbox_and_have_limits() {
     let quota = imap.ask(Quota { session }).await.unwrap();
     assert_eq!(quota.used.0, 0, "not counted as mail");
     drop(imap);
+    world.end().await;
+}
+
+/// Row DF-03.
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_annotations_are_set_by_the_administrator() {
+    let world = World::new().await;
+    let (imap, admin) = (world.imap(), world.admin());
+    let session = world.login(&imap, "jane@example.org").await;
+    for entry in ["/shared/comment", "/SHARED/a/b", "/shared"] {
+        let refused = imap.ask(set(session, None, &[("/private/ok", Some(b"x")), (entry, Some(b"x"))])).await;
+        assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NotYours), "{entry}");
+    }
+    assert_eq!(annotations(&imap, session, None).await, []);
+    let set_shared = async |account: &str, mailbox: Option<&str>, entry: &str, value: Option<&str>| {
+        let value = value.map(|value| value.as_bytes().to_vec().into());
+        let change = AnnotationChange { name: entry.into(), text: true, value };
+        let mailbox = mailbox.map(name);
+        admin.ask(SharedAnnotationSet { account: account.into(), mailbox, change }).await
+    };
+    let mut watch = imap.stream(Request::Watch(Watch { session, mailbox: None })).await.unwrap();
+    assert!(matches!(watch.next().await, Some(Ok(Item::SnapshotEnd(None, _)))));
+    set_shared("jane", Some("Archive"), "/Shared/Comment", Some("until May")).await.unwrap();
+    let Some(Ok(Item::Events(events))) = watch.next().await else { panic!() };
+    assert!(
+        matches!(&events[0].events[..], [Event::Annotation { name, there: true, .. }, ..] if name == "/shared/comment"),
+        "{events:?}"
+    );
+    imap.ask(set(session, Some("Archive"), &[("/private/comment", Some(b"mine"))])).await.unwrap();
+    let of_archive = annotations(&imap, session, Some("Archive")).await;
+    let names: Vec<_> = of_archive.iter().map(|annotation| annotation.name.as_str()).collect();
+    assert_eq!(names, ["/private/comment", "/shared/comment"]);
+    let list = SharedAnnotationList { account: "jane".into(), mailbox: Some(name("Archive")) };
+    assert_eq!(admin.ask(list.clone()).await.unwrap(), of_archive[1..]);
+    for (account, mailbox, entry, why) in [
+        ("nobody", None, "/shared/x", Fault::NoAccount),
+        ("jane", Some("none"), "/shared/x", Fault::NoMailbox),
+    ] {
+        assert_eq!(set_shared(account, mailbox, entry, Some("x")).await.unwrap_err().fault(), Some(&why));
+    }
+    for wrong in ["/private/comment", "/sharedx", "/shared/", "shared"] {
+        let refused = set_shared("jane", None, wrong, Some("x")).await;
+        assert!(matches!(refused.unwrap_err().fault(), Some(Fault::Invalid(_))), "{wrong}");
+    }
+    set_shared("jane", Some("Archive"), "/shared/comment", None).await.unwrap();
+    set_shared("jane", Some("Archive"), "/shared/comment", None).await.unwrap();
+    assert_eq!(admin.ask(list).await.unwrap(), []);
+    drop((imap, admin, watch));
     world.end().await;
 }
 
