@@ -32,6 +32,11 @@ fn is_shared(name: &str) -> bool {
 }
 
 impl Writer<'_> {
+    /// What a name, or none, says is to be annotated: a mailbox, or the account.
+    fn annotated(&mut self, name: Option<&MailboxName>) -> Result<Option<MailboxId>, Fault> {
+        name.map(|name| self.find(name)?.ok_or(Fault::NoMailbox)).transpose()
+    }
+
     fn annotate(
         &mut self,
         mailbox: Option<MailboxId>,
@@ -125,10 +130,7 @@ impl Store {
             changes.push((name, change.value.as_ref().map(|value| &value[..]), change.text));
         }
         let set = |writer: &mut Writer<'_>| {
-            let mailbox = match &request.mailbox {
-                Some(name) => Some(writer.find(name)?.ok_or(Fault::NoMailbox)?),
-                None => None,
-            };
+            let mailbox = writer.annotated(request.mailbox.as_ref())?;
             for (name, value, text) in changes {
                 writer.annotate(mailbox, name, value, text)?;
             }
@@ -146,10 +148,7 @@ impl Store {
         }
         let id = self.account_id(&request.account)?;
         let set = |writer: &mut Writer<'_>| {
-            let mailbox = match &request.mailbox {
-                Some(name) => Some(writer.find(name)?.ok_or(Fault::NoMailbox)?),
-                None => None,
-            };
+            let mailbox = writer.annotated(request.mailbox.as_ref())?;
             writer.annotate(
                 mailbox,
                 name,
