@@ -50,7 +50,7 @@ struct Run {
     number: u32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct NewFlags {
     flags: Flags,
     keywords: Vec<Keyword>,
@@ -58,7 +58,7 @@ struct NewFlags {
 }
 
 /// The mailbox as told, and the difference to what it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     runs: Vec<Run>,
     count: u32,

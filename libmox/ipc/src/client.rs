@@ -403,6 +403,12 @@ impl<C: Contract> fmt::Debug for Items<C> {
 }
 
 impl<C: Contract> Items<C> {
+    /// Which connection they come on: [`Client::epoch`].
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.connection.epoch
+    }
+
     /// The next item; none at the end. May be dropped while it waits without losing anything.
     pub async fn next(&mut self) -> Option<Result<C::Item, CallError<C::Fault>>> {
         if self.ended {

@@ -159,6 +159,7 @@ libmox_ipc::verbs! {
     NoteFailure => (),
     SharedAnnotationSet => Changed,
     SharedAnnotationList => Vec<Annotation>,
+    LastChangesOpen => (),
 }
 
 #[cfg(test)]

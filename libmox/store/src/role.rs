@@ -156,6 +156,7 @@ impl Role {
             | R::WatchSet(_)
             | R::MessagesOpen(_)
             | R::CopyAll(_)
+            | R::LastChangesOpen(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)
             | R::LoginGrant(_) => self == Self::Imap,

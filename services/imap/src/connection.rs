@@ -19,8 +19,8 @@ use libmox_sasl::{Bindings, Mechanism};
 use libmox_service::clock::new_cid;
 use libmox_service::net::Full;
 use libmox_service::wire::{Wire, WireFault};
-use libmox_store::{NoteAgent, SessionId, SignOut};
-use libmox_types::Cid;
+use libmox_store::{NoteAgent, SessionId, SignOut, SignedIn};
+use libmox_types::{AccountId, Cid};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,19 @@ impl Done {
     }
 }
 
+/// What the store gave a person who signed in.
+#[derive(Clone, Copy)]
+pub(crate) struct Account {
+    pub(crate) session: SessionId,
+    pub(crate) id: AccountId,
+}
+
+impl Account {
+    pub(crate) fn of(signed_in: &SignedIn) -> Self {
+        Self { session: signed_in.session, id: signed_in.account }
+    }
+}
+
 /// One connection.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
@@ -55,8 +68,8 @@ pub(crate) struct Connection {
     pub(crate) watching: Option<Watching>,
     /// The whole account, for NOTIFY.
     pub(crate) notifying: Option<Box<Notifying>>,
-    /// What the store gave the person who signed in.
-    pub(crate) account: Option<SessionId>,
+    /// Of the person who signed in.
+    pub(crate) account: Option<Account>,
     pub(crate) appending: Option<Box<Appending>>,
     pub(crate) cid: Cid,
     pub(crate) remote: IpAddr,
@@ -67,7 +80,7 @@ pub(crate) struct Connection {
     /// Logins that failed here.
     pub(crate) failed: u32,
     /// Whose the certificate is that the client showed.
-    pub(crate) key_of: Option<libmox_types::AccountId>,
+    pub(crate) key_of: Option<AccountId>,
     pub(crate) start: Start,
 }
 
@@ -141,7 +154,7 @@ impl Connection {
         if let Some(appending) = self.appending.take() {
             appending.forget(&self.shared.store).await;
         }
-        if let Some(session) = self.account.take() {
+        if let Some(Account { session, .. }) = self.account.take() {
             // If this fails the connection to the store is gone, and the session with it.
             let _ = self.shared.store.ask(SignOut(session)).await;
         }
@@ -240,7 +253,9 @@ impl Connection {
                             self.notifying = None;
                         }
                         self.reader.set_dialect(self.session.dialect());
-                        if self.session.mailbox().is_none() {
+                        // The same mailbox may be opened again.
+                        let opens = matches!(step, Step::Ask(Ask::Select { .. }));
+                        if self.session.mailbox().is_none() && !opens {
                             self.watching = None;
                         }
                         step
@@ -377,7 +392,9 @@ impl Connection {
             Ask::Authenticate { mechanism, initial } => return self.authenticate(&mechanism, initial).await,
             // Carried out by the caller of this.
             Ask::Idle => Ok(Done::OK),
-            Ask::Select { mailbox, access, params } => Box::pin(self.select(mailbox, access, &params)).await,
+            Ask::Select { mailbox, access, params, left } => {
+                Box::pin(self.select(mailbox, access, &params, left)).await
+            }
             Ask::Create(mailbox, uses) => self.create(mailbox, uses).await,
             Ask::Delete(mailbox) => self.delete(mailbox).await,
             Ask::Rename(from, to) => self.rename(from, to).await,
@@ -450,13 +467,13 @@ impl Connection {
     /// The account's session at the store.
     pub(crate) fn session_id(&self) -> Result<SessionId, Failure> {
         // The session asks for effects on mail only once somebody signed in.
-        self.account.ok_or(Failure::Bad("log in first"))
+        self.account.map(|account| account.session).ok_or(Failure::Bad("log in first"))
     }
 
     /// UNAUTHENTICATE: back to before the login, on the same connection. RFC 8437.
     async fn unauthenticate(&mut self) -> Result<(), Failure> {
         (self.watching, self.notifying) = (None, None);
-        if let Some(session) = self.account.take() {
+        if let Some(Account { session, .. }) = self.account.take() {
             self.shared.store.ask(SignOut(session)).await?;
         }
         self.session.signed_out();

@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod fetch;
 mod judge;
+mod latest;
 mod login;
 mod mailboxes;
 mod messages;
@@ -58,6 +59,15 @@ pub struct Shared {
     pub tls: Option<Tls>,
     /// How long things may take.
     pub waits: Waits,
+    latest: latest::Latest,
+}
+
+impl Shared {
+    /// Nothing was asked of the store yet.
+    #[must_use]
+    pub fn new(context: Context, store: Store, tls: Option<Tls>, waits: Waits) -> Self {
+        Self { context, store, tls, waits, latest: latest::Latest::default() }
+    }
 }
 
 /// How long things may take; tests are less patient. Row IM-02.
@@ -115,7 +125,7 @@ async fn serve(context: Context) -> anyhow::Result<()> {
     let keys = RemoteKeys::new(Keys::new(&paths::socket(KeysRole::Imap.socket()), "mox-imap"));
     let asks = context.config().imap.client_certificates;
     let tls = Some(Tls::new(keys).asking(asks).speaking("imap"));
-    serve_with(Shared { context, store, tls, waits: Waits::default() }).await
+    serve_with(Shared::new(context, store, tls, Waits::default())).await
 }
 
 /// The same with clients made elsewhere.
@@ -190,7 +200,7 @@ mod tests {
         let config = libmox_service::config::Static::parse("").unwrap();
         let context = Context::new("mox-imap", Arc::new(config), libmox_service::sockets::Sockets::default());
         let store = Store::new(std::path::Path::new("/nowhere"), "test");
-        let shared = Arc::new(Shared { context, store, tls: None, waits: Waits::default() });
+        let shared = Arc::new(Shared::new(context, store, None, Waits::default()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut connection =

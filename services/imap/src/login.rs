@@ -3,7 +3,7 @@
 //! Law: RFC 9051 §6.2.2 and §6.2.3, RFC 4959; the exchanges are those of `libmox-sasl`, the secrets stay in the store.
 
 use crate::Start;
-use crate::connection::{Connection, Done};
+use crate::connection::{Account, Connection, Done};
 use crate::error::Failure;
 use crate::events;
 use libmox_imap::command::Secret;
@@ -50,7 +50,7 @@ impl Connection {
         match outcome.map_err(|error| error.to_string())? {
             LoginOutcome::SignedIn(signed_in) => {
                 events::signed_in(self.cid, self.remote, &signed_in.account_name);
-                self.account = Some(signed_in.session);
+                self.account = Some(Account::of(&signed_in));
                 self.reader.signed_in();
                 let config = ReaderConfig { session: signed_in.session };
                 let settings = self.shared.store.ask(config).await.map_err(|error| error.to_string())?;
@@ -92,7 +92,7 @@ impl Connection {
         self.key_of = Some(signed_in.account);
         if login.preauth && self.start == Start::Tls {
             events::signed_in(self.cid, self.remote, &signed_in.account_name);
-            self.account = Some(signed_in.session);
+            self.account = Some(Account::of(&signed_in));
             self.reader.signed_in();
             // Row IM-47; without an answer everything is announced.
             let config = ReaderConfig { session: signed_in.session };
@@ -281,7 +281,7 @@ impl Connection {
             Ok(Outcome::SignedIn(signed_in)) => {
                 self.wire.slow_down(Duration::ZERO);
                 events::signed_in(self.cid, self.remote, &signed_in.account_name);
-                self.account = Some(signed_in.session);
+                self.account = Some(Account::of(&signed_in));
                 self.reader.signed_in();
                 let config = ReaderConfig { session: signed_in.session };
                 let settings = self.shared.store.ask(config).await?;

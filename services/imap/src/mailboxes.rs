@@ -18,26 +18,41 @@ impl Connection {
         name: MailboxName,
         access: Access,
         params: &SelectParams,
+        left: Option<Box<View>>,
     ) -> Result<Done, Failure> {
         // Let go of once the answer is on its way: the store need not hear of it first.
-        let _before = self.watching.take();
-        let (watching, mailbox, first_unseen) =
-            Watching::open(&self.shared.store, self.session_id()?, name).await?;
-        self.watching = Some(watching);
+        let mut before = self.watching.take();
+        let same = match &before {
+            Some(before) if before.is_untouched(&name) => {
+                self.last_change(before).await?.is_some_and(|last| last <= before.seen())
+            }
+            _ => false,
+        };
+        let (watching, view) = match (before.take_if(|_| same), left) {
+            // The same mailbox with nothing new in it: what was said when it was opened holds.
+            (Some(before), Some(view)) => (before, *view),
+            _ => {
+                let watching = Watching::open(&self.shared.store, self.session_id()?, name).await?;
+                (watching, View::default())
+            }
+        };
+        let (mailbox, first_unseen) = watching.opened();
         let opened = Opened {
             id: mailbox.id,
             name: mailbox.name.clone(),
             access,
             exists: mailbox.counts.total + mailbox.counts.deleted,
-            view: View::default(),
+            view,
             uid_validity: mailbox.uid_validity,
             uid_next: mailbox.uid_next,
             mod_seq: mailbox.mod_seq,
             keywords: mailbox.keywords.clone(),
-            first_unseen,
+            first_unseen: *first_unseen,
         };
         self.session.selected(opened, self.wire.output());
-        if let Some(client) = &params.qresync {
+        let mailbox = params.qresync.is_some().then(|| mailbox.clone());
+        self.watching = Some(watching);
+        if let (Some(client), Some(mailbox)) = (&params.qresync, mailbox) {
             self.ready().await?;
             self.resync(client, &mailbox).await?;
         }

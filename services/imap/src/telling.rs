@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::watch::{OwnFlags, Taken, Watching};
 use libmox_imap::response;
 use libmox_imap::{Step, Told};
-use libmox_store::{MailboxStatus, MessageList, MessageRecord, Request, Want};
+use libmox_store::{MessageList, MessageRecord, Request, Want};
 use libmox_types::UidSet;
 use tokio::time::Instant;
 
@@ -94,9 +94,9 @@ impl Connection {
         self.watching = None;
         let session = self.session_id()?;
         let Some(selected) = self.session.mailbox_mut() else { return Ok(()) };
-        let (mut watching, mailbox, _) =
+        let mut watching =
             Watching::open(&self.shared.store, session, selected.name.clone()).await.map_err(gone)?;
-        if mailbox.id != selected.id {
+        if watching.mailbox() != selected.id {
             return Err(Failure::Bye(None, "selected mailbox was deleted".into()));
         }
         selected.view.on_snapshot(&watching.snapshot().await?);
@@ -104,25 +104,21 @@ impl Connection {
         Ok(())
     }
 
-    /// NOOP and CHECK: what was committed before they came is told.
+    /// NOOP and CHECK: what was committed before they came is told. The store is not asked for it.
     pub(crate) async fn poll(&mut self) -> Result<Done, Failure> {
-        let session = self.session_id()?;
-        let Some(name) = self.session.mailbox().map(|selected| selected.name.clone()) else {
-            return Ok(Done::OK);
-        };
-        let mailbox = match self.shared.store.ask(MailboxStatus { session, name }).await {
-            Ok(mailbox) => mailbox,
-            // Renamed or deleted this moment: the stream tells.
-            Err(libmox_store::StoreError::Fault(libmox_store::Fault::NoMailbox)) => return Ok(Done::OK),
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(watching) = &mut self.watching
-            && watching.mailbox() == mailbox.id
-            && watching.catch_up(mailbox.mod_seq, &mut self.session).await? == Taken::Overflow
-        {
-            Box::pin(self.watch_anew()).await?;
+        let Some(watching) = &self.watching else { return Ok(Done::OK) };
+        match self.last_change(watching).await? {
+            Some(last) => self.see_change(last, OwnFlags::Tell).await?,
+            None => Box::pin(self.watch_anew()).await?,
         }
         Ok(Done::OK)
+    }
+
+    /// The number of the last change to what is watched, whether or not it came by; none if nobody can tell.
+    pub(crate) async fn last_change(&self, watching: &Watching) -> Result<Option<u64>, Failure> {
+        let Some(account) = self.account else { return Ok(None) };
+        let numbers = self.shared.latest.numbers(&self.shared.store, watching.epoch()).await?;
+        Ok(numbers.of(account.id))
     }
 
     /// RFC 2177.

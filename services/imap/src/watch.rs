@@ -10,13 +10,11 @@ use crate::events;
 use libmox_imap::Session;
 use libmox_imap::response::Code;
 use libmox_store::{ChangeEvents, Event, Item, Mailbox, SessionId, Store, StoreContract, WatchSet};
-use libmox_types::{MailboxId, MailboxName, ModSeq, UidSet};
+use libmox_types::{MailboxId, MailboxName, UidSet};
 use std::time::Duration;
 
 /// A change that was committed comes by within this time, or the stream is broken.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
-/// The same where the change may be one that tells nothing of modseqs.
-const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
 
 /// What becomes of changes to flags that this session made itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,36 +35,33 @@ pub struct Watching {
     seen: u64,
     /// Whether the last change has more pieces.
     open: bool,
-    /// The highest modseq of this mailbox that came by.
-    mod_seq: ModSeq,
     /// So many messages the client was told of; which they are is still to come.
     loading: Option<u32>,
+    /// What the watch began with.
+    opened: Box<(Mailbox, Option<u32>)>,
+    /// The last change in that, where the client knows exactly that.
+    opened_at: Option<u64>,
 }
 
 impl Watching {
     /// Begins to watch a mailbox; with it the number of the first message without `\Seen`. Which messages it holds comes
     /// after that: [`Self::ready`] or [`Self::snapshot`].
-    pub async fn open(
-        store: &Store,
-        session: SessionId,
-        name: MailboxName,
-    ) -> Result<(Self, Mailbox, Option<u32>), Failure> {
+    pub async fn open(store: &Store, session: SessionId, name: MailboxName) -> Result<Self, Failure> {
         let watch = WatchSet { session, mailbox: name };
         let mut items = store.stream(libmox_store::Request::WatchSet(watch)).await?;
         match items.next().await {
             Some(Ok(Item::SnapshotOpen(mailbox, unseen))) => {
                 let exists = mailbox.counts.total + mailbox.counts.deleted;
-                let (mod_seq, mailbox_id) = (mailbox.mod_seq, mailbox.id);
-                let watching = Self {
+                Ok(Self {
                     items,
                     session,
-                    mailbox: mailbox_id,
+                    mailbox: mailbox.id,
                     seen: 0,
                     open: false,
-                    mod_seq,
                     loading: Some(exists),
-                };
-                Ok((watching, *mailbox, (unseen > 0).then_some(unseen)))
+                    opened: Box::new((*mailbox, (unseen > 0).then_some(unseen))),
+                    opened_at: None,
+                })
             }
             Some(Err(error)) => Err(error.into()),
             Some(Ok(_)) | None => Err(broken()),
@@ -143,21 +138,24 @@ impl Watching {
         Ok(Taken::All)
     }
 
-    /// Takes in everything up to a modseq the mailbox is known to have. Not every change carries one, so this
-    /// waits a moment only.
-    pub async fn catch_up(&mut self, mod_seq: ModSeq, session: &mut Session) -> Result<Taken, Failure> {
-        let deadline = tokio::time::Instant::now() + CATCH_UP_WAIT;
-        while self.mod_seq < mod_seq {
-            match tokio::time::timeout_at(deadline, self.next(session)).await {
-                Ok(taken) => {
-                    if taken? == Taken::Overflow {
-                        return Ok(Taken::Overflow);
-                    }
-                }
-                Err(_) => self.mod_seq = mod_seq,
-            }
-        }
-        Ok(Taken::All)
+    /// The mailbox when the watch began, and the number of the first message without `\Seen`.
+    pub fn opened(&self) -> &(Mailbox, Option<u32>) {
+        &self.opened
+    }
+
+    /// Whether this is the mailbox of that name and nothing came by since the client was told of it.
+    pub fn is_untouched(&self, name: &MailboxName) -> bool {
+        self.opened_at == Some(self.seen) && self.opened.0.name == *name
+    }
+
+    /// The last change that came by.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Which connection to the store it is on.
+    pub fn epoch(&self) -> u64 {
+        self.items.epoch()
     }
 
     /// Which mailbox.
@@ -175,7 +173,7 @@ impl Watching {
                 return Ok(Taken::All);
             }
             (Item::SnapshotEnd(None, seen), Some(exists)) => {
-                (self.seen, self.loading) = (seen, None);
+                (self.seen, self.opened_at, self.loading) = (seen, Some(seen), None);
                 if session.mailbox().is_some_and(|selected| selected.view.exists() != exists) {
                     events::trouble("a mailbox", "its counters are not those of its messages");
                     return Err(broken());
@@ -215,12 +213,10 @@ impl Watching {
         match event {
             Event::MessageAdded { mailbox, uid, mod_seq, .. } if mailbox == self.mailbox => {
                 selected.view.on_added(uid);
-                self.mod_seq = self.mod_seq.max(mod_seq);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::MessagesRemoved { mailbox, uids, mod_seq } if mailbox == self.mailbox => {
                 selected.view.on_removed(&uids);
-                self.mod_seq = self.mod_seq.max(mod_seq);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords } if mailbox == self.mailbox => {
@@ -229,7 +225,6 @@ impl Watching {
                 } else {
                     selected.view.on_flags(uid, flags, keywords, mod_seq);
                 }
-                self.mod_seq = self.mod_seq.max(mod_seq);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::ManyFlagsChanged { mailbox, uids, mod_seq } if mailbox == self.mailbox => {
@@ -238,11 +233,9 @@ impl Watching {
                 } else {
                     selected.view.on_many_flags(&uids);
                 }
-                self.mod_seq = self.mod_seq.max(mod_seq);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::Counts { mailbox, mod_seq, .. } if mailbox == self.mailbox => {
-                self.mod_seq = self.mod_seq.max(mod_seq);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
             Event::MailboxRenamed { mailbox, to, .. } if mailbox == self.mailbox => selected.name = to,

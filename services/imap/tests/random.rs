@@ -266,7 +266,12 @@ impl Client {
 
     async fn step(&mut self, dice: &mut Dice) {
         let flag = dice.pick(&["\\Seen", "\\Flagged", "\\Deleted", "work", "later", "$Junk", "\\Answered"]);
-        let which = dice.roll(14);
+        let which = dice.roll(15);
+        if which == 14 {
+            // Once more, where nothing may be new since the last time.
+            self.open().await;
+            return self.open().await;
+        }
         let command = match (which, self.set(dice)) {
             (0, _) => "NOOP".into(),
             (1, _) => "EXPUNGE".into(),

@@ -5,6 +5,7 @@ use crate::hot::HotMailboxes;
 use crate::hub::Hub;
 use crate::junk::WordsInMemory;
 use crate::keys;
+use crate::last_changes::Numbers;
 use crate::limits::EXPUNGED_AGE;
 use crate::records::{self, Read};
 use crate::writer::{Happened, Writer};
@@ -53,15 +54,19 @@ struct Gone {
 }
 
 /// All accounts that were used.
-#[derive(Default)]
 pub struct Accounts {
     live: Mutex<HashMap<AccountId, Arc<Live>>>,
+    pub numbers: Arc<Numbers>,
 }
 
 /// Where the number of a change is put when it is committed.
 pub type ChangeNumber = Arc<AtomicU64>;
 
 impl Accounts {
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { live: Mutex::default(), numbers: Arc::new(Numbers::new()?) })
+    }
+
     /// The account's lock and stream. Whether it exists is for the records to say.
     pub fn live(&self, id: AccountId) -> Arc<Live> {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +74,7 @@ impl Accounts {
             Arc::new(Live {
                 id,
                 lock: tokio::sync::Mutex::default(),
-                hub: Arc::default(),
+                hub: Arc::new(Hub::new(id, Arc::clone(&self.numbers))),
                 hot: HotMailboxes::default(),
                 words: WordsInMemory::default(),
                 expunged: Mutex::default(),

@@ -101,6 +101,11 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
             let (id, descriptor) = peer.stage()?;
             Ok((Reply::Stage(id), vec![descriptor]))
         }
+        R::LastChangesOpen(_) => {
+            let descriptor =
+                store.accounts.numbers.open().map_err(|error| Fault::Unavailable(error.to_string()))?;
+            Ok((Reply::LastChangesOpen(()), vec![descriptor]))
+        }
         R::MessageOpen(request) => {
             let session = peer.session(request.session)?;
             let (content, descriptors) = store.message_open(session.account, request.id)?;

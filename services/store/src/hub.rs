@@ -3,16 +3,19 @@
 //! A change gets its number when it is committed, in commit order. Publishing never waits: a watcher that has more
 //! than [`WAITING_EVENTS`] events before it is told once that it lost some, and gets nothing more.
 
+use crate::last_changes::Numbers;
 use crate::limits::{BULK, PIECE_EVENTS, WAITING_EVENTS};
 use libmox_store::{ChangeEvents, Event, SessionId};
+use libmox_types::AccountId;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 /// One account's stream.
-#[derive(Default)]
 pub struct Hub {
+    account: AccountId,
     state: Mutex<State>,
+    numbers: Arc<Numbers>,
 }
 
 #[derive(Default)]
@@ -47,6 +50,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
+    /// The stream of an account that begins now.
+    pub fn new(account: AccountId, numbers: Arc<Numbers>) -> Self {
+        Self { account, state: Mutex::default(), numbers }
+    }
+
     /// Numbers a change and hands it to all watchers. Called in commit order.
     pub fn publish(&self, by: Option<SessionId>, events: Vec<Event>) -> u64 {
         let mut state = lock(&self.state);
@@ -60,6 +68,8 @@ impl Hub {
             }
             None => false,
         });
+        // Under the lock, as the last one stays.
+        self.numbers.put(self.account, change);
         change
     }
 
@@ -278,9 +288,13 @@ mod tests {
         }
     }
 
+    fn hub() -> Hub {
+        Hub::new(AccountId(1), Arc::new(Numbers::new().unwrap()))
+    }
+
     #[tokio::test]
     async fn a_large_change_comes_whole_in_pieces() {
-        let hub = Hub::default();
+        let hub = hub();
         let (watcher, at) = hub.watch(SessionId(1));
         assert_eq!(at, 0);
         let many = u32::try_from(WAITING_EVENTS * 2).unwrap();
@@ -301,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_does_not_read_is_told_and_forgotten() {
-        let hub = Hub::default();
+        let hub = hub();
         let (slow, _) = hub.watch(SessionId(1));
         for _ in 0..=WAITING_EVENTS {
             hub.publish(None, vec![flags(1)]);

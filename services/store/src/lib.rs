@@ -29,6 +29,7 @@ mod hot;
 mod hub;
 mod junk;
 mod keys;
+mod last_changes;
 mod limits;
 mod login;
 mod mail;

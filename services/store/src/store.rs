@@ -133,6 +133,9 @@ pub enum StartError {
     /// The first records cannot be written or read.
     #[error("the store cannot be used")]
     Records(#[from] Fault),
+    /// There is no memory for it.
+    #[error("no file for the numbers of changes")]
+    Numbers(#[source] std::io::Error),
 }
 
 impl Store {
@@ -150,10 +153,11 @@ impl Store {
         let (attempts, inbox) = crate::attempts::Attempts::new();
         let (decisions, to_write) = crate::decisions::Decisions::new();
         let (feedback, feedback_inbox) = crate::feedback::Waiting::new();
+        let accounts = Accounts::new().map_err(StartError::Numbers)?;
         let store = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             engine,
-            accounts: Accounts::default(),
+            accounts,
             logins: Logins::new(salt),
             grants: crate::grants::Grants::default(),
             attempts,

@@ -34,6 +34,8 @@ pub enum Ask {
         access: Access,
         /// What stood in brackets.
         params: SelectParams,
+        /// What the client knew of the mailbox that it had open until now.
+        left: Option<Box<View>>,
     },
     /// Make one.
     Create(MailboxName, SpecialUses),

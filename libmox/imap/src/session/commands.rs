@@ -6,7 +6,7 @@ use super::{Ask, Running, Session, State, Step, Telling};
 use crate::command::{Access, By, Command, FetchItem, SearchKey, SearchReturn, StatusItem, Tag};
 use crate::response::{self, Code, Status, put, tagged, untagged, write_to};
 use crate::seqset::SeqSet;
-use crate::view::Expunges;
+use crate::view::{Expunges, View};
 
 impl Session {
     fn anywhere(
@@ -101,9 +101,9 @@ impl Session {
                 return Err((tag, "QRESYNC is not enabled"));
             }
             Command::Select { mailbox, access, params } => {
-                self.let_go(out);
+                let left = self.let_go(out);
                 self.enabled.condstore |= params.condstore;
-                Ask::Select { mailbox, access, params }
+                Ask::Select { mailbox, access, params, left }
             }
             Command::Create { mailbox, uses } => Ask::Create(mailbox, uses),
             Command::Delete(mailbox) => Ask::Delete(mailbox),
@@ -313,12 +313,13 @@ impl Session {
         Step::Done
     }
 
-    fn let_go(&mut self, out: &mut Vec<u8>) {
-        if matches!(self.state, State::Selected(_)) {
-            self.state = State::Authenticated;
-            // RFC 9051 §7.1: from here on untagged data is of the next mailbox.
-            untagged(out, Status::Ok, Some(&Code::Closed), "previous mailbox closed");
-        }
+    fn let_go(&mut self, out: &mut Vec<u8>) -> Option<Box<View>> {
+        let State::Selected(selected) = &mut self.state else { return None };
+        let view = Box::new(std::mem::take(&mut selected.view));
+        self.state = State::Authenticated;
+        // RFC 9051 §7.1: from here on untagged data is of the next mailbox.
+        untagged(out, Status::Ok, Some(&Code::Closed), "previous mailbox closed");
+        Some(view)
     }
 }
 

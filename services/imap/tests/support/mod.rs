@@ -105,12 +105,8 @@ impl World {
         let address = listener.local_addr().unwrap();
         let sockets = Sockets::from_parts([("imap".to_string(), listener.into())]);
         let context = Context::new("mox-imap", Arc::new(settings), sockets);
-        let shared = Shared {
-            context: context.clone(),
-            store: Client::new(&dir.path().join(Role::Imap.socket()), "mox-imap"),
-            tls: None,
-            waits,
-        };
+        let store = Client::new(&dir.path().join(Role::Imap.socket()), "mox-imap");
+        let shared = Shared::new(context.clone(), store, None, waits);
         tasks.push(tokio::spawn(async move { mox_imap::serve_with(shared).await.unwrap() }));
         let world = Self { address, dir, context, tasks };
         for account in ["jane", "bob", "tiny", "relay"] {

@@ -3,8 +3,9 @@
 use super::*;
 use libmox_store::{
     Append, AppendMessage, ChangeEvents, Copy, CopyAll, Event, Expunge, Fault, FlagsChange, FlagsHow,
-    MailboxCreate, MailboxDelete, MailboxRename, MailboxStatus, MailboxSubscribe, MessageRecord, Quota,
-    Request, SnapshotMessage, Vanished, VanishedSince, Watch, WatchSet,
+    LastChanges, LastChangesOpen, MailboxCreate, MailboxDelete, MailboxRename, MailboxStatus,
+    MailboxSubscribe, MessageRecord, Quota, Request, SnapshotMessage, Vanished, VanishedSince, Watch,
+    WatchSet,
 };
 use libmox_types::{Flag, Flags, Keyword, MailboxId, ModSeq, SpecialUse, Uid, UidSet};
 
@@ -446,6 +447,26 @@ async fn old_removals_are_forgotten() {
     let number = single.iter().position(|one| one.uid == Uid(gone + 3)).unwrap() + 1;
     assert_eq!(unseen as usize, number);
     assert!(matches!(items.next().await, Some(Ok(Item::SnapshotEnd(None, _)))));
+    world.end().await;
+}
+
+/// Readers see the number of the last change without asking, from the moment that the change is acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_change_is_seen_without_asking() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let ((), mut given) = imap.ask_with(LastChangesOpen, Vec::new()).await.unwrap();
+    let seen = LastChanges::new(given.pop().unwrap());
+    let account = world.store.directory().ids["jane"];
+    let watched = Watched::start(&imap, session, Some("Inbox")).await;
+    assert_eq!(seen.of(account), Some(watched.last));
+    for number in 1..100 {
+        append(&imap, session, "Inbox", 1).await;
+        assert_eq!(seen.of(account), Some(watched.last + number));
+    }
+    // Of another account nothing changed.
+    assert_eq!(seen.of(world.store.directory().ids["bob"]), Some(0));
     world.end().await;
 }
 
