@@ -208,8 +208,10 @@ impl<C: Contract> StreamOut<C> {
 
 impl<C: Contract> Drop for StreamOut<C> {
     fn drop(&mut self) {
-        self.answer.credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.answer.id);
-        if !self.ended
+        let call = self.answer.credits.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.answer.id);
+        // Who cancelled it knows, and would be woken for nothing.
+        if call.is_some()
+            && !self.ended
             && let Ok(frame) = Outgoing::new(
                 Kind::Reply,
                 self.answer.id,
