@@ -18,7 +18,10 @@ pub const OPENED_OCTETS: usize = 512 << 10;
 pub const SNAPSHOT_MESSAGES: usize = 20_000;
 /// Entries of others that are passed on the way to the next structure of a list, before it is looked for anew.
 pub const STRUCTURES_PASSED: usize = if cfg!(test) { 2 } else { 8 };
-/// Of a mailbox that has to be read, what was asked for first is told so long before the reading begins.
+/// A mailbox of so many messages is read before anything is told of it, if it has to be read: that takes less than
+/// [`OPENED_AHEAD`].
+pub const OPENED_WHOLE: usize = if cfg!(test) { 3 } else { 2_000 };
+/// Of a larger one, what was asked for first is told so long before the reading begins.
 pub const OPENED_AHEAD: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 2 });
 /// Messages at either end of a mailbox that are looked at for the first without `\Seen` before all of them are read.
 pub const UNSEEN_LOOKED_AT: usize = if cfg!(test) { 10 } else { 200 };

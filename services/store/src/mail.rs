@@ -10,8 +10,8 @@ use crate::junk::{Count, Filter, Table};
 use crate::keys;
 use crate::limits::{
     BULK, FLAGGED_RANGES, FLAGS_AT_ONCE, FLAGS_PATCHED, HOT_ROWS, HOT_WORTH, LIST_OCTETS, LIST_RECORDS,
-    MAILBOX_PAGE, OPENED_AHEAD, OPENED_OCTETS, ROWS_TOGETHER, SNAPSHOT_MESSAGES, UNSEEN_LOOKED_AT,
-    WORDS_OF_A_ROW,
+    MAILBOX_PAGE, OPENED_AHEAD, OPENED_OCTETS, OPENED_WHOLE, ROWS_TOGETHER, SNAPSHOT_MESSAGES,
+    UNSEEN_LOOKED_AT, WORDS_OF_A_ROW,
 };
 use crate::records::{self, Cold, Expunged, FlagPatch, MailboxRecord, Message, Place, Read};
 use crate::store::{Peer, Session, Store, check_prefix};
@@ -835,7 +835,9 @@ impl Store {
             }
             None => {
                 let mut early = false;
-                if let Some(unseen) = self.first_unseen(live.id, &mailbox)? {
+                if messages_of(&mailbox) > OPENED_WHOLE
+                    && let Some(unseen) = self.first_unseen(live.id, &mailbox)?
+                {
                     match stream.send_now(&Item::SnapshotOpen(mailbox.clone(), unseen)) {
                         Ok(sent) => early = sent,
                         Err(unwanted) => return Ok(Err(unwanted)),
