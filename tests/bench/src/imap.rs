@@ -194,6 +194,11 @@ pub fn run(server: &Server, messages: usize, size: usize, idle: usize) -> anyhow
     figures.push(ms("LOGIN, again", begun.elapsed()));
     // Of so short a thing a few say little: a busy moment is as long as all of them.
     figures.push(ms("SELECT", client.median(REPEATS * 20, |_| "SELECT INBOX".into())?));
+    // Again is one thing, from another mailbox and back another.
+    client.run("CREATE Other")?;
+    let turns = |at: usize| format!("SELECT {}", ["INBOX", "Other"][at % 2]);
+    figures.push(ms("SELECT, in turn", client.median(REPEATS * 20, turns)?));
+    client.run("SELECT INBOX")?;
     let all = |lines: usize| ensure_all(server, lines, messages);
     let (time, lines, _) = client.timed("FETCH 1:* (FLAGS)")?;
     all(lines)?;
