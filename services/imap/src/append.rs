@@ -268,6 +268,8 @@ impl Connection {
             self.appending = Some(Box::new(fresh));
         }
         let checked = match &self.appending {
+            // RFC 3502 §6.3.11: it is how a client calls an APPEND off.
+            Some(_) if message.size == 0 && !message.catenate => Err(Failure::No(None, "no message".into())),
             Some(appending) => check(&self.shared.store, self.session_id()?, appending, message.size).await,
             None => Err(Failure::Bad("no message expected")),
         };
