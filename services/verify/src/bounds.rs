@@ -1,5 +1,6 @@
 //! What one message may cost: lookups and time, whatever it says and however slow its name servers are.
 
+use crate::VerifyService;
 use crate::golden::checker;
 use crate::limits::{
     ARC_SETS, ARC_WAIT, DKIM_WAIT, DMARC_WAIT, IPREV_NAMES, IPREV_WAIT, SIGNATURES, SPF_WAIT,
@@ -9,11 +10,12 @@ use libmox_types::{ByteCount, Cid, Host, ReversePath, Timestamp};
 use libmox_verify::{Spf, Verified, Verify};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-async fn checked(server: SocketAddr, message: &str) -> Verified {
-    let ask = Verify {
+fn asking(message: &str) -> Verify {
+    Verify {
         cid: Cid(1),
         now: Timestamp(1_800_000_000),
         remote_ip: "192.0.2.9".parse().unwrap(),
@@ -21,7 +23,11 @@ async fn checked(server: SocketAddr, message: &str) -> Verified {
         mail_from: ReversePath::Address("jane@far.example".parse().unwrap()),
         inline: None,
         size: ByteCount(message.len() as u64),
-    };
+    }
+}
+
+async fn checked(server: SocketAddr, message: &str) -> Verified {
+    let ask = asking(message);
     checker(server).check(&ask, &libmox_message::parse(message.as_bytes()), Some(message.as_bytes())).await
 }
 
@@ -35,6 +41,37 @@ fn signed_by_many(signatures: usize) -> String {
         );
     }
     message + "From: jane@far.example\r\nSubject: hello\r\n\r\nhello\r\n"
+}
+
+/// Four digests of a large message take their time; others are served meanwhile.
+#[tokio::test]
+async fn nobody_waits_for_the_digests_of_a_large_message() {
+    let (_dns, server) = FakeDns::start().await.unwrap();
+    let mut message = signed_by_many(4);
+    for (algorithm, body) in
+        [("rsa-sha256", "simple"), ("rsa-sha256", "relaxed"), ("rsa-sha1", "simple"), ("rsa-sha1", "relaxed")]
+    {
+        let other = format!("a={algorithm}; c=simple/{body};");
+        message = message.replacen("a=rsa-sha256; c=relaxed/relaxed;", &other, 1);
+    }
+    message.push_str(&"hello hello hello hello hello hello hello hello hello hello.\r\n".repeat(150_000));
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, message.as_bytes()).unwrap();
+    let (ask, service) = (asking(&message), Arc::new(VerifyService::new(checker(server))));
+    assert!(ask.size.0 > crate::limits::APART_OCTETS);
+    let begun = Instant::now();
+    let mut checking = tokio::spawn(async move { service.verify(ask, vec![file.into()]).await });
+    let (mut pause, mut last) = (Duration::ZERO, begun);
+    let verified = loop {
+        match tokio::time::timeout(Duration::from_millis(1), &mut checking).await {
+            Ok(verified) => break verified.unwrap().unwrap(),
+            Err(_) => pause = pause.max(last.elapsed()),
+        }
+        last = Instant::now();
+    };
+    pause = pause.max(last.elapsed());
+    assert_eq!(verified.headers.matches("dkim=").count(), 4, "{}", verified.headers);
+    assert!(pause < begun.elapsed() / 2, "{pause:?} of {:?}", begun.elapsed());
 }
 
 fn how_many(dns: &FakeDns, of: impl Fn(&str) -> bool) -> usize {

@@ -52,10 +52,8 @@ pub fn main() -> ExitCode {
 /// Serves until told to stop.
 async fn serve(context: Context) -> anyhow::Result<()> {
     let config = context.config();
-    let service = Arc::new(VerifyService {
-        checker: Checker::new(Dns::new(&config.dns)?, config.hostname.clone()),
-        memory: Semaphore::new(limits::MEMORY_KIB),
-    });
+    let checker = Checker::new(Dns::new(&config.dns)?, config.hostname.clone());
+    let service = Arc::new(VerifyService::new(checker));
     let mut sockets = context.take_sockets();
     let mut accepting = tokio::task::JoinSet::new();
     for (caller, name) in Caller::ALL {
@@ -90,7 +88,15 @@ struct VerifyService {
 }
 
 impl VerifyService {
-    async fn verify(&self, ask: Verify, descriptors: Vec<OwnedFd>) -> Result<Verified, VerifyFault> {
+    fn new(checker: Checker) -> Self {
+        Self { checker, memory: Semaphore::new(limits::MEMORY_KIB) }
+    }
+
+    async fn verify(
+        self: &Arc<Self>,
+        ask: Verify,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Verified, VerifyFault> {
         let size = ask.size.0;
         if let Some(inline) = &ask.inline {
             look_at_header(inline)?;
@@ -114,8 +120,17 @@ impl VerifyService {
             let facts = libmox_message::parse(&bytes);
             Ok((bytes, facts))
         };
-        let (bytes, facts) = tokio::task::spawn_blocking(read).await.map_err(broken)??;
-        Ok(self.checker.check(&ask, &facts, Some(&bytes)).await)
+        if size < limits::APART_OCTETS {
+            let (bytes, facts) = tokio::task::spawn_blocking(read).await.map_err(broken)??;
+            return Ok(self.checker.check(&ask, &facts, Some(&bytes)).await);
+        }
+        // Signatures may want four digests of all of it: a second, which nobody else is to wait for.
+        let (this, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
+        let check = move || {
+            let (bytes, facts) = read()?;
+            Ok(runtime.block_on(this.checker.check(&ask, &facts, Some(&bytes))))
+        };
+        tokio::task::spawn_blocking(check).await.map_err(broken)?
     }
 }
 

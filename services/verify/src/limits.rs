@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const MEMORY_KIB: usize = 256 * 1024;
 /// Larger messages get no signature checks (their DKIM result is `temperror`), only facts.
 pub const CHECKED_OCTETS: u64 = 128 << 20;
+/// From here on a message is checked by a thread of its own; [`MEMORY_KIB`] has room for so many of them.
+pub const APART_OCTETS: u64 = 8 << 20;
 /// Octets of a header section, and how many fields are in it: checks keep a place for each, so small ones would cost
 /// many times their size. A message with more is refused.
 pub const HEADER_OCTETS: usize = 1 << 20;
