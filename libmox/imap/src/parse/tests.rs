@@ -112,11 +112,7 @@ fn sasl_lines() {
     reads("AUTHENTICATE plain", Ok(auth(None)));
     reads("AUTHENTICATE PLAIN =", Ok(auth(Some(""))));
     reads("AUTHENTICATE PLAIN AHRlc3QAdGVzdA==", Ok(auth(Some("\0test\0test"))));
-    refuses(&[
-        "AUTHENTICATE",
-        "AUTHENTICATE PLAIN A",
-        "AUTHENTICATE PLAIN AA= =",
-    ]);
+    refuses(&["AUTHENTICATE", "AUTHENTICATE PLAIN A", "AUTHENTICATE PLAIN AA= ="]);
     assert_eq!(parse_sasl_line(b"*"), Ok(None));
     assert_eq!(parse_sasl_line(b""), Ok(Some(Secret(String::new()))));
     assert!(parse_sasl_line(b"!").is_err());
@@ -446,18 +442,9 @@ fn search_keys() {
         let want = Command::Search { by: By::Uid, returns: Some(returns), key: K::All };
         reads(&format!("UID SEARCH RETURN {text} ALL"), Ok(want));
     }
-    for bad in [
-        "",
-        "()",
-        "NOT",
-        "OR ALL",
-        "FOO",
-        "FROM",
-        "SINCE x",
-        "LARGER -1",
-        "OLDER 0",
-        "RETURN (FOO) ALL",
-    ] {
+    for bad in
+        ["", "()", "NOT", "OR ALL", "FOO", "FROM", "SINCE x", "LARGER -1", "OLDER 0", "RETURN (FOO) ALL"]
+    {
         refuses(&[&format!("SEARCH {bad}")]);
     }
     reads(&format!("SEARCH {}ALL", "NOT ".repeat(60)), Err(Fault::TooBig("search too complicated")));
@@ -566,13 +553,8 @@ fn append_heads() {
         Some(("a", AppendMessage { flags: seen, date: Some(Timestamp(10)), ..plain.clone() })),
     );
     head("APPEND a UTF8 (~{310}", Some(("a", AppendMessage { utf8: true, ..plain })));
-    for bad in [
-        "APPEND {3}",
-        "LOGIN {3}",
-        "APPEND a (\\Seen {3}",
-        "APPEND a \"1\" {3}",
-        "APPEND a UTF8 ({3}",
-    ] {
+    for bad in ["APPEND {3}", "LOGIN {3}", "APPEND a (\\Seen {3}", "APPEND a \"1\" {3}", "APPEND a UTF8 ({3}"]
+    {
         head(bad, None);
     }
 }
