@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::events;
 use crate::messages::GONE;
 use crate::notify::Notifying;
-use crate::watch::{Taken, Watching};
+use crate::watch::{Parting, Taken, Watching};
 use crate::{Shared, Start};
 use libmox_imap::command::{AppendTo, By};
 use libmox_imap::response::{self, Code, Status, continuation};
@@ -66,6 +66,8 @@ pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) session: Session,
     pub(crate) watching: Option<Watching>,
+    /// Let go of once the client has its answer.
+    pub(crate) parting: Option<Parting>,
     /// The whole account, for NOTIFY.
     pub(crate) notifying: Option<Box<Notifying>>,
     /// Of the person who signed in.
@@ -103,6 +105,7 @@ impl Connection {
             reader,
             session,
             watching: None,
+            parting: None,
             notifying: None,
             account: None,
             appending: None,
@@ -150,7 +153,7 @@ impl Connection {
     /// Gives everything back.
     async fn leave(&mut self) {
         self.wire.close(GOODBYE_WAIT).await;
-        (self.watching, self.notifying) = (None, None);
+        (self.watching, self.parting, self.notifying) = (None, None, None);
         if let Some(appending) = self.appending.take() {
             appending.forget(&self.shared.store).await;
         }
@@ -338,6 +341,7 @@ impl Connection {
     /// For more input, taking in changes meanwhile.
     async fn wait(&mut self) -> Result<(), Failure> {
         self.flush().await?;
+        self.parting = None;
         self.wire.rest();
         let waits = self.shared.waits;
         let wait = if self.session.is_signed_in() { waits.signed_in } else { waits.before_login };
@@ -472,7 +476,7 @@ impl Connection {
 
     /// UNAUTHENTICATE: back to before the login, on the same connection. RFC 8437.
     async fn unauthenticate(&mut self) -> Result<(), Failure> {
-        (self.watching, self.notifying) = (None, None);
+        (self.watching, self.parting, self.notifying) = (None, None, None);
         if let Some(Account { session, .. }) = self.account.take() {
             self.shared.store.ask(SignOut(session)).await?;
         }

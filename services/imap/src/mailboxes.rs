@@ -2,7 +2,7 @@
 
 use crate::connection::{Connection, Done};
 use crate::error::Failure;
-use crate::watch::{OwnFlags, Watching};
+use crate::watch::{Opening, OwnFlags, Watching};
 use libmox_imap::command::{Access, List, SelectParams, StatusItems};
 use libmox_imap::list::{self, Entry};
 use libmox_imap::response::{self, Code, MailboxState, Status};
@@ -20,23 +20,8 @@ impl Connection {
         params: &SelectParams,
         left: Option<Box<View>>,
     ) -> Result<Done, Failure> {
-        // Let go of once the answer is on its way: the store need not hear of it first.
-        let mut before = self.watching.take();
-        let same = match &before {
-            Some(before) if before.is_untouched(&name) => {
-                self.last_change(before).await?.is_some_and(|last| last <= before.seen())
-            }
-            _ => false,
-        };
-        let (watching, view) = match (before.take_if(|_| same), left) {
-            // The same mailbox with nothing new in it: what was said when it was opened holds.
-            (Some(before), Some(view)) => (before, *view),
-            _ => {
-                let watching = Watching::open(&self.shared.store, self.session_id()?, name).await?;
-                (watching, View::default())
-            }
-        };
-        let (mailbox, first_unseen) = watching.opened();
+        let (watching, view) = self.go_to(name, left.unwrap_or_default()).await?;
+        let Opening { mailbox, first_unseen } = watching.opened();
         let opened = Opened {
             id: mailbox.id,
             name: mailbox.name.clone(),
@@ -60,6 +45,23 @@ impl Connection {
             Access::ReadWrite => Done::with(Code::ReadWrite),
             Access::ReadOnly => Done::with(Code::ReadOnly),
         })
+    }
+
+    /// Watches a mailbox, with what is known of its messages already.
+    async fn go_to(&mut self, name: MailboxName, mut left: Box<View>) -> Result<(Watching, View), Failure> {
+        if let Some(mut watching) = self.watching.take() {
+            if self.last_change(&watching).await?.is_some_and(|last| watching.is_at(last)) {
+                match watching.go_to(&name, left) {
+                    Ok(view) => return Ok((watching, *view)),
+                    Err(view) => left = view,
+                }
+            }
+            let mut next = Watching::open(&self.shared.store, self.session_id()?, name).await?;
+            self.parting = Some(next.succeed(watching, left));
+            return Ok((next, View::default()));
+        }
+        let watching = Watching::open(&self.shared.store, self.session_id()?, name).await?;
+        Ok((watching, View::default()))
     }
 
     pub(crate) async fn create(&mut self, name: MailboxName, uses: SpecialUses) -> Result<Done, Failure> {

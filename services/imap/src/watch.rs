@@ -7,14 +7,18 @@
 
 use crate::error::Failure;
 use crate::events;
-use libmox_imap::Session;
 use libmox_imap::response::Code;
+use libmox_imap::{Session, View};
 use libmox_store::{ChangeEvents, Event, Item, Mailbox, SessionId, Store, StoreContract, WatchSet};
 use libmox_types::{MailboxId, MailboxName, UidSet};
 use std::time::Duration;
 
 /// A change that was committed comes by within this time, or the stream is broken.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
+
+/// Mailboxes that were open before and are remembered, and runs of uids in each of them: a few KiB.
+const REMEMBERED: usize = 8;
+const REMEMBERED_RUNS: usize = 100;
 
 /// What becomes of changes to flags that this session made itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +41,25 @@ pub struct Watching {
     open: bool,
     /// So many messages the client was told of; which they are is still to come.
     loading: Option<u32>,
-    /// What the watch began with.
-    opened: Box<(Mailbox, Option<u32>)>,
+    opened: Box<Opening>,
     /// The last change in that, where the client knows exactly that.
     opened_at: Option<u64>,
+    /// Mailboxes that were open before, as they were at a change, and what the client knew of them.
+    others: Vec<(Box<Opening>, Box<View>)>,
+    others_at: u64,
 }
+
+/// A mailbox as it was opened.
+#[derive(Debug)]
+pub struct Opening {
+    pub mailbox: Mailbox,
+    /// The number of the first message without `\Seen`.
+    pub first_unseen: Option<u32>,
+}
+
+/// A stream of changes that nobody follows any more. The store is woken when it is dropped.
+#[derive(Debug)]
+pub struct Parting(#[expect(dead_code, reason = "to be dropped")] libmox_ipc::Items<StoreContract>);
 
 impl Watching {
     /// Begins to watch a mailbox; with it the number of the first message without `\Seen`. Which messages it holds comes
@@ -59,8 +77,13 @@ impl Watching {
                     seen: 0,
                     open: false,
                     loading: Some(exists),
-                    opened: Box::new((*mailbox, (unseen > 0).then_some(unseen))),
+                    opened: Box::new(Opening {
+                        mailbox: *mailbox,
+                        first_unseen: (unseen > 0).then_some(unseen),
+                    }),
                     opened_at: None,
+                    others: Vec::new(),
+                    others_at: 0,
                 })
             }
             Some(Err(error)) => Err(error.into()),
@@ -138,19 +161,56 @@ impl Watching {
         Ok(Taken::All)
     }
 
-    /// The mailbox when the watch began, and the number of the first message without `\Seen`.
-    pub fn opened(&self) -> &(Mailbox, Option<u32>) {
+    /// The mailbox when it was opened.
+    pub fn opened(&self) -> &Opening {
         &self.opened
     }
 
-    /// Whether this is the mailbox of that name and nothing came by since the client was told of it.
-    pub fn is_untouched(&self, name: &MailboxName) -> bool {
-        self.opened_at == Some(self.seen) && self.opened.0.name == *name
+    /// Whether everything up to a change came by.
+    pub fn is_at(&self, change: u64) -> bool {
+        self.seen == change && !self.open && self.loading.is_none()
     }
 
-    /// The last change that came by.
-    pub fn seen(&self) -> u64 {
-        self.seen
+    /// Goes on with another mailbox of the account, or the same, if it was open before and nothing changed in the account
+    /// since; with it what the client knew of it. Takes what the client knows of the one that is open. Only where
+    /// nothing is to come: [`Self::is_at`] the last change.
+    pub fn go_to(&mut self, name: &MailboxName, view: Box<View>) -> Result<Box<View>, Box<View>> {
+        let exact = self.opened_at == Some(self.seen);
+        if exact && self.opened.mailbox.name == *name {
+            return Ok(view);
+        }
+        let there = self.others.iter().position(|(other, _)| other.mailbox.name == *name);
+        let Some(at) = there.filter(|_| self.others_at == self.seen) else { return Err(view) };
+        let (opened, known) = self.others.swap_remove(at);
+        let before = std::mem::replace(&mut self.opened, opened);
+        if exact {
+            self.remember(before, view);
+        }
+        (self.mailbox, self.opened_at) = (self.opened.mailbox.id, Some(self.seen));
+        Ok(known)
+    }
+
+    /// Takes the place of a watch of another mailbox: remembers that one, and what it remembered.
+    pub fn succeed(&mut self, before: Self, view: Box<View>) -> Parting {
+        if before.epoch() == self.epoch() {
+            self.others_at = before.seen;
+            if before.others_at == before.seen {
+                self.others = before.others;
+            }
+            if before.opened_at == Some(before.seen) {
+                self.remember(before.opened, view);
+            }
+        }
+        Parting(before.items)
+    }
+
+    fn remember(&mut self, opened: Box<Opening>, view: Box<View>) {
+        if view.runs() <= REMEMBERED_RUNS {
+            if self.others.len() == REMEMBERED {
+                self.others.remove(0);
+            }
+            self.others.push((opened, view));
+        }
     }
 
     /// Which connection to the store it is on.

@@ -147,6 +147,51 @@ async fn a_mailbox_opened_again_is_the_same() {
     assert!(one.command("a SELECT INBOX").await.contains(&"* 4 EXISTS".into()));
 }
 
+/// Going from mailbox to mailbox tells the same as opening each anew, whatever happened in between and wherever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mailboxes_visited_again_are_as_if_opened_anew() {
+    let world = World::new().await;
+    let (mut one, mut two) = (world.signed_in("jane").await, world.signed_in("jane").await);
+    let names = ["INBOX", "Sent", "Drafts"];
+    let mut dice = 7_u64;
+    let mut roll = |sides: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((dice >> 33) % sides).unwrap()
+    };
+    let mut revisits = 0;
+    for round in 0..600 {
+        let name = names[roll(3)];
+        // Nothing happens, most of the time.
+        match roll(16) {
+            0 => world.deliver("jane@example.org", "Subject: x\n\ny").await,
+            1 => drop(two.command(&format!("a APPEND {name} (\\Seen) {{14+}}\r\nSubject: x\r\n\r\n")).await),
+            2 => drop(two.command("a STORE 1 +FLAGS (\\Deleted later)").await),
+            3 => drop(two.command("a EXPUNGE").await),
+            4 => drop(one.command("a STORE 1 +FLAGS (\\Seen)").await),
+            5 => drop(one.command("a STORE * +FLAGS.SILENT (\\Flagged)").await),
+            6 => drop(one.command(&format!("a COPY 1 {name}")).await),
+            7 => drop(one.command("a UNSELECT").await),
+            8 => drop(one.command("a NOOP").await),
+            9 => drop(one.command("a SELECT nowhere").await),
+            10 if round % 5 == 0 => {
+                // Who has it open is sent away.
+                one.command("a SELECT INBOX").await;
+                two.command("a SELECT INBOX").await;
+                two.command("a DELETE Drafts").await;
+                two.command("a CREATE Drafts").await;
+            }
+            _ => revisits += 1,
+        }
+        let mut seen = one.command(&format!("b SELECT {name}")).await;
+        seen.retain(|line| !line.contains("[CLOSED]"));
+        two.command("b UNSELECT").await;
+        assert_eq!(seen, two.command(&format!("b SELECT {name}")).await, "round {round}");
+        let all = "c UID FETCH 1:* (FLAGS MODSEQ)";
+        assert_eq!(one.command(all).await, two.command(all).await, "round {round}");
+    }
+    assert!(revisits > 150, "{revisits}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_messages_change_at_once() {
     const MESSAGES: usize = 3_000;
