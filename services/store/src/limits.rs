@@ -36,7 +36,7 @@ pub const STAGED: usize = if cfg!(test) { 256 } else { 4096 };
 /// Messages of one append.
 pub const APPENDED: usize = 256;
 /// Lists of messages that are read at one time: each is all in memory.
-pub const LISTS: usize = 4;
+pub const LISTS: usize = 2;
 /// Staged bodies being synced at one time.
 pub const SEALING: usize = 16;
 /// How long the reply to a request that must be carried out once is kept. Longer than anybody repeats one.
