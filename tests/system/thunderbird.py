@@ -396,6 +396,7 @@ let inbox = folder("INBOX");
 server().performExpand(null);
 await until("target", () => folders().some(f => path(f) == "Ziel/größer"));
 let target = folder("Ziel/größer");
+await update(inbox);
 await until("luggage", () => heads(inbox).filter(h => h.mime2DecodedSubject.startsWith("luggage")).length == 20);
 let pick = (from, to) => heads(inbox).filter(h => { let m = h.mime2DecodedSubject.match(/^luggage (\d+)$/); return m && m[1] >= from && m[1] < to; });
 await copied(l => MailServices.copy.copyMessages(inbox, pick(0, 12), target, true, l, null, true));
@@ -653,12 +654,15 @@ await copied(l => MailServices.copy.copyMessages(inbox, [head(inbox, "meanwhile 
     w.append("INBOX", crlf(text("meanwhile 6")))
     w.bird.run(r"""
 let manager = Cc["@mozilla.org/messenger/offline-manager;1"].getService(Ci.nsIMsgOfflineManager);
-manager.goOnline(false, true, null);
+manager.goOnline(false, true, Services.wm.getMostRecentWindow("mail:3pane").msgWindow ?? null);
 await until("online", () => !Services.io.offline);
 """)
-    # It does one thing after the other; who asks for more before it is done stops it.
-    wait("moved", lambda: w.count("INBOX", "UNDELETED", 'SUBJECT "meanwhile 2"') == 0)
-    wait("there", lambda: w.count("Ziel/größer", "UNDELETED", 'SUBJECT "meanwhile"') == 2)
+    # It does one thing after the other, some of it only when it looks into the folder again.
+    def done():
+        w.bird.run('await update(folder("INBOX")); await sleep(1000);')
+        return (w.count("INBOX", "UNDELETED", 'SUBJECT "meanwhile 2"') == 0
+                and w.count("Ziel/größer", "UNDELETED", "SUBJECT meanwhile") == 2)
+    wait("moved and copied", done, 90)
     w.bird.run(r"""
 let inbox = folder("INBOX"), target = folder("Ziel/größer");
 await update(target); await update(inbox);
