@@ -44,8 +44,9 @@ pub const PATTERNS: usize = 100;
 pub const MATCHED: u64 = 10_000;
 /// Entries of METADATA in one command.
 pub const ENTRIES: usize = 1_000;
-/// Messages in one APPEND. RFC 3502 names no limit; each holds a staged file until the last arrived.
-pub const APPEND_MESSAGES: u32 = 100;
+/// Messages in one APPEND. RFC 3502 names no limit; a large one holds a staged file until the last arrived. There are clients
+/// that send 128 at once.
+pub const APPEND_MESSAGES: u32 = 250;
 /// Octets of one appended message unless the service says otherwise.
 pub const APPEND_MESSAGE: u64 = 100 * 1024 * 1024;
 /// Octets of a URL. RFC 4467 names no limit; a mailbox name and a section are shorter.

@@ -160,6 +160,7 @@ libmox_ipc::verbs! {
     SharedAnnotationSet => Changed,
     SharedAnnotationList => Vec<Annotation>,
     LastChangesOpen => (),
+    AppendListed => Placed,
 }
 
 #[cfg(test)]
@@ -177,6 +178,11 @@ mod tests {
             to: libmox_types::MailboxName::inbox(),
             take: false,
         };
+        let listed = AppendListed {
+            session: crate::SessionId(1),
+            mailbox: libmox_types::MailboxName::inbox(),
+            list: crate::Body::Inline(Vec::new()),
+        };
         let places = [
             (postcard::to_allocvec(&Request::Ping(Ping)), 0u8),
             (postcard::to_allocvec(&Request::SignOut(SignOut(crate::SessionId(1)))), 9),
@@ -190,6 +196,7 @@ mod tests {
                 88,
             ),
             (postcard::to_allocvec(&Request::CopyAll(CopyAll(copy))), 98),
+            (postcard::to_allocvec(&Request::AppendListed(listed)), 104),
         ];
         for (bytes, place) in places {
             assert_eq!(bytes.unwrap()[0], place);

@@ -81,6 +81,8 @@ pub const RECIPIENT_ADDRESSES: usize = 200;
 pub const REFERENCES: usize = 100;
 /// Octets of a body that rides inline in a request and in the journal; larger ones are staged.
 pub const INLINE_OCTETS: usize = 64 * 1024;
+/// Octets of the list of an [`crate::AppendListed`].
+pub const LISTED_OCTETS: u64 = 32 << 20;
 /// Octets of a record's prefix.
 pub const PREFIX_OCTETS: usize = 64 * 1024;
 
@@ -103,7 +105,7 @@ pub enum Body {
 pub struct BodyId(pub u64);
 
 /// Asks for a descriptor to write a large body to, on the store's file system. Reply: [`BodyId`] with one descriptor.
-/// Limit: 256 at once a connection.
+/// Limit: 4096 at once a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stage;
 

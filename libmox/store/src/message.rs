@@ -207,6 +207,41 @@ pub struct AppendMessage {
     pub received: Timestamp,
 }
 
+/// As [`Append`], of messages that one frame may not hold: their facts and small bodies add up. Reply: [`Placed`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AppendListed {
+    /// Whose.
+    pub session: SessionId,
+    /// Where.
+    pub mailbox: MailboxName,
+    /// The messages, one behind the other as [`AppendMessage::list_in`] writes them. At most [`crate::LISTED_OCTETS`]; a
+    /// staged one is used up even where the request fails.
+    pub list: Body,
+}
+
+impl AppendMessage {
+    /// Puts it at the end of a list.
+    pub fn list_in(&self, list: &mut Vec<u8>) {
+        // Nothing in it can fail to be written.
+        list.extend(postcard::to_allocvec(self).unwrap_or_default());
+    }
+
+    /// The messages of a list; `None` if it is none, or one of more messages.
+    #[must_use]
+    pub fn listed(mut list: &[u8], most: usize) -> Option<Vec<Self>> {
+        let mut messages = Vec::new();
+        while !list.is_empty() {
+            let (message, rest) = postcard::take_from_bytes(list).ok()?;
+            if messages.len() == most {
+                return None;
+            }
+            messages.push(message);
+            list = rest;
+        }
+        Some(messages)
+    }
+}
+
 /// Where messages ended up, in the order given, uids ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {

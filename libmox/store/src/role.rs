@@ -156,6 +156,7 @@ impl Role {
             | R::WatchSet(_)
             | R::MessagesOpen(_)
             | R::CopyAll(_)
+            | R::AppendListed(_)
             | R::LastChangesOpen(_)
             | R::ReferenceList(_)
             | R::ReaderConfig(_)

@@ -5,6 +5,7 @@
 //! | while | held | lost by |
 //! |---|---|---|
 //! | octets come | up to [`INLINE_OCTETS`] here, the rest in a staged file | fault, refusal, end of connection |
+//! | more messages come | the only one here; of several a list, [`CHUNK`] of it here, the rest staged | the same |
 //! | the store answers | nothing here | unknown: the client looks |
 
 use crate::connection::{Connection, Done};
@@ -18,8 +19,8 @@ use libmox_imap::response::{self, Code, Status, continuation};
 use libmox_message::Parser;
 use libmox_service::clock;
 use libmox_store::{
-    Append, Body, BodyId, Facts, INLINE_OCTETS, Item, MailboxStatus, MessageList, Quota, Replace, Request,
-    SessionId, Stage, Store, Unstage, Want,
+    Append, AppendListed, Body, BodyId, Facts, INLINE_OCTETS, Item, LISTED_OCTETS, MailboxStatus,
+    MessageList, Placed, Quota, Replace, Request, SessionId, Stage, Store, StoreError, Unstage, Want,
 };
 use libmox_types::{ByteCount, MailboxName, Timestamp, Uid, UidSet};
 use std::fs::File;
@@ -34,44 +35,101 @@ pub struct Appending {
     mailbox: MailboxName,
     /// The message of the open mailbox that goes, and its octets.
     replaces: Option<(Uid, u64)>,
-    done: Vec<libmox_store::AppendMessage>,
+    done: Messages,
     current: Option<Current>,
     /// Octets that URLs brought.
     catenated: u64,
 }
 
-struct Current {
-    head: AppendMessage,
-    parser: Parser,
-    after_cr: bool,
+/// The messages that are here.
+#[derive(Default)]
+struct Messages {
+    /// The first, until there is a second.
+    only: Option<libmox_store::AppendMessage>,
+    /// Of several, each as the store reads it from a list. Together they may be more than one request holds.
+    list: Spool,
+    /// Their staged bodies.
+    bodies: Vec<BodyId>,
+    /// Octets of all of them.
+    octets: u64,
+}
+
+impl Messages {
+    fn is_empty(&self) -> bool {
+        self.only.is_none() && self.list.size() == 0
+    }
+
+    async fn add(&mut self, message: libmox_store::AppendMessage, store: &Store) -> Result<(), Failure> {
+        self.octets += size_of(&message.body);
+        if let Body::Staged { body, .. } = message.body {
+            self.bodies.push(body);
+        }
+        if self.is_empty() {
+            self.only = Some(message);
+            return Ok(());
+        }
+        for message in self.only.take().iter().chain([&message]) {
+            message.list_in(&mut self.list.held);
+        }
+        if self.list.size() > LISTED_OCTETS {
+            return Err(Failure::no(Code::TooBig, "messages too large together"));
+        }
+        if self.list.held.len() > CHUNK { Box::pin(self.list.spill(store)).await } else { Ok(()) }
+    }
+
+    /// They become mail.
+    async fn append(
+        mut self,
+        session: SessionId,
+        mailbox: MailboxName,
+        store: &Store,
+    ) -> Result<Placed, Failure> {
+        let outcome = match self.only.take() {
+            Some(message) => store.ask(Append { session, mailbox, messages: vec![message] }).await,
+            None => match std::mem::take(&mut self.list).end(store).await {
+                Ok(list) => store.ask(AppendListed { session, mailbox, list }).await,
+                Err(failure) => {
+                    self.forget(store).await;
+                    return Err(failure);
+                }
+            },
+        };
+        self.unless_kept(outcome, store).await
+    }
+
+    /// What was staged for them is used up by the request, unless it failed.
+    async fn unless_kept(
+        self,
+        outcome: Result<Placed, StoreError>,
+        store: &Store,
+    ) -> Result<Placed, Failure> {
+        if outcome.is_err() {
+            self.forget(store).await;
+        }
+        outcome.map_err(|error| Failure::from(error).try_create())
+    }
+
+    async fn forget(self, store: &Store) {
+        let list = self.list.staged.map(|(body, _)| body);
+        for body in self.bodies.into_iter().chain(list) {
+            // If it cannot be given back the connection to the store is gone, and it with it.
+            let _ = store.ask(Unstage(body)).await;
+        }
+    }
+}
+
+/// Octets of which only the last are held, once there are many.
+#[derive(Default)]
+struct Spool {
     /// Not yet written, or all of it.
     held: Vec<u8>,
-    size: u64,
+    written: u64,
     staged: Option<(BodyId, Arc<File>)>,
 }
 
-impl Current {
-    fn new(head: AppendMessage) -> Self {
-        Self { head, parser: Parser::new(), after_cr: false, held: Vec::new(), size: 0, staged: None }
-    }
-
-    /// Takes octets with CRLF for every line end, whatever the client sent.
-    fn take(&mut self, octets: &[u8]) {
-        let start = self.held.len();
-        let mut rest = octets;
-        while let Some(at) = rest.iter().position(|&b| b == b'\n') {
-            let line = &rest[..at];
-            let cr = if line.is_empty() { self.after_cr } else { line.ends_with(b"\r") };
-            self.held.extend_from_slice(line);
-            self.held.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
-            self.after_cr = false;
-            rest = &rest[at + 1..];
-        }
-        self.held.extend_from_slice(rest);
-        self.after_cr =
-            if rest.is_empty() { self.after_cr && octets.is_empty() } else { rest.ends_with(b"\r") };
-        self.size += (self.held.len() - start) as u64;
-        self.parser.feed(&self.held[start..]);
+impl Spool {
+    fn size(&self) -> u64 {
+        self.written + self.held.len() as u64
     }
 
     async fn spill(&mut self, store: &Store) -> Result<(), Failure> {
@@ -82,6 +140,7 @@ impl Current {
         }
         let Some((_, file)) = &self.staged else { return Ok(()) };
         let (file, octets) = (Arc::clone(file), std::mem::take(&mut self.held));
+        self.written += octets.len() as u64;
         let written = tokio::task::spawn_blocking(move || (&*file).write_all(&octets)).await;
         match written {
             Ok(Ok(())) => Ok(()),
@@ -91,6 +150,54 @@ impl Current {
             }
             Err(_) => Err(unwritable()),
         }
+    }
+
+    /// As a request takes it: what is small rides in it.
+    async fn end(mut self, store: &Store) -> Result<Body, Failure> {
+        let small = self.staged.is_none() && self.held.len() <= INLINE_OCTETS;
+        let spilled = if small || self.held.is_empty() { Ok(()) } else { self.spill(store).await };
+        let size = ByteCount(self.size());
+        match (self.staged, spilled) {
+            (None, Ok(())) => Ok(Body::Inline(self.held)),
+            (Some((body, _)), Ok(())) => Ok(Body::Staged { body, size }),
+            (None, Err(failure)) => Err(failure),
+            (Some((body, _)), Err(failure)) => {
+                let _ = store.ask(Unstage(body)).await;
+                Err(failure)
+            }
+        }
+    }
+}
+
+struct Current {
+    head: AppendMessage,
+    parser: Parser,
+    after_cr: bool,
+    spool: Spool,
+}
+
+impl Current {
+    fn new(head: AppendMessage) -> Self {
+        Self { head, parser: Parser::new(), after_cr: false, spool: Spool::default() }
+    }
+
+    /// Takes octets with CRLF for every line end, whatever the client sent.
+    fn take(&mut self, octets: &[u8]) {
+        let held = &mut self.spool.held;
+        let start = held.len();
+        let mut rest = octets;
+        while let Some(at) = rest.iter().position(|&b| b == b'\n') {
+            let line = &rest[..at];
+            let cr = if line.is_empty() { self.after_cr } else { line.ends_with(b"\r") };
+            held.extend_from_slice(line);
+            held.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
+            self.after_cr = false;
+            rest = &rest[at + 1..];
+        }
+        held.extend_from_slice(rest);
+        self.after_cr =
+            if rest.is_empty() { self.after_cr && octets.is_empty() } else { rest.ends_with(b"\r") };
+        self.parser.feed(&held[start..]);
     }
 }
 
@@ -103,47 +210,32 @@ impl Appending {
     pub async fn octets(&mut self, octets: &[u8], store: &Store) -> Result<(), Failure> {
         let Some(current) = &mut self.current else { return Ok(()) };
         current.take(octets);
-        let limit = if current.staged.is_some() { CHUNK } else { INLINE_OCTETS };
-        if current.held.len() > limit { Box::pin(current.spill(store)).await } else { Ok(()) }
+        let limit = if current.spool.staged.is_some() { CHUNK } else { INLINE_OCTETS };
+        if current.spool.held.len() > limit { Box::pin(current.spool.spill(store)).await } else { Ok(()) }
     }
 
     async fn message_end(&mut self, store: &Store, now: Timestamp) -> Result<(), Failure> {
-        let Some(mut current) = self.current.take() else { return Ok(()) };
-        if current.staged.is_some()
-            && !current.held.is_empty()
-            && let Err(failure) = current.spill(store).await
-        {
-            self.current = Some(current);
-            return Err(failure);
-        }
+        let Some(current) = self.current.take() else { return Ok(()) };
         let facts = current.parser.finish();
-        let body = match current.staged {
-            Some((body, _)) => Body::Staged { body, size: ByteCount(current.size) },
-            None => Body::Inline(current.held),
-        };
-        self.done.push(libmox_store::AppendMessage {
-            body,
+        let message = libmox_store::AppendMessage {
+            body: current.spool.end(store).await?,
             // Row ST-03: all of it is body, the header before it is empty.
             prefix: if facts.no_header { b"\r\n".to_vec() } else { Vec::new() },
             facts: Facts::from(&facts),
             flags: current.head.flags.flags,
             keywords: current.head.flags.keywords,
             received: current.head.date.unwrap_or(now),
-        });
-        Ok(())
+        };
+        self.done.add(message, store).await
     }
 
     /// Nothing will come of it.
     pub async fn forget(self, store: &Store) {
-        let staged = self.done.into_iter().filter_map(|message| match message.body {
-            Body::Staged { body, .. } => Some(body),
-            Body::Inline(_) => None,
-        });
-        let current = self.current.and_then(|current| current.staged).map(|(body, _)| body);
-        for body in staged.chain(current) {
-            // If it cannot be given back the connection to the store is gone, and it with it.
+        if let Some((body, _)) = self.current.and_then(|current| current.spool.staged) {
+            // As of the others.
             let _ = store.ask(Unstage(body)).await;
         }
+        self.done.forget(store).await;
     }
 }
 
@@ -171,10 +263,13 @@ impl Connection {
                 },
             };
             let mailbox = to.mailbox;
-            let fresh = Appending { mailbox, replaces, done: Vec::new(), current: None, catenated: 0 };
+            let fresh =
+                Appending { mailbox, replaces, done: Messages::default(), current: None, catenated: 0 };
             self.appending = Some(Box::new(fresh));
         }
         let checked = match &self.appending {
+            // RFC 3502 §6.3.11: it is how a client calls an APPEND off.
+            Some(_) if message.size == 0 && !message.catenate => Err(Failure::No(None, "no message".into())),
             Some(appending) => check(&self.shared.store, self.session_id()?, appending, message.size).await,
             None => Err(Failure::Bad("no message expected")),
         };
@@ -243,7 +338,7 @@ impl Connection {
     /// Whether so many octets more may become part of the message.
     async fn room_for(&self, size: u64) -> Result<(), Failure> {
         let Some(appending) = &self.appending else { return Err(Failure::Bad("no message expected")) };
-        let whole = appending.current.as_ref().map_or(0, |current| current.size).saturating_add(size);
+        let whole = appending.current.as_ref().map_or(0, |current| current.spool.size()).saturating_add(size);
         if whole > self.shared.context.config().imap.max_message_size {
             return Err(Failure::no(Code::TooBig, "message too large"));
         }
@@ -286,19 +381,14 @@ impl Connection {
     /// All messages are here: they become mail.
     pub(crate) async fn append_end(&mut self) -> Result<(), Failure> {
         let Some(appending) = self.appending.take() else { return Ok(()) };
-        let Appending { mailbox, replaces, mut done, .. } = *appending;
-        let session = self.session_id()?;
-        let outcome = match (replaces, done.pop()) {
-            (Some((uid, _)), Some(message)) => {
-                return self.replace(uid, mailbox, message).await;
-            }
-            (_, Some(message)) => {
-                done.push(message);
-                self.shared.store.ask(Append { session, mailbox, messages: done }).await
-            }
-            (_, None) => return self.finish(Err(Failure::Bad("no message came"))).await,
-        };
-        let outcome = match outcome.map_err(|error| Failure::from(error).try_create()) {
+        let Appending { mailbox, replaces, done, .. } = *appending;
+        if done.is_empty() {
+            return self.finish(Err(Failure::Bad("no message came"))).await;
+        }
+        if let Some((uid, _)) = replaces {
+            return self.replace(uid, mailbox, done).await;
+        }
+        let outcome = match done.append(self.session_id()?, mailbox, &self.shared.store).await {
             Ok(placed) => {
                 self.see_change(placed.change, OwnFlags::Tell).await?;
                 let uids: UidSet = placed.to.into_iter().collect();
@@ -311,29 +401,27 @@ impl Connection {
 }
 
 impl Connection {
-    async fn replace(
-        &mut self,
-        uid: Uid,
-        to: MailboxName,
-        message: libmox_store::AppendMessage,
-    ) -> Result<(), Failure> {
+    async fn replace(&mut self, uid: Uid, to: MailboxName, mut done: Messages) -> Result<(), Failure> {
+        let Some(message) = done.only.take() else {
+            return self.finish(Err(Failure::Bad("one message only"))).await;
+        };
         let verb = Replace { session: self.session_id()?, mailbox: self.mailbox_id()?, uid, to, message };
-        let outcome =
-            match self.shared.store.ask(verb).await.map_err(|error| Failure::from(error).try_create()) {
-                Ok(placed) => {
-                    self.see_change(placed.change, OwnFlags::Tell).await?;
-                    // RFC 8508 §3.3: before the EXPUNGE that comes with it.
-                    let code = Code::AppendUid(placed.uid_validity, placed.to.into_iter().collect());
-                    response::untagged(self.wire.output(), Status::Ok, Some(&code), "replacement kept");
-                    Ok(match self.session.mailbox() {
-                        Some(selected) if self.session.enabled().qresync => {
-                            Done::with(Code::HighestModSeq(selected.mod_seq))
-                        }
-                        _ => Done::OK,
-                    })
-                }
-                Err(failure) => Err(failure),
-            };
+        let outcome = self.shared.store.ask(verb).await;
+        let outcome = match done.unless_kept(outcome, &self.shared.store).await {
+            Ok(placed) => {
+                self.see_change(placed.change, OwnFlags::Tell).await?;
+                // RFC 8508 §3.3: before the EXPUNGE that comes with it.
+                let code = Code::AppendUid(placed.uid_validity, placed.to.into_iter().collect());
+                response::untagged(self.wire.output(), Status::Ok, Some(&code), "replacement kept");
+                Ok(match self.session.mailbox() {
+                    Some(selected) if self.session.enabled().qresync => {
+                        Done::with(Code::HighestModSeq(selected.mod_seq))
+                    }
+                    _ => Done::OK,
+                })
+            }
+            Err(failure) => Err(failure),
+        };
         self.finish(outcome).await
     }
 
@@ -365,7 +453,7 @@ async fn check(store: &Store, session: SessionId, appending: &Appending, size: u
         status.map_err(|error| Failure::from(error).try_create())?;
     }
     let quota = store.ask(Quota { session }).await?;
-    let waiting: u64 = appending.done.iter().map(|message| size_of(&message.body)).sum();
+    let waiting = appending.done.octets;
     let used = quota.used.0.saturating_sub(appending.replaces.map_or(0, |(_, octets)| octets));
     if quota.limit.is_some_and(|limit| used.saturating_add(waiting).saturating_add(size) > limit.0) {
         return Err(Failure::no(Code::OverQuota, "quota exceeded"));
@@ -406,8 +494,8 @@ mod tests {
                 };
                 let mut current = Current::new(head);
                 sent.as_bytes().chunks(cut).for_each(|piece| current.take(piece));
-                assert_eq!(String::from_utf8_lossy(&current.held), want, "{sent:?} in pieces of {cut}");
-                assert_eq!(current.size, want.len() as u64);
+                assert_eq!(String::from_utf8_lossy(&current.spool.held), want, "{sent:?} in pieces of {cut}");
+                assert_eq!(current.spool.size(), want.len() as u64);
             }
         }
     }

@@ -112,6 +112,7 @@ dialogs! {
     imap_dialog_enable: "enable.txt",
     imap_dialog_example: "example.txt",
     imap_dialog_fetch: "fetch.txt",
+    imap_dialog_habits: "habits.txt",
     imap_dialog_interleaving: "interleaving.txt",
     imap_dialog_limits: "limits.txt",
     imap_dialog_list: "list.txt",

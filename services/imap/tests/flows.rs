@@ -242,6 +242,46 @@ async fn an_append_that_fails_leaves_nothing() {
     assert_eq!(answer[0], "* STATUS INBOX (MESSAGES 0 UIDNEXT 1 SIZE 0)");
 }
 
+/// Row IM-26: what many clients send at once is more than one request to the store holds, words and structures included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_are_appended_at_once() {
+    let world = World::new().await;
+    let mut peer = world.signed_in("jane").await;
+    let text = |number: usize, octets: usize| {
+        let words: String =
+            (0..octets / 10).map(|word| format!("w{:07}\r\n", word * 7919 + number)).collect();
+        format!("Subject: {number}\r\n\r\n{words}")
+    };
+    let mut last = 0;
+    for (count, octets) in [(2, 100), (128, 6_000), (30, 60_000), (3, 70_000), (40, 66_000), (250, 10)] {
+        let mut command = String::from("a APPEND INBOX");
+        for number in 0..count {
+            let message = text(number, octets);
+            command.push_str(&format!(" (\\Seen) {{{}+}}\r\n{message}", message.len()));
+        }
+        let answer = peer.command(&command).await;
+        assert_eq!(answer, [format!("a OK [APPENDUID 1 {}:{}] done", last + 1, last + count)]);
+        for number in [0, count - 1] {
+            let answer = peer
+                .command(&format!("b EXAMINE INBOX\r\nc UID FETCH {} BODY.PEEK[]", last + 1 + number))
+                .await;
+            assert!(answer.last().is_some_and(|line| line.starts_with("b OK")), "{answer:?}");
+            let answer = peer.until("c").await.join("\r\n");
+            let message = text(number, octets);
+            assert!(
+                answer.contains(&format!("BODY[] {{{}}}\r\n{message})\r\nc OK", message.len())),
+                "{count} {number}"
+            );
+        }
+        last += count;
+        peer.command("d UNSELECT").await;
+    }
+    let answer = peer.command(&format!("e APPEND INBOX{}", " {1+}\r\nx".repeat(251))).await;
+    assert_eq!(answer, ["e BAD [TOOBIG] too many messages"]);
+    let answer = peer.command("f STATUS INBOX (MESSAGES)").await;
+    assert_eq!(answer[0], format!("* STATUS INBOX (MESSAGES {last})"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_commands_always_get_an_answer() {
     let world = World::new().await;

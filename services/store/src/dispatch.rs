@@ -1,6 +1,6 @@
 //! From a verb to the code that answers it. Every path answers.
 
-use crate::limits::STAGED;
+use crate::limits::APPENDED;
 use crate::mail::Missing;
 use crate::store::Peer;
 use libmox_ipc::{Answer, OnceKey};
@@ -217,6 +217,7 @@ async fn reply(peer: &Arc<Peer>, request: Request, once: Option<OnceKey>) -> Out
         | R::Append(_)
         | R::Copy(_)
         | R::CopyAll(_)
+        | R::AppendListed(_)
         | R::Expunge(_)
         | R::Quota(_)
         | R::ThreadChange(_)
@@ -359,10 +360,18 @@ async fn mail(peer: &Arc<Peer>, request: Request) -> Result<Reply, Fault> {
         }
         R::Append(request) => {
             let session = peer.session(request.session)?;
-            if request.messages.len() > STAGED {
+            if request.messages.len() > APPENDED {
                 return Err(Fault::Limit("messages appended at once".into()));
             }
             Reply::Append(store.append(peer, &session, request).await?)
+        }
+        R::AppendListed(libmox_store::AppendListed { session, mailbox, list }) => {
+            let list = peer.list(list)?;
+            let live = peer.session(session)?;
+            let _one_of_few = store.listing.acquire().await.map_err(|_| Fault::Internal)?;
+            let messages = list.messages().await?;
+            let append = libmox_store::Append { session, mailbox, messages };
+            Reply::AppendListed(store.append(peer, &live, append).await?)
         }
         R::Copy(request) => {
             let session = peer.session(request.session)?;

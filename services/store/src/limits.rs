@@ -31,8 +31,12 @@ pub const PAGE_OCTETS: usize = 512 << 10;
 pub const DSN_PARAMETER_OCTETS: usize = 1_000;
 /// Octets of a Message-ID that are kept beside a queued message.
 pub const MESSAGE_ID_OCTETS: usize = 1_000;
-/// Staged bodies of one connection.
-pub const STAGED: usize = 256;
+/// Staged bodies of one connection: those of all sessions that a service has.
+pub const STAGED: usize = if cfg!(test) { 256 } else { 4096 };
+/// Messages of one append.
+pub const APPENDED: usize = 256;
+/// Lists of messages that are read at one time: each is all in memory.
+pub const LISTS: usize = 2;
 /// Staged bodies being synced at one time.
 pub const SEALING: usize = 16;
 /// How long the reply to a request that must be carried out once is kept. Longer than anybody repeats one.

@@ -5,14 +5,15 @@ use crate::directory::Directory;
 use crate::engine::{Engine, Options, Sealed, Source, Staged};
 use crate::events;
 use crate::keys;
-use crate::limits::{SEALING, SESSIONS, STAGED};
+use crate::limits::{APPENDED, LISTS, SEALING, SESSIONS, STAGED};
 use crate::login::Logins;
 use crate::records::{Read, encode};
 use crate::writer::Writer;
 use libmox_ipc::{Answer, Service};
 use libmox_service::config::InitialMailboxes;
 use libmox_store::{
-    AccountState, Body, BodyId, Fault, INLINE_OCTETS, PREFIX_OCTETS, Reloaded, Role, SessionId, StoreContract,
+    AccountState, AppendMessage, Body, BodyId, Fault, INLINE_OCTETS, LISTED_OCTETS, PREFIX_OCTETS, Reloaded,
+    Role, SessionId, StoreContract,
 };
 use libmox_types::{AccountId, Address, ByteCount, MailboxName, Timestamp};
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ pub struct Store {
     pub(crate) at_hand: watch::Sender<usize>,
     /// Staged bodies being synced at one time: each takes a thread.
     sealing: tokio::sync::Semaphore,
+    pub(crate) listing: tokio::sync::Semaphore,
     /// Rejects of an account in the minute that began then.
     pub(crate) reject_rates: Mutex<HashMap<AccountId, (tokio::time::Instant, u32)>>,
     pub(crate) rates: crate::rates::Rates,
@@ -170,6 +172,7 @@ impl Store {
             connections: AtomicU32::new(0),
             at_hand: watch::Sender::new(0),
             sealing: tokio::sync::Semaphore::new(SEALING),
+            listing: tokio::sync::Semaphore::new(LISTS),
             reject_rates: Mutex::default(),
             rates: crate::rates::Rates::default(),
             directory: RwLock::new(Arc::new(directory.clone())),
@@ -591,6 +594,53 @@ impl Peer {
         if let Body::Staged { body, .. } = body {
             lock(&self.staged).remove(body);
         }
+    }
+}
+
+/// Messages that are yet to be read: [`libmox_store::AppendListed`].
+pub(crate) enum List {
+    Inline(Vec<u8>),
+    Staged { staged: Arc<Staged>, size: u64 },
+}
+
+impl Peer {
+    /// Takes a list. What was staged for it is gone with it.
+    pub(crate) fn list(&self, list: Body) -> Result<List, Fault> {
+        match list {
+            Body::Inline(octets) => Ok(List::Inline(octets)),
+            Body::Staged { body, size } => {
+                let staged = lock(&self.staged).remove(&body).ok_or(Fault::NoBody)?;
+                Ok(List::Staged { staged, size: size.0 })
+            }
+        }
+    }
+}
+
+impl List {
+    pub(crate) async fn messages(self) -> Result<Vec<AppendMessage>, Fault> {
+        let read = tokio::task::spawn_blocking(move || {
+            let octets = self.octets()?;
+            AppendMessage::listed(&octets, APPENDED)
+                .ok_or_else(|| Fault::Invalid("not a list of messages".into()))
+        });
+        read.await.map_err(|_| Fault::Internal)?
+    }
+
+    fn octets(self) -> Result<Vec<u8>, Fault> {
+        let io = |error: std::io::Error| Fault::Unavailable(error.to_string());
+        let (staged, size) = match self {
+            Self::Inline(octets) => return Ok(octets),
+            Self::Staged { size, .. } if size > LISTED_OCTETS => {
+                return Err(Fault::Limit("octets of a list of messages".into()));
+            }
+            Self::Staged { staged, size } => (staged, size),
+        };
+        if staged.file().metadata().map_err(io)?.len() != size {
+            return Err(Fault::NoBody);
+        }
+        let mut octets = vec![0; usize::try_from(size).map_err(|_| Fault::Internal)?];
+        staged.file().read_exact_at(&mut octets, 0).map_err(io)?;
+        Ok(octets)
     }
 }
 

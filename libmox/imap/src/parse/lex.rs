@@ -1,6 +1,8 @@
 //! The words of the grammar: atoms, strings, numbers, lists.
 //!
 //! Law: RFC 9051 §4 and §9. The input is a whole command with its literals in place, `{n}CRLF` and octets.
+//! RFC 9051 §9 (1) lets nobody send more than one space, nor any inside a bracket; there are clients that do (`ID ( "name"
+//! "x" )`), it can mean nothing else, and so it is read.
 
 use super::{Dialect, Fault, Parsed};
 use crate::command::FlagList;
@@ -43,8 +45,9 @@ impl<'a> Cursor<'a> {
         &self.bytes[self.at..]
     }
 
+    /// Nothing is left, but for spaces.
     pub(crate) fn at_end(&self) -> bool {
-        self.at == self.bytes.len()
+        self.rest().iter().all(|&b| b == b' ')
     }
 
     pub(crate) fn end(&self) -> Parsed<()> {
@@ -58,7 +61,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn space(&mut self) -> Parsed<()> {
-        if self.take(b' ') { Ok(()) } else { Err(syntax("space expected")) }
+        if self.run(|b| b == b' ').is_empty() { Err(syntax("space expected")) } else { Ok(()) }
     }
 
     pub(crate) fn open(&mut self) -> Parsed<()> {
@@ -120,19 +123,20 @@ impl<'a> Cursor<'a> {
         self.number64().map(ModSeq)
     }
 
-    /// `(` items with one space between `)`.
+    /// `(` items with a space between `)`.
     pub(crate) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
         self.open()?;
         let mut items = Vec::new();
-        if self.take(b')') {
-            return Ok(items);
-        }
+        let mut apart = self.space().is_ok();
         loop {
-            items.push(item(self)?);
             if self.take(b')') {
                 return Ok(items);
             }
-            self.space()?;
+            if !items.is_empty() && !apart {
+                return Err(syntax("space expected"));
+            }
+            items.push(item(self)?);
+            apart = self.space().is_ok();
         }
     }
 

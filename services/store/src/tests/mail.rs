@@ -2,8 +2,8 @@
 
 use super::*;
 use libmox_store::{
-    Append, AppendMessage, ChangeEvents, Copy, CopyAll, Event, Expunge, Fault, FlagsChange, FlagsHow,
-    LastChanges, LastChangesOpen, MailboxCreate, MailboxDelete, MailboxRename, MailboxStatus,
+    Append, AppendListed, AppendMessage, ChangeEvents, Copy, CopyAll, Event, Expunge, Fault, FlagsChange,
+    FlagsHow, LastChanges, LastChangesOpen, MailboxCreate, MailboxDelete, MailboxRename, MailboxStatus,
     MailboxSubscribe, MessageRecord, Quota, Request, SnapshotMessage, Vanished, VanishedSince, Watch,
     WatchSet,
 };
@@ -290,6 +290,44 @@ async fn a_watch_is_exact() {
         .change;
     assert_eq!(watches[0].upto(large).await.last().unwrap().events.len(), 105);
     drop(watches);
+    world.end().await;
+}
+
+/// What one frame does not hold comes as a list; all or none of it, and the list goes in any case.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_messages_may_be_larger_than_a_frame() {
+    let world = World::new().await;
+    let imap = world.imap();
+    let session = world.login(&imap, "jane@example.org").await;
+    let large = body_of(&imap, &vec![b'z'; 100_000]).await;
+    let mut list = Vec::new();
+    for number in 0..40_u8 {
+        message(Body::Inline(vec![number; 60_000])).list_in(&mut list);
+    }
+    message(large).list_in(&mut list);
+    let staged = body_of(&imap, &list).await;
+    assert!(list.len() > 2 * libmox_ipc::limits::FRAME_OCTETS);
+    let ask = |mailbox: &str, list: Body| AppendListed { session, mailbox: name(mailbox), list };
+    let refused = imap.ask(ask("none", staged.clone())).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoMailbox));
+    let refused = imap.ask(ask("Inbox", staged)).await;
+    assert_eq!(refused.unwrap_err().fault(), Some(&Fault::NoBody), "used up");
+    let placed = imap.ask(ask("Inbox", body_of(&imap, &list).await)).await.unwrap();
+    assert_eq!(
+        placed.to,
+        (1..=41).map(Uid).collect::<Vec<_>>(),
+        "the staged body of a failed request was left"
+    );
+    for cut in [&list[..list.len() - 1], &[list.clone(), vec![1]].concat()] {
+        let refused = imap.ask(ask("Inbox", body_of(&imap, cut).await)).await.unwrap_err();
+        assert!(matches!(refused.fault(), Some(Fault::Invalid(_))), "{refused}");
+    }
+    let mut list = Vec::new();
+    (0..=crate::limits::APPENDED).for_each(|_| message(Body::Inline(b"x".to_vec())).list_in(&mut list));
+    let refused = imap.ask(ask("Inbox", Body::Inline(list))).await.unwrap_err();
+    assert!(matches!(refused.fault(), Some(Fault::Invalid(_))), "{refused}");
+    let refused = imap.ask(ask("Inbox", Body::Inline(Vec::new()))).await.unwrap_err();
+    assert!(matches!(refused.fault(), Some(Fault::Invalid(_))), "{refused}");
     world.end().await;
 }
 
