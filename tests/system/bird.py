@@ -277,15 +277,15 @@ class World:
         assert len(found) == 1, f"{len(found)} messages with subject {subject} in {name}"
         return found[0]
 
-    def deliver(self, subject, body="text\n", message=None, to=LOGIN):
+    def deliver(self, subject, body="text\n", message=None, sender="friend@far.example"):
         if message is None:
             message = EmailMessage()
-            message["From"], message["To"], message["Subject"] = "A Friend <friend@far.example>", to, subject
+            message["From"], message["To"], message["Subject"] = f"A Friend <{sender}>", LOGIN, subject
             message["Message-ID"] = f"<{time.time_ns()}@far.example>"
             message["Date"] = email.utils.formatdate()
             message.set_content(body)
         with smtplib.SMTP("localhost", self.instance.port("smtp"), timeout=120) as smtp:
-            smtp.send_message(message, "friend@far.example", [to])
+            smtp.send_message(message, sender, [LOGIN])
 
     def append(self, name, octets, flags=""):
         client = self.imap()
