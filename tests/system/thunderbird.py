@@ -634,8 +634,8 @@ def away_and_back(w):
     for number in range(6):
         w.append("INBOX", crlf(text(f"meanwhile {number}")))
     w.bird.run(r"""
-let inbox = folder("INBOX"), target = folder("Ziel/größer"), trash = root().getFolderWithFlags(Ci.nsMsgFolderFlags.Trash);
-await update(inbox); await update(target);
+let inbox = folder("INBOX");
+await update(inbox);
 await until("mail", () => heads(inbox).filter(h => /^meanwhile/.test(h.mime2DecodedSubject)).length == 6);
 inbox.setFlag(Ci.nsMsgFolderFlags.Offline);
 inbox.downloadMessagesForOffline(heads(inbox).filter(h => /^meanwhile/.test(h.mime2DecodedSubject)), null);
@@ -646,8 +646,6 @@ await sleep(1000);
 inbox.markMessagesFlagged([head(inbox, "meanwhile 0")], true);
 inbox.addKeywordsToMessages([head(inbox, "meanwhile 1")], "$label3");
 inbox.markMessagesRead([head(inbox, "meanwhile 4"), head(inbox, "meanwhile 5")], true);
-await copied(l => MailServices.copy.copyMessages(inbox, [head(inbox, "meanwhile 2")], target, true, l, null, true));
-await copied(l => MailServices.copy.copyMessages(inbox, [head(inbox, "meanwhile 3")], target, false, l, null, true));
 """)
     # Meanwhile at the other client.
     client = w.imap()
@@ -664,22 +662,20 @@ let manager = Cc["@mozilla.org/messenger/offline-manager;1"].getService(Ci.nsIMs
 manager.goOnline(false, true, Services.wm.getMostRecentWindow("mail:3pane").msgWindow ?? null);
 await until("online", () => !Services.io.offline);
 """)
-    # It does one thing after the other, some of it only when it looks into the folder again.
-    def done():
-        w.bird.run('await update(folder("INBOX")); await sleep(1000);')
-        return (w.count("INBOX", "UNDELETED", 'SUBJECT "meanwhile 2"') == 0
-                and w.count("Ziel/größer", "UNDELETED", "SUBJECT meanwhile") == 2)
-    wait("moved and copied", done, 90)
+    # Some of what it kept for later it does only when it looks into the folder again.
     w.bird.run(r"""
-let inbox = folder("INBOX"), target = folder("Ziel/größer");
-await update(target); await update(inbox);
+let inbox = folder("INBOX");
+await update(inbox);
 await until("what came", () => heads(inbox).some(h => h.mime2DecodedSubject == "meanwhile 6"));
 await until("what went", () => !heads(inbox).some(h => h.mime2DecodedSubject == "meanwhile 5"));
 """)
     wait("flag and tag", lambda: {"$label4", "\\Flagged"} <= set(w.flags("INBOX", "meanwhile 0")))
-    wait("tag", lambda: w.flags("INBOX", "meanwhile 1") == ["$label3"])
+    def tagged():
+        w.bird.run('await update(folder("INBOX"));')
+        return w.flags("INBOX", "meanwhile 1") == ["$label3"]
+    wait("tag", tagged)
     wait("seen", lambda: "\\Seen" in w.flags("INBOX", "meanwhile 4"))
-    same_counts(w, "INBOX", "Ziel/größer")
+    same_counts(w, "INBOX")
 
 
 def a_killed_server_loses_nothing(w):
