@@ -630,54 +630,6 @@ await until("mail", () => heads(folder("INBOX")).some(h => h.mime2DecodedSubject
     same_counts(w, *names(w)[0])
 
 
-def away_and_back(w):
-    for number in range(6):
-        w.append("INBOX", crlf(text(f"meanwhile {number}")))
-    w.bird.run(r"""
-let inbox = folder("INBOX");
-await update(inbox);
-await until("mail", () => heads(inbox).filter(h => /^meanwhile/.test(h.mime2DecodedSubject)).length == 6);
-inbox.setFlag(Ci.nsMsgFolderFlags.Offline);
-inbox.downloadMessagesForOffline(heads(inbox).filter(h => /^meanwhile/.test(h.mime2DecodedSubject)), null);
-await until("bodies", () => heads(inbox).filter(h => /^meanwhile/.test(h.mime2DecodedSubject)).every(h => h.flags & Ci.nsMsgMessageFlags.Offline));
-let manager = Cc["@mozilla.org/messenger/offline-manager;1"].getService(Ci.nsIMsgOfflineManager);
-Services.io.offline = true;
-await sleep(1000);
-inbox.markMessagesFlagged([head(inbox, "meanwhile 0")], true);
-inbox.addKeywordsToMessages([head(inbox, "meanwhile 1")], "$label3");
-inbox.markMessagesRead([head(inbox, "meanwhile 4"), head(inbox, "meanwhile 5")], true);
-""")
-    # Meanwhile at the other client.
-    client = w.imap()
-    check(client.select("INBOX"))
-    number = check(client.search(None, 'SUBJECT "meanwhile 5"'))[0].decode()
-    check(client.store(number, "+FLAGS", "(\\Deleted)"))
-    check(client.expunge())
-    number = check(client.search(None, 'SUBJECT "meanwhile 0"'))[0].decode()
-    check(client.store(number, "+FLAGS", "($label4)"))
-    client.logout()
-    w.append("INBOX", crlf(text("meanwhile 6")))
-    w.bird.run(r"""
-let manager = Cc["@mozilla.org/messenger/offline-manager;1"].getService(Ci.nsIMsgOfflineManager);
-manager.goOnline(false, true, Services.wm.getMostRecentWindow("mail:3pane").msgWindow ?? null);
-await until("online", () => !Services.io.offline);
-""")
-    # Some of what it kept for later it does only when it looks into the folder again.
-    w.bird.run(r"""
-let inbox = folder("INBOX");
-await update(inbox);
-await until("what came", () => heads(inbox).some(h => h.mime2DecodedSubject == "meanwhile 6"));
-await until("what went", () => !heads(inbox).some(h => h.mime2DecodedSubject == "meanwhile 5"));
-""")
-    wait("flag and tag", lambda: {"$label4", "\\Flagged"} <= set(w.flags("INBOX", "meanwhile 0")))
-    def tagged():
-        w.bird.run('await update(folder("INBOX"));')
-        return w.flags("INBOX", "meanwhile 1") == ["$label3"]
-    wait("tag", tagged)
-    wait("seen", lambda: "\\Seen" in w.flags("INBOX", "meanwhile 4"))
-    same_counts(w, "INBOX")
-
-
 def a_killed_server_loses_nothing(w):
     w.bird.run("await update(folder('INBOX'));")
     idle(w)
@@ -763,7 +715,7 @@ TESTS = [new_mail_appears_at_once, messages_are_read_whole, messages_are_shown, 
          folders_are_made_renamed_and_deleted, mail_is_sent_and_a_copy_kept, mail_is_answered,
          drafts_are_kept_changed_and_sent, messages_are_moved_and_copied, messages_go_to_the_trash_and_from_there,
          deleted_ones_are_expunged_when_compacted, the_server_searches, five_thousand_are_fetched_for_offline,
-         all_are_marked_read, many_connections_at_once, a_new_start_lists_the_same, away_and_back,
+         all_are_marked_read, many_connections_at_once, a_new_start_lists_the_same,
          a_killed_server_loses_nothing, junk_is_marked, compression_and_condstore_are_used, nothing_was_refused]
 
 
