@@ -6,7 +6,9 @@ Prints "system: name ok" for each. The container image holds the clients of the 
 come from their registries, fetched once on this machine; async-imap too, in a program of its own (rust-client).
 """
 import glob
+import json
 import os
+import shutil
 import sys
 import zipfile
 
@@ -14,7 +16,7 @@ from hosts import CACHE, Host, image, packages, run_tests, sh
 from main import (World, packages_install_and_listen_on_loopback_only, quickstart_sets_up_a_server, send,
                   two_hosts_boot)
 
-INCLUDE = "python3,offlineimap3,mutt,fetchmail,getmail6,nodejs"
+INCLUDE = "python3,offlineimap3,mutt,fetchmail,getmail6,nodejs,interimap"
 CA = "/root/ca.pem"
 
 
@@ -354,6 +356,126 @@ print("content")
     assert w.a.run("mox check").strip() == "everything is in order"
 
 
+INTERIMAP = """
+import imaplib, json, random, socket, ssl, subprocess, threading, time
+SIDES = json.load(open("/root/interimap.json"))
+def sign_in(side):
+    context = ssl.create_default_context(cafile=side["ca"])
+    client = imaplib.IMAP4_SSL(side["host"], side["port"], ssl_context=context)
+    # It sends the line end of a literal by itself, which would wait for the other side to say that the rest came.
+    client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.login(side["login"], side["password"])
+    return client
+def message(name, octets=0):
+    return f"Subject: {name}\\r\\nMessage-Id: <{name}@far.test>\\r\\n\\r\\n{name} says \u00e9\\r\\n{'x' * octets}".encode()
+def mailboxes(client):
+    return sorted(line.decode().split(' "/" ')[1].strip('"') for line in client.list()[1])
+def contents(client):
+    held = {}
+    for name in mailboxes(client):
+        assert client.select(f'"{name}"', readonly=True)[0] == "OK", name
+        _, data = client.uid("FETCH", "1:*", "(FLAGS INTERNALDATE BODY.PEEK[])")
+        held[name] = sorted(
+            (part[1], tuple(sorted(imaplib.ParseFlags(part[0]))), part[0].split(b'INTERNALDATE "')[1][:26])
+            for part in data if isinstance(part, tuple))
+    return held
+def sync(*more):
+    done = subprocess.run(["interimap", "--config=/root/interimap.conf", *more], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
+one, two = sign_in(SIDES[0]), sign_in(SIDES[1])
+for client, mark in ((one, "one"), (two, "two")):
+    for name in ("INBOX", "sync", "sync/deep", "sync/Gr&APwA3w-e", f"sync/only {mark}"):
+        if name != "INBOX":
+            client.create(f'"{name}"')
+            client.subscribe(f'"{name}"')
+        for number in range(5):
+            text = message(f"{mark}-{name.encode().hex()}-{number}", number * 20_000)
+            assert client.append(f'"{name}"', "(\\\\Seen work)" if number % 2 else None, None, text)[0] == "OK"
+# It sends 128 at once.
+for number in range(150):
+    one.append('"sync"', None, None, message(f"many-{number}", 500))
+sync()
+assert contents(one) == contents(two)
+# Both sides change while it watches.
+watching = subprocess.Popen(["interimap", "--config=/root/interimap.conf", "--watch=1", "--notify", "--quiet"])
+faults = []
+def meddle(side, mark):
+    try:
+        chance, client = random.Random(mark), sign_in(side)
+        for number in range(30):
+            names = [name for name in mailboxes(client) if name == "INBOX" or name.startswith("sync")]
+            name, other = chance.choice(names), chance.choice(names)
+            client.select(f'"{name}"')
+            uids = client.uid("SEARCH", "ALL")[1][0].split()
+            some = b",".join(chance.sample(uids, min(4, len(uids)))).decode()
+            what = number % 5 if uids else 0
+            if what == 0:
+                client.append(f'"{name}"', "(\\\\Flagged)", None, message(f"late-{mark}-{number}", chance.choice([0, 90_000])))
+            elif what == 1:
+                client.uid("STORE", some, chance.choice(["+FLAGS", "-FLAGS", "FLAGS"]), "(\\\\Answered kw)")
+            elif what == 2:
+                client.uid("STORE", some, "+FLAGS", "(\\\\Deleted)")
+                client.expunge()
+            elif what == 3:
+                client.uid("COPY", some, f'"{other}"')
+            else:
+                client.uid("MOVE", some, f'"{other}"')
+            time.sleep(chance.random() * 0.1)
+        client.logout()
+    except Exception as fault:
+        faults.append(repr(fault))
+meddlers = [threading.Thread(target=meddle, args=(side, mark)) for side, mark in zip(SIDES, ("one", "two"))]
+for meddler in meddlers:
+    meddler.start()
+for meddler in meddlers:
+    meddler.join()
+assert not faults, faults
+assert watching.poll() is None, "it went on"
+watching.terminate()
+watching.wait()
+sync()
+sync("--rename", "sync/deep", "sync/renamed")
+sync("--delete", "sync/only one")
+sync()
+here, there = contents(one), contents(two)
+assert here == there, [(name, len(here.get(name, [])), len(there.get(name, [])))
+                       for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]
+assert "sync/renamed" in here and "sync/only one" not in here and len(here["sync"]) > 100
+for client in (one, two):
+    client.select("INBOX")
+    client.unselect()
+    for name in reversed([name for name in mailboxes(client) if name.startswith("sync")]):
+        assert client.delete(f'"{name}"')[0] == "OK", name
+    client.logout()
+print("content")
+"""
+
+
+def interimap_config(sides):
+    """Both sides as interimap wants them."""
+    text = "database = /root/interimap.db\nlist-mailbox = \"*\"\n"
+    for name, side in zip(("local", "remote"), sides):
+        text += (f"[{name}]\ntype = imaps\nhost = {side['host']}\nport = {side['port']}\nSSL_CAfile = {side['ca']}\n"
+                 f"username = {side['login']}\npassword = {side['password']}\ncompress = YES\n")
+    return text
+
+
+def interimap_keeps_two_servers_equal(w):
+    """A strict client: two servers with QRESYNC, by LIST-STATUS, MULTIAPPEND, NOTIFY and COMPRESS, changed on both sides."""
+    other = "/root/ca-two.pem"
+    shutil.copy(f"{w.b.root}/var/lib/mox-keys/authority/certificate.pem", f"{w.a.root}{other}")
+    w.a.run(f"grep -q mail.h2.test /etc/hosts || echo '{w.b.address} mail.h2.test' >> /etc/hosts")
+    sides = [{"host": f"mail.{host.domain}", "port": 993, "ca": ca, "login": host.login, "password": host.password}
+             for host, ca in ((w.a, CA), (w.b, other))]
+    w.a.run("rm -f /root/interimap.db")
+    w.a.write("/root/interimap.json", json.dumps(sides))
+    w.a.write("/root/interimap.conf", interimap_config(sides))
+    w.a.run("chmod 600 /root/interimap.conf")
+    script(w, "interimap_job", INTERIMAP)
+    for host in (w.a, w.b):
+        assert host.run("mox check").strip() == "everything is in order"
+
+
 def fetchmail_and_getmail_take_mail_away(w):
     before = len(w.a.inbox())
     w.a.write("/root/.fetchmailrc", f"""poll mail.h1.test protocol imap port 993 username "{w.a.login}" password "{w.a.password}"
@@ -399,6 +521,7 @@ TESTS = [
     imapflow_speaks_every_extension,
     async_imap_works_plain_and_compressed,
     mbsync_and_changes_at_the_server_go_both_ways,
+    interimap_keeps_two_servers_equal,
     fetchmail_and_getmail_take_mail_away,
 ]
 

@@ -20,8 +20,9 @@ pub const LITERALS_TOTAL_BEFORE_LOGIN: u64 = 16 * 1024;
 pub const SKIP: u64 = 1024 * 1024;
 /// Octets in a tag.
 pub const TAG: usize = 1_000;
-/// Nested search keys; the parser and whoever walks the key recurse this deep at most.
-pub const SEARCH_DEPTH: u32 = 50;
+/// Nested search keys; the parser and whoever walks the key recurse this deep at most. `imap_tools` asks for any of so many
+/// subjects with as many ORs in one another.
+pub const SEARCH_DEPTH: u32 = 150;
 /// Search keys in one command.
 pub const SEARCH_KEYS: u32 = 1_000;
 /// Searches of one connection that are kept up to date.
@@ -38,8 +39,8 @@ pub const SORT_KEYS: usize = 20;
 pub const PART_DEPTH: usize = 100;
 /// Octets of a list pattern once decoded.
 pub const PATTERN: usize = 1_000;
-/// Patterns in one LIST.
-pub const PATTERNS: usize = 100;
+/// Patterns in one LIST. Horde names each mailbox it wants the status of.
+pub const PATTERNS: usize = 500;
 /// Pairs of numbers and uids in QRESYNC. RFC 7162 §3.2.5.2 has clients send few.
 pub const MATCHED: u64 = 10_000;
 /// Entries of METADATA in one command.

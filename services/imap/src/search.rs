@@ -64,13 +64,13 @@ impl Connection {
                 filters.insert(name, self.session.resolve(program));
             }
             key = key.with_filters(&filters);
-            // Filters in filters: as large as one command may be.
+            // Filters in filters: as large and as deep as one command may be.
             let mut keys = 0;
             key.any(&mut |_| {
                 keys += 1;
                 keys > limits::SEARCH_KEYS
             });
-            if keys > limits::SEARCH_KEYS {
+            if keys > limits::SEARCH_KEYS || key.depth() > limits::SEARCH_DEPTH {
                 return Err(Failure::no(Code::Limit, "search too complicated"));
             }
         }

@@ -282,6 +282,50 @@ async fn many_messages_are_appended_at_once() {
     assert_eq!(answer[0], format!("* STATUS INBOX (MESSAGES {last})"));
 }
 
+/// Row IM-43: as deep as the limit allows, in every way there is to walk a search; one more is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_may_be_deep() {
+    let world = World::new().await;
+    world.deliver("jane@example.org", "Subject: deep\n\nbody\n").await;
+    let mut peer = world.signed_in("jane").await;
+    peer.command("a SELECT INBOX").await;
+    for (nested, plain) in [("OR ", "BODY nowhere "), ("OR ", "UNSEEN "), ("NOT ", ""), ("(", "")] {
+        let deep = |times: usize| {
+            let end = if nested == "(" {
+                ")".repeat(times)
+            } else {
+                format!(" {}", plain.repeat(times)).trim_end().into()
+            };
+            format!("{}SUBJECT deep{end}", nested.repeat(times))
+        };
+        let answer = peer.command(&format!("b SEARCH {}", deep(148))).await;
+        assert_eq!(answer, ["* SEARCH 1", "b OK done"], "{nested}{plain}");
+        let answer = peer.command(&format!("c SEARCH RETURN (COUNT) {}", deep(148))).await;
+        assert!(answer[0].ends_with("COUNT 1"), "{answer:?}");
+        let answer = peer.command(&format!("d SORT (SIZE) UTF-8 {}", deep(148))).await;
+        assert_eq!(answer, ["* SORT 1", "d OK done"]);
+        let answer = peer.command(&format!("e SEARCH {}", deep(150))).await;
+        assert_eq!(answer, ["e BAD [TOOBIG] search too complicated"]);
+    }
+    // A filter counts with what it says.
+    for (name, times) in [("half", 70), ("whole", 148)] {
+        let nots = "NOT ".repeat(times);
+        let entry = format!("/private/filters/values/{name}");
+        let answer = peer.command(&format!("e SETMETADATA \"\" ({entry} \"{nots}SUBJECT deep\")")).await;
+        assert_eq!(answer, ["e OK done"]);
+        let answer = peer.command(&format!("e SEARCH {}FILTER {name}", "NOT ".repeat(70))).await;
+        let refused = answer == ["e NO [LIMIT] search too complicated"];
+        assert!(refused || answer == ["* SEARCH 1", "e OK done"], "{answer:?}");
+        assert_eq!(refused, name == "whole");
+    }
+    let many = (0..500).map(|number| format!("m{number}")).collect::<Vec<_>>().join(" ");
+    let answer = peer.command(&format!("f LIST \"\" ({many} x)")).await;
+    assert_eq!(answer, ["f BAD [TOOBIG] too many patterns"]);
+    let answer =
+        peer.command(&format!("g LIST \"\" (INBOX {}) RETURN (STATUS (MESSAGES))", &many[3..])).await;
+    assert_eq!(answer[1..], ["* STATUS INBOX (MESSAGES 1)", "g OK done"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_commands_always_get_an_answer() {
     let world = World::new().await;

@@ -148,6 +148,17 @@ impl SearchKey {
         names
     }
 
+    /// How many keys are in one another at most.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        match self {
+            Self::Not(key) => key.depth() + 1,
+            Self::Or(a, b) => a.depth().max(b.depth()) + 1,
+            Self::And(keys) => keys.iter().map(Self::depth).max().unwrap_or(0) + 1,
+            _ => 1,
+        }
+    }
+
     /// Whether any key inside satisfies the question.
     pub fn any(&self, question: &mut impl FnMut(&SearchKey) -> bool) -> bool {
         match self {

@@ -447,8 +447,8 @@ fn search_keys() {
     {
         refuses(&[&format!("SEARCH {bad}")]);
     }
-    reads(&format!("SEARCH {}ALL", "NOT ".repeat(60)), Err(Fault::TooBig("search too complicated")));
-    reads(&format!("SEARCH {}ALL", "(".repeat(60)), Err(Fault::TooBig("search too complicated")));
+    reads(&format!("SEARCH {}ALL", "NOT ".repeat(160)), Err(Fault::TooBig("search too complicated")));
+    reads(&format!("SEARCH {}ALL", "(".repeat(160)), Err(Fault::TooBig("search too complicated")));
     reads(&format!("SEARCH ALL{}", " ALL".repeat(1000)), Err(Fault::TooBig("search too complicated")));
 }
 

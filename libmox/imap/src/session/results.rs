@@ -232,6 +232,10 @@ impl Session {
             By::Uid => Some(uid.0),
             By::Seq => selected.view.number(uid),
         });
+        // RFC 5256 §5 thread-data: no space where there is no thread.
+        if out.ends_with(b" ") {
+            out.pop();
+        }
         put(out, "\r\n");
     }
 
