@@ -16,7 +16,7 @@ LOGS := $(CARGO_TARGET_DIR)/logs
 PROGRAMS := $(CARGO_TARGET_DIR)/programs
 ARGS ?=
 
-.PHONY: run test lint unit system programs deb rpm bench crash soak fuzz packages clean
+.PHONY: run test lint unit system thunderbird programs deb rpm bench crash soak fuzz packages clean
 
 run:
 	@tests/needs run
@@ -43,6 +43,13 @@ unit:
 system:
 	@mkdir -p $(LOGS)
 	@set -o pipefail; tests/system/run 2>&1 | tee $(LOGS)/system.log
+
+# A person's whole job in Thunderbird, without a screen, against an instance on loopback. Ports from $$PORT_BASE.
+PORT_BASE ?= 24000
+thunderbird:
+	@tests/needs thunderbird
+	@cargo build --locked $(RUN_CRATES)
+	@python3 tests/system/thunderbird.py --bin $(DEBUG) --port-base $(PORT_BASE) $(ARGS)
 
 # What packages hold, in $(PROGRAMS). The library of mox-verify brings TLS into the resolver, which the others do without;
 # it would, too, where all are built at once.
