@@ -223,6 +223,8 @@ const until = async (what, fact) => { for (let n = 0; n < 600 && !fact(); n++) a
 
 
 class World:
+    hosts = ()
+
     def __init__(self, home, binaries, base):
         self.home, self.lines, self.read_to = home, [], 0
         settings = ["smtp.verify=false", "smtp.first-time-sender-delay=0s"]

@@ -202,26 +202,32 @@ def packages():
     return sorted(glob.glob(f"{PACKAGES}/*.deb"))
 
 
+def each_test(what, world, setup, tests, wanted):
+    """Runs the set-up, then the tests named in wanted (all if none is), and prints a line each. How many passed and failed."""
+    failed = passed = 0
+    for test in setup + [t for t in tests if not wanted or t.__name__ in wanted]:
+        began = time.time()
+        try:
+            test(world)
+            passed += 1
+            print(f"{what}: {test.__name__} ok ({time.time() - began:.1f} s)", flush=True)
+        except Exception:
+            failed += 1
+            print(f"{what}: {test.__name__} FAILED\n{traceback.format_exc()}", flush=True)
+            if test in setup:
+                for host in world.hosts:
+                    print(host.journal())
+                break
+    return passed, failed
+
+
 def run_tests(kind, world, setup, tests, wanted):
     """Runs the set-up, then the tests named in wanted (all if none is), prints a line each, and leaves with their result."""
     unknown = set(wanted) - {test.__name__ for test in tests}
     if unknown:
         sys.exit(f"no such test: {' '.join(sorted(unknown))}")
-    failed = passed = 0
     try:
-        for test in setup + [t for t in tests if not wanted or t.__name__ in wanted]:
-            began = time.time()
-            try:
-                test(world)
-                passed += 1
-                print(f"system: {test.__name__} ok ({time.time() - began:.1f} s)", flush=True)
-            except Exception:
-                failed += 1
-                print(f"system: {test.__name__} FAILED\n{traceback.format_exc()}", flush=True)
-                if test in setup:
-                    for host in world.hosts:
-                        print(host.journal())
-                    break
+        passed, failed = each_test("system", world, setup, tests, wanted)
     finally:
         world.close()
     print(f"\nsystem: {passed} {kind} tests passed, {failed} failed")

@@ -17,9 +17,9 @@ import smtplib
 import sys
 import tempfile
 import time
-import traceback
 
 from bird import LOGIN, OTHER, PASSWORD, World, check, crlf, idle, names, quoted, same_counts, text, tries, wait
+from hosts import each_test
 
 
 def it_signs_in(w):
@@ -731,19 +731,8 @@ def main():
     home = args.keep or tempfile.mkdtemp(prefix="mox-thunderbird-")
     os.makedirs(home, exist_ok=True)
     world = World(home, args.bin, args.port_base)
-    failed = passed = 0
     try:
-        for test in SETUP + [t for t in TESTS if not args.names or t.__name__ in args.names]:
-            begun = time.time()
-            try:
-                test(world)
-                passed += 1
-                print(f"thunderbird: {test.__name__} ok ({time.time() - begun:.1f} s)", flush=True)
-            except Exception:
-                failed += 1
-                print(f"thunderbird: {test.__name__} FAILED\n{traceback.format_exc()}", flush=True)
-                if test in SETUP:
-                    break
+        passed, failed = each_test("thunderbird", world, SETUP, TESTS, args.names)
     finally:
         if args.keep:
             shutil.copy(world.instance.log.name, os.path.join(home, "mox.log"))

@@ -10,7 +10,7 @@ use libmox_store::{LoginAttempts, LoginResult, Role};
 use mox_imap::Waits;
 use std::fmt::Write;
 use std::time::Duration;
-use support::{PASSWORD, World, own_memory};
+use support::{Dice, PASSWORD, World, own_memory};
 use tokio::io::AsyncWriteExt;
 
 /// A message of about so many octets.
@@ -153,16 +153,12 @@ async fn mailboxes_visited_again_are_as_if_opened_anew() {
     let world = World::new().await;
     let (mut one, mut two) = (world.signed_in("jane").await, world.signed_in("jane").await);
     let names = ["INBOX", "Sent", "Drafts"];
-    let mut dice = 7_u64;
-    let mut roll = |sides: u64| {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((dice >> 33) % sides).unwrap()
-    };
+    let mut dice = Dice(7);
     let mut revisits = 0;
     for round in 0..600 {
-        let name = names[roll(3)];
+        let name = dice.pick(&names);
         // Nothing happens, most of the time.
-        match roll(16) {
+        match dice.roll(16) {
             0 => world.deliver("jane@example.org", "Subject: x\n\ny").await,
             1 => drop(two.command(&format!("a APPEND {name} (\\Seen) {{14+}}\r\nSubject: x\r\n\r\n")).await),
             2 => drop(two.command("a STORE 1 +FLAGS (\\Deleted later)").await),

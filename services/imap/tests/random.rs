@@ -10,20 +10,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use support::{Peer, World};
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.roll(from.len())]
-    }
-}
+use support::{Dice, Peer, World};
 
 /// What a client knows of one message.
 #[derive(Debug, Default, Clone)]

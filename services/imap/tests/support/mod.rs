@@ -21,6 +21,20 @@ use tokio::net::{TcpStream, UnixListener};
 pub const PASSWORD: &str = "correct horse";
 const WAIT: Duration = Duration::from_secs(20);
 
+/// The same numbers each time.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+
+    pub fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.roll(from.len())]
+    }
+}
+
 /// Everything runs until it is dropped.
 pub struct World {
     pub address: SocketAddr,
