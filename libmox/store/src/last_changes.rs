@@ -2,6 +2,8 @@
 //!
 //! The store writes it into a file before it says that a change is there; who got the descriptor can only read. So a
 //! reader that has taken in the change of that number knows that nothing was missed, though nobody was woken.
+//!
+//! Does not know: what changed. Fails with no number, where the file is empty: then the store has to be asked.
 
 use libmox_types::AccountId;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,8 @@
 //! The numbers of the accounts' last changes, which the store writes where they can be seen: whether anything is new,
 //! without asking.
+//!
+//! Fails where the store cannot be asked for the file. Whether a number is good is for the caller: it holds a watch on the
+//! same connection.
 
 use crate::error::Failure;
 use libmox_store::{LastChanges, LastChangesOpen, Store};

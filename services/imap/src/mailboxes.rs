@@ -49,19 +49,19 @@ impl Connection {
 
     /// Watches a mailbox, with what is known of its messages already.
     async fn go_to(&mut self, name: MailboxName, mut left: Box<View>) -> Result<(Watching, View), Failure> {
-        if let Some(mut watching) = self.watching.take() {
+        let mut before = self.watching.take();
+        if let Some(mut watching) = before {
             if self.last_change(&watching).await?.is_some_and(|last| watching.is_at(last)) {
                 match watching.go_to(&name, left) {
                     Ok(view) => return Ok((watching, *view)),
                     Err(view) => left = view,
                 }
             }
-            let mut next = Watching::open(&self.shared.store, self.session_id()?, name).await?;
-            self.parting = Some(next.succeed(watching, left));
-            return Ok((next, View::default()));
+            before = Some(watching);
         }
-        let watching = Watching::open(&self.shared.store, self.session_id()?, name).await?;
-        Ok((watching, View::default()))
+        let mut next = Watching::open(&self.shared.store, self.session_id()?, name).await?;
+        self.parting = before.map(|before| next.succeed(before, left));
+        Ok((next, View::default()))
     }
 
     pub(crate) async fn create(&mut self, name: MailboxName, uses: SpecialUses) -> Result<Done, Failure> {

@@ -1,9 +1,9 @@
 //! The change stream of the selected mailbox.
 //!
 //! A watch begins with a snapshot, of which the counters come first and are told at once; from then on each change of the
-//! account has a number. A command that changed
-//! something waits here until its own change has come by, so that what the client is told is in the order of the
-//! store. Events of other mailboxes only move the number.
+//! account has a number. A command that changed something waits here until its own change has come by, so that what the
+//! client is told is in the order of the store. Events of other mailboxes only move the number: as long as it stays, a
+//! mailbox that was open before is as it was, and the same stream serves it.
 
 use crate::error::Failure;
 use crate::events;
@@ -15,9 +15,9 @@ use std::time::Duration;
 
 /// A change that was committed comes by within this time, or the stream is broken.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
-
-/// Mailboxes that were open before and are remembered, and runs of uids in each of them: a few KiB.
+/// Mailboxes that were open before and are remembered.
 const REMEMBERED: usize = 8;
+/// Runs of uids in each of them, eight octets each.
 const REMEMBERED_RUNS: usize = 100;
 
 /// What becomes of changes to flags that this session made itself.
@@ -34,7 +34,6 @@ pub enum OwnFlags {
 pub struct Watching {
     items: libmox_ipc::Items<StoreContract>,
     session: SessionId,
-    mailbox: MailboxId,
     /// The last change that came by.
     seen: u64,
     /// Whether the last change has more pieces.
@@ -73,7 +72,6 @@ impl Watching {
                 Ok(Self {
                     items,
                     session,
-                    mailbox: mailbox.id,
                     seen: 0,
                     open: false,
                     loading: Some(exists),
@@ -186,7 +184,7 @@ impl Watching {
         if exact {
             self.remember(before, view);
         }
-        (self.mailbox, self.opened_at) = (self.opened.mailbox.id, Some(self.seen));
+        self.opened_at = Some(self.seen);
         Ok(known)
     }
 
@@ -220,7 +218,7 @@ impl Watching {
 
     /// Which mailbox.
     pub fn mailbox(&self) -> MailboxId {
-        self.mailbox
+        self.opened.mailbox.id
     }
 
     fn take(&mut self, item: Item, session: &mut Session, own: OwnFlags) -> Result<Taken, Failure> {
@@ -252,12 +250,12 @@ impl Watching {
                     Event::Ended { why } => return Err(Failure::Bye(None, why)),
                     Event::Annotation { mailbox, name, .. } => {
                         let of_mailbox = mailbox.is_some();
-                        if !own_change && mailbox.is_none_or(|mailbox| mailbox == self.mailbox) {
+                        if !own_change && mailbox.is_none_or(|mailbox| mailbox == self.mailbox()) {
                             session.on_annotation(of_mailbox, name);
                         }
                     }
                     Event::UrlKey { mailbox } => {
-                        if !own_change && mailbox.is_none_or(|mailbox| mailbox == self.mailbox) {
+                        if !own_change && mailbox.is_none_or(|mailbox| mailbox == self.mailbox()) {
                             session.on_url_key();
                         }
                     }
@@ -271,15 +269,15 @@ impl Watching {
     fn apply(&mut self, event: Event, session: &mut Session, known: bool) -> Result<(), Failure> {
         let Some(selected) = session.mailbox_mut() else { return Ok(()) };
         match event {
-            Event::MessageAdded { mailbox, uid, mod_seq, .. } if mailbox == self.mailbox => {
+            Event::MessageAdded { mailbox, uid, mod_seq, .. } if mailbox == self.mailbox() => {
                 selected.view.on_added(uid);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
-            Event::MessagesRemoved { mailbox, uids, mod_seq } if mailbox == self.mailbox => {
+            Event::MessagesRemoved { mailbox, uids, mod_seq } if mailbox == self.mailbox() => {
                 selected.view.on_removed(&uids);
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
-            Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords } if mailbox == self.mailbox => {
+            Event::FlagsChanged { mailbox, uid, mod_seq, flags, keywords } if mailbox == self.mailbox() => {
                 if known {
                     selected.view.on_own_flags(uid, flags, keywords, mod_seq);
                 } else {
@@ -287,7 +285,7 @@ impl Watching {
                 }
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
-            Event::ManyFlagsChanged { mailbox, uids, mod_seq } if mailbox == self.mailbox => {
+            Event::ManyFlagsChanged { mailbox, uids, mod_seq } if mailbox == self.mailbox() => {
                 if known {
                     selected.view.on_own_many_flags(&uids);
                 } else {
@@ -295,11 +293,11 @@ impl Watching {
                 }
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
-            Event::Counts { mailbox, mod_seq, .. } if mailbox == self.mailbox => {
+            Event::Counts { mailbox, mod_seq, .. } if mailbox == self.mailbox() => {
                 selected.mod_seq = selected.mod_seq.max(mod_seq);
             }
-            Event::MailboxRenamed { mailbox, to, .. } if mailbox == self.mailbox => selected.name = to,
-            Event::MailboxRemoved { mailbox, .. } if mailbox == self.mailbox => {
+            Event::MailboxRenamed { mailbox, to, .. } if mailbox == self.mailbox() => selected.name = to,
+            Event::MailboxRemoved { mailbox, .. } if mailbox == self.mailbox() => {
                 return Err(Failure::Bye(None, "selected mailbox was deleted".into()));
             }
             _ => {}

@@ -1,4 +1,7 @@
 //! Where readers see the number of each account's last change without asking: the writing side.
+//!
+//! Does not know: what changed, or who reads. Without memory for it the store does not start; if it cannot be written any
+//! more it is emptied, and readers know that they have to ask.
 
 use libmox_store::LastChanges;
 use libmox_types::AccountId;

@@ -540,9 +540,8 @@ impl Peer {
         if staged.len() >= STAGED {
             return Err(Fault::Limit("staged bodies".into()));
         }
-        let io = |error: std::io::Error| Fault::Unavailable(error.to_string());
-        let file = self.store.engine.files().stage().map_err(io)?;
-        let theirs = file.file().try_clone().map_err(io)?;
+        let file = self.store.engine.files().stage().map_err(unavailable)?;
+        let theirs = file.file().try_clone().map_err(unavailable)?;
         let id = BodyId(self.next_body.fetch_add(1, Ordering::Relaxed));
         staged.insert(id, Arc::new(file));
         Ok((id, theirs.into()))
@@ -573,16 +572,11 @@ impl Peer {
     }
 
     fn take_staged(staged: Arc<Staged>, size: u64) -> Result<Given, Fault> {
-        let io = |error: std::io::Error| Fault::Unavailable(error.to_string());
-        if staged.file().metadata().map_err(io)?.len() != size {
-            return Err(Fault::NoBody);
-        }
         if size <= INLINE_OCTETS as u64 {
-            let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-            staged.file().read_exact_at(&mut bytes, 0).map_err(io)?;
-            return Ok(Given { size, content: Content::Inline(bytes.into()) });
+            return Ok(Given::inline(read_staged(&staged, size)?));
         }
-        let sealed = staged.seal().map_err(io)?;
+        has_size(&staged, size)?;
+        let sealed = staged.seal().map_err(unavailable)?;
         if sealed.size() != size {
             return Err(Fault::NoBody);
         }
@@ -627,21 +621,31 @@ impl List {
     }
 
     fn octets(self) -> Result<Vec<u8>, Fault> {
-        let io = |error: std::io::Error| Fault::Unavailable(error.to_string());
-        let (staged, size) = match self {
-            Self::Inline(octets) => return Ok(octets),
+        match self {
+            Self::Inline(octets) => Ok(octets),
             Self::Staged { size, .. } if size > LISTED_OCTETS => {
-                return Err(Fault::Limit("octets of a list of messages".into()));
+                Err(Fault::Limit("octets of a list of messages".into()))
             }
-            Self::Staged { staged, size } => (staged, size),
-        };
-        if staged.file().metadata().map_err(io)?.len() != size {
-            return Err(Fault::NoBody);
+            Self::Staged { staged, size } => read_staged(&staged, size),
         }
-        let mut octets = vec![0; usize::try_from(size).map_err(|_| Fault::Internal)?];
-        staged.file().read_exact_at(&mut octets, 0).map_err(io)?;
-        Ok(octets)
     }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Fault {
+    Fault::Unavailable(error.to_string())
+}
+
+/// That as many octets were staged as was said.
+fn has_size(staged: &Staged, size: u64) -> Result<(), Fault> {
+    if staged.file().metadata().map_err(unavailable)?.len() == size { Ok(()) } else { Err(Fault::NoBody) }
+}
+
+/// All octets of what was staged.
+fn read_staged(staged: &Staged, size: u64) -> Result<Vec<u8>, Fault> {
+    has_size(staged, size)?;
+    let mut octets = vec![0; usize::try_from(size).map_err(|_| Fault::Internal)?];
+    staged.file().read_exact_at(&mut octets, 0).map_err(unavailable)?;
+    Ok(octets)
 }
 
 impl Drop for Peer {
